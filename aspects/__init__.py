@@ -1,0 +1,1 @@
+"""The advice itself, one aspect a file."""

@@ -1,0 +1,1 @@
+"""What a bundle is: sources, digest, metadata, effects, compliance, repository, carrier, manager."""

@@ -1,0 +1,1 @@
+"""Shipping: keys, wire format, pickling, client, worker, leases."""

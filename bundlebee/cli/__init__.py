@@ -1,0 +1,1 @@
+"""The `bundlebee` command, a file a verb."""

@@ -1,0 +1,1 @@
+"""Estimators, cost model, load, policies and the decision record."""

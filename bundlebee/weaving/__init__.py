@@ -1,0 +1,1 @@
+"""libcst: find join points, splice advice, restore positions, cache; and the code swap behind it."""

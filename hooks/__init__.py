@@ -1,0 +1,1 @@
+"""How we get into Python: meta-path finder and loader, program start-up."""
