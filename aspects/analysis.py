@@ -1,0 +1,155 @@
+"""The analysis aspect: it times calls and takes away the advice where there is nothing to gain.
+
+A function starts armed. Three short calls in a row disarm it, and from then on it is its original code: no cost.
+The watch (`aspects/watch.py`) looks at the running stacks now and then, and arms those functions again that are seen
+to take time. So the cost does not depend on how many functions a program has.
+
+A recursive function is disarmed while its outermost call runs here: what counts is the whole call, and its inner calls
+run at full speed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import replace
+from time import perf_counter, thread_time
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
+from bundlebee.aspects.remote import Came
+from bundlebee.decisions.features import Features, features
+from bundlebee.decisions.policy import Kind
+from bundlebee.weaving.joinpoint import JoinPoint, join_point_in
+from bundlebee.words import Reason
+
+if TYPE_CHECKING:
+    from bundlebee.aspects.grid import Grid
+    from bundlebee.aspects.remote import Remote
+    from bundlebee.decisions.model import Verdict
+
+log = logging.getLogger("bundlebee.aspects")
+
+
+class Running(threading.local):
+    """What the calling thread is in the middle of."""
+
+    def __init__(self) -> None:
+        self.points: set[JoinPoint] = set()  #: advised calls on this thread's stack
+        self.quiet = False  #: our own machinery runs, and must not be advised
+
+
+class Analysis:
+    """The outermost advice of every join point. One for a program."""
+
+    def __init__(self, grid: Grid, remote: Remote, running: Running) -> None:
+        self._grid = grid
+        self._remote = remote
+        self._running = running
+        self.by_code: dict[object, Profile] = {}  #: profiles by original code object, for the watch
+
+    def on_join_point(self, point: JoinPoint) -> None:
+        """Take charge of a new join point; called while its module is imported."""
+        profile = Profile(point)
+        point.data = profile
+        point.advice = self.advise
+        self.by_code[point.original] = profile
+        point.arm()
+
+    def profile_of(self, function: FunctionType) -> Profile | None:
+        """The profile of an advised function, armed or not."""
+        profile = self.by_code.get(function.__code__)
+        if profile is None:
+            point = join_point_in(function.__code__)
+            profile = None if point is None else point.data
+        return profile if profile is not None and profile.point.function is function else None
+
+    def advise(self, point: JoinPoint, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run one call of an armed function, here or elsewhere."""
+        running = self._running
+        if running.quiet:
+            return point.plain(*args, **kwargs)
+        profile: Profile = point.data
+        if point in running.points:
+            profile.recursive = True
+            point.disarm()
+            return point.plain(*args, **kwargs)
+        running.quiet = True
+        came: Came | None = None
+        try:
+            marks = features(args, kwargs)
+            verdict, summary = self._remote.decide(profile, marks, args, kwargs)
+            if summary is not None and not verdict.here:
+                answer = self._remote.ship(profile, verdict, summary, marks, args, kwargs)
+                if isinstance(answer, Came):
+                    came = answer
+                else:
+                    verdict = answer
+        except Exception as error:
+            # an aspect that fails is switched off for this function; the plain call runs
+            log.warning("advice of %s failed and is off: %s: %s", point.name, type(error).__name__, error)
+            log.debug("advice of %s failed", point.name, exc_info=True)
+            profile.hold(Reason.FAILED, f"{type(error).__name__}: {error}")
+            point.disarm()
+            return point.plain(*args, **kwargs)
+        finally:
+            running.quiet = False
+        if came is None:
+            return self._here(profile, verdict, marks, args, kwargs)
+        if came.error is not None:
+            raise came.error
+        return came.value
+
+    def _here(
+        self,
+        profile: Profile,
+        verdict: Verdict,
+        marks: Features,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        point = profile.point
+        running = self._running
+        running.points.add(point)
+        if profile.recursive:
+            point.disarm()
+        cpu = thread_time()
+        start = perf_counter()
+        try:
+            return point.plain(*args, **kwargs)
+        finally:
+            seconds = perf_counter() - start
+            cpu = thread_time() - cpu
+            running.points.discard(point)
+            self._observe(profile, verdict, marks, seconds, cpu)
+
+    def _observe(
+        self, profile: Profile, verdict: Verdict, marks: Features, seconds: float, cpu: float
+    ) -> None:
+        try:
+            profile.calls += 1
+            profile.short = profile.short + 1 if seconds < SHORT else 0
+            if not profile.short:
+                profile.measured().observe(marks, seconds, cpu)
+            self._settle(profile)
+            if profile.short and profile.pin is None and self._grid.policy.kind is Kind.AUTO:
+                verdict = replace(verdict, why=Reason.TOO_SHORT)
+            told = verdict.where, verdict.why
+            # short calls are told once, and long ones each time
+            if seconds >= SHORT or profile.told != told:
+                profile.told = told
+                self._grid.decided(profile.point, verdict, seconds=seconds)
+        except Exception:
+            log.debug("could not note a call of %s", profile.point.name, exc_info=True)
+
+    def _settle(self, profile: Profile) -> None:
+        """Take the advice away where it can gain nothing; give it back where a recursion took it."""
+        point, kind = profile.point, self._grid.policy.kind
+        if profile.pin is not None or kind is Kind.LOCAL:
+            point.disarm()
+        elif kind is Kind.AUTO and profile.short >= SAMPLES:
+            point.disarm()
+            profile.hits = 0
+        elif not point.armed:
+            point.arm()

@@ -1,0 +1,247 @@
+"""The feeder: the thread that leases workers for one loop and keeps them supplied."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from bundlebee.aspects.spread import Item, Spread
+from bundlebee.errors import BundlebeeError, CallError, PeerBusy, PeerLost, Unshippable
+
+if TYPE_CHECKING:
+    from bundlebee.aspects.grid import Grid
+    from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.calls.wire import Call
+    from bundlebee.weaving.joinpoint import JoinPoint
+
+log = logging.getLogger("bundlebee.scatter")
+
+RETRY = 0.5  #: seconds until a busy peer, or the list of peers, is asked again
+SOON = 0.05  #: the same while the grid is still answering our greeting
+
+
+class Supply:
+    """One leased worker, and what it has been given and has not answered yet."""
+
+    def __init__(self, place: str, channel: LeaseChannel, seconds: float | None) -> None:
+        self.place = place
+        self.channel = channel
+        self.seconds = seconds  #: run time of one item there, as measured
+        self.away: dict[int, deque[Item]] = {}  #: by ticket, in the order of the answers
+        self._since = perf_counter()
+
+    def load(self) -> int:
+        """Items that it has."""
+        return sum(len(items) for items in self.away.values())
+
+    def rate(self) -> float:
+        """Items a second."""
+        return 0.0 if not self.seconds else 1.0 / self.seconds
+
+    def given(self, ticket: int, items: Sequence[Item]) -> None:
+        """Note a chunk on its way."""
+        if not self.away:
+            self._since = perf_counter()
+        self.away[ticket] = deque(items)
+
+    def answered(self, ticket: int, seconds: float) -> Item:
+        """The item that the next answer to this ticket is for; ``seconds`` is what it took there."""
+        items = self.away[ticket]
+        item = items.popleft()
+        if not items:
+            del self.away[ticket]
+        self._since = perf_counter()
+        self.seconds = seconds if self.seconds is None else self.seconds + 0.3 * (seconds - self.seconds)
+        return item
+
+    def expected(self, now: float) -> Iterator[tuple[Item, float]]:
+        """Each item that it has, with the seconds until its result is expected."""
+        due = self._since - now
+        for items in list(self.away.values()):
+            for item in list(items):
+                due += self.seconds or 0.0
+                yield item, due
+
+    def unanswered(self) -> list[Item]:
+        """Take back all that was not answered."""
+        items = [item for chunk in self.away.values() for item in chunk]
+        self.away.clear()
+        return items
+
+
+class Feeder:
+    """Runs from `start` until the loop is closed; then hands its workers back."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        point: JoinPoint,
+        call: Call,
+        pack: Callable[[Item], tuple[tuple[Any, ...], dict[str, Any]]],
+        spread: Spread,
+        *,
+        on_there: Callable[[str, Outcome], None],
+    ) -> None:
+        self._grid = grid
+        self._point = point
+        self._call = call
+        self._pack = pack
+        self._spread = spread
+        self._on_there = on_there
+        self._new: deque[Supply] = deque()
+        self._asking: dict[str, threading.Thread] = {}
+        self._not_before: dict[str, float] = {}
+        self._refusals = 0
+        self._thread = threading.Thread(target=self._run, name="bundlebee-feeder", daemon=True)
+
+    def start(self) -> None:
+        """Begin; returns at once. `Spread.expecting` counts the peers that are being asked."""
+        from bundlebee.calls.client import Waker
+
+        self._waker = Waker()
+        self._spread.wake = self._waker.wake
+        self._ask()
+        self._thread.start()
+
+    # -- leases ------------------------------------------------------------------------------------------
+
+    def _ask(self) -> None:
+        """Ask peers for more workers, each in a thread of its own: a slow one must not hold up the others."""
+        now = perf_counter()
+        held: dict[str, int] = {}
+        for supply in [*self._spread.supplies, *self._new]:
+            held[supply.place] = held.get(supply.place, 0) + 1
+        for place, slots in self._grid.slots(None):
+            if place in self._asking or now < self._not_before.get(place, 0.0):
+                continue
+            wanted = slots - held.get(place, 0)
+            if wanted <= 0:
+                continue
+            thread = threading.Thread(
+                target=self._lease, args=(place, wanted), name=f"bundlebee-lease-{place}", daemon=True
+            )
+            self._asking[place] = thread
+            with self._spread.changed:
+                self._spread.expecting += 1
+            thread.start()
+
+    def _lease(self, place: str, wanted: int) -> None:
+        try:
+            for _ in range(wanted):
+                if self._spread.closed:
+                    return
+                channel = self._grid.open(place, self._point)
+                self._new.append(Supply(place, channel, None))
+                self._waker.wake()
+        except PeerBusy:
+            pass
+        except BundlebeeError as error:
+            self._grid.lost(place, error)
+        except Exception as error:
+            log.warning("no worker from %s: %s: %s", place, type(error).__name__, error)
+            self._grid.lost(place, error)
+        finally:
+            self._not_before[place] = perf_counter() + RETRY
+            self._asking.pop(place, None)
+            with self._spread.changed:
+                self._spread.expecting -= 1
+                self._spread.changed.notify()
+            self._waker.wake()
+
+    # -- the thread --------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            asked = perf_counter()
+            while not self._spread.closed:
+                self._adopt()
+                for supply in sorted(self._spread.supplies, key=Supply.load):
+                    self._supply(supply)
+                self._answers(self._wait())
+                if perf_counter() - asked > (SOON if self._grid.coming() else RETRY):
+                    asked = perf_counter()
+                    self._ask()
+        except Exception as error:
+            self._spread.give_up(error)
+        finally:
+            for thread in list(self._asking.values()):
+                thread.join(timeout=5.0)
+            self._adopt()
+            for supply in self._spread.supplies:
+                if supply.away:
+                    supply.channel.close()
+                else:
+                    self._grid.done(supply.channel)
+            self._waker.close()
+
+    def _adopt(self) -> None:
+        while self._new:
+            supply = self._new.popleft()
+            with self._spread.changed:
+                self._spread.supplies.append(supply)
+
+    def _wait(self) -> list[Supply]:
+        from bundlebee.calls.client import wait
+
+        channels = {id(supply.channel): supply for supply in self._spread.supplies}
+        pause = SOON if self._grid.coming() else RETRY
+        ready = wait([supply.channel for supply in self._spread.supplies], pause, waker=self._waker)
+        return [channels[id(channel)] for channel in ready]
+
+    def _supply(self, supply: Supply) -> None:
+        while items := self._spread.chunk(supply):
+            try:
+                ticket = supply.channel.submit(self._call, [self._pack(item) for item in items])
+            except Unshippable as error:
+                self._one_by_one(supply, items, error)
+                continue
+            except CallError as error:
+                self._drop(supply, items, error)
+                return
+            supply.given(ticket, items)
+
+    def _one_by_one(self, supply: Supply, items: list[Item], error: Unshippable) -> None:
+        """Something in the chunk cannot travel: find out which, and leave that to the program."""
+        self._refusals += 1
+        if len(items) == 1 or self._refusals > 3:
+            for item in items:
+                self._spread.ours(item)
+            log.info("%s stays here: %s", self._point.name, error)
+            return
+        for item in items:
+            try:
+                ticket = supply.channel.submit(self._call, [self._pack(item)])
+            except Unshippable:
+                self._spread.ours(item)
+            else:
+                supply.given(ticket, [item])
+
+    def _answers(self, ready: list[Supply]) -> None:
+        for supply in ready:
+            try:
+                for answer in supply.channel.poll(0.0):
+                    item = supply.answered(answer.ticket, answer.seconds)
+                    if answer.returned:
+                        if self._spread.settle(item, answer.value):
+                            self._on_there(supply.place, answer)
+                        continue
+                    self._spread.ours(item)
+                    if answer.refused:
+                        # the worker will refuse the others for the same reason
+                        raise answer.refusal()
+            except PeerLost as error:
+                self._drop(supply, supply.unanswered(), error)
+            except CallError as error:
+                self._spread.give_up(error)
+
+    def _drop(self, supply: Supply, items: list[Item], error: CallError) -> None:
+        with self._spread.changed:
+            self._spread.supplies.remove(supply)
+        supply.channel.close()
+        self._spread.back(items + supply.unanswered())
+        self._grid.lost(supply.place, error)
+        self._not_before[supply.place] = perf_counter() + 2 * RETRY

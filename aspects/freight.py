@@ -1,0 +1,103 @@
+"""May this call leave, and what does it take along? One place for the safety of shipping.
+
+Three things must hold for each call: its arguments are plain, the analysis of its effects covers just these arguments, and no
+argument is part of the state that the function reads. `Customs` answers for a function and its arguments;
+a `Freight` is the header of the calls that passed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bundlebee.errors import Unshippable
+from bundlebee.words import Reason
+
+if TYPE_CHECKING:
+    from bundlebee.aspects.grid import Grid
+    from bundlebee.aspects.profile import Profile
+    from bundlebee.bundles.effects import Effect, Summary
+    from bundlebee.bundles.values import Walk
+    from bundlebee.calls.wire import Call
+
+PATIENCE = 3
+"""Calls in a row that must be found unsafe until the function stays here for good. One may be due to its arguments."""
+
+
+class Stays(Unshippable):
+    """A call must stay here, for a reason that is not its arguments' pickle."""
+
+    def __init__(
+        self, what: str, *, why: str | None = None, hint: str | None = None, reason: Reason = Reason.EFFECTS
+    ):
+        super().__init__(what, why=why, hint=hint)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Freight:
+    """The header of calls of one function, made when the state that they read was looked at."""
+
+    call: Call
+    summary: Summary
+    state: frozenset[int]  #: ids of the mutable objects in that state
+
+
+class Customs:
+    """Decides whether calls may leave."""
+
+    def __init__(self, grid: Grid) -> None:
+        self._grid = grid
+
+    def summary(self, profile: Profile, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Summary:
+        """What this very call does.
+
+        Raises:
+            Unshippable: an argument cannot travel.
+            Stays: the call does something that only means the same here.
+        """
+        from bundlebee.bundles.effects import Effect
+        from bundlebee.bundles.values import walk
+
+        found = walk(args, kwargs)
+        summary = self._of(profile, args, found)
+        if summary.level is not Effect.UNSAFE:
+            profile.unsafe = 0
+            return summary
+        profile.unsafe += 1
+        if profile.unsafe >= PATIENCE:
+            profile.hold(Reason.EFFECTS, summary.why)
+        raise Stays(summary.why)
+
+    def check(
+        self, profile: Profile, freight: Freight, level: Effect, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Whether a call with these arguments may go under that freight; ``level`` is the most that it may do.
+
+        Raises:
+            Unshippable: an argument cannot travel, or the freight was made for other calls.
+        """
+        from bundlebee.bundles.effects import Effect
+        from bundlebee.bundles.values import walk
+
+        found = walk(args, kwargs)
+        if freight.state and any(id(value) in freight.state for value in found.containers):
+            raise Unshippable(
+                "an argument cannot travel", why="it is part of the state that the function reads"
+            )
+        summary = self._of(profile, args, found)
+        if summary.level is Effect.UNSAFE or (level is Effect.FREE and summary.level is not Effect.FREE):
+            raise Stays(summary.why or "it prints")
+        if summary.reads != freight.summary.reads:
+            raise Stays("it reads other state than the calls before it", reason=Reason.STATE)
+
+    def _of(self, profile: Profile, args: tuple[Any, ...], found: Walk) -> Summary:
+        """The analysis for any arguments where that is good enough, else the one for these."""
+        from bundlebee.bundles.effects import Effect
+
+        general = profile.summary
+        if general is None or not general.still_valid():
+            general = profile.summary = self._grid.summary(profile.point)
+        if general.level is not Effect.UNSAFE and not found.callables:
+            return general
+        return self._grid.summary_for(profile.point, args, found)

@@ -1,0 +1,91 @@
+"""What the aspects ask of whoever put the house together (`bundlebee.program`, and fakes in the tests)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from bundlebee.aspects.freight import Freight
+    from bundlebee.bundles.effects import Summary
+    from bundlebee.bundles.values import Walk
+    from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.decisions.model import Place, Verdict
+    from bundlebee.decisions.policy import Policy, Trials
+    from bundlebee.weaving.joinpoint import JoinPoint
+
+
+class Grid(Protocol):
+    """The grid as one program sees it."""
+
+    policy: Policy
+
+    # -- to decide ---------------------------------------------------------------------------------------
+
+    def summary(self, point: JoinPoint) -> Summary:
+        """What the function reads and does, by analysis, whatever its arguments."""
+
+    def summary_for(self, point: JoinPoint, args: tuple[Any, ...], found: Walk) -> Summary:
+        """The same for one call; ``found`` is what `bundlebee.bundles.values.walk` found in its arguments."""
+
+    def here(self) -> Place:
+        """This machine, as the caller's own thread finds it."""
+
+    def places(self, point: JoinPoint) -> Sequence[Place]:
+        """Peers that may take a call now. Never waits."""
+
+    def expect_places(self, point: JoinPoint) -> Sequence[Place]:
+        """As `places`, but waits for the grid to answer, and for this machine's own cores to start."""
+
+    def slots(self, work: float | None) -> Sequence[tuple[str, int]]:
+        """Peers and how many workers of each a loop may lease; ``work`` is the loop's length in seconds, if known."""
+
+    def coming(self) -> bool:
+        """Whether peers may still be about to answer."""
+
+    def draw(self) -> float:
+        """A number from [0, 1) for the policy ``chaos``; its seed makes it repeatable."""
+
+    def trials(self) -> Trials | None:
+        """What may be spent on exploring; None for nothing."""
+
+    # -- to ship -----------------------------------------------------------------------------------------
+
+    def freight(self, point: JoinPoint, summary: Summary) -> Freight:
+        """What every call of that function takes along, with the fingerprint of the state that it reads.
+
+        Raises:
+            Stays: it reads state that cannot be compared.
+        """
+
+    def open(self, place: str, point: JoinPoint) -> LeaseChannel:
+        """A channel to a worker of that peer, which has the function's bundle.
+
+        Raises:
+            PeerBusy: no free slot there.
+            PeerLost: it does not answer.
+            CallError: it cannot run this bundle; the message says why.
+        """
+
+    def done(self, channel: LeaseChannel) -> None:
+        """Hand a channel back for the next call."""
+
+    # -- to tell -----------------------------------------------------------------------------------------
+
+    def lost(self, place: str, error: BaseException) -> None:
+        """A peer went away, or could not serve: it is left out for a while."""
+
+    def decided(
+        self, point: JoinPoint, verdict: Verdict, *, seconds: float | None, outcome: Outcome | None = None
+    ) -> None:
+        """Put a decision and its outcome on record. ``seconds`` run from the decision to the result."""
+
+    def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:
+        """Learn from a shipped call how fast that peer is.
+
+        Args:
+            expected: CPU seconds that were expected on a core of this machine, 0 if unknown.
+
+        Returns:
+            CPU seconds that the run would have taken on a core of this machine.
+        """

@@ -1,0 +1,87 @@
+"""What is known about one advised function: how long it takes, and whether it must stay here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bundlebee.words import Reason
+
+if TYPE_CHECKING:
+    from bundlebee.bundles.effects import Summary
+    from bundlebee.decisions.estimators import RunTimes
+    from bundlebee.weaving.advice import Advice
+    from bundlebee.weaving.joinpoint import JoinPoint
+
+SHORT = 0.0005
+"""Seconds. A call that is over sooner cannot pay for a message (a null call costs some 0.15 ms each way, and the
+caller's thread has better things to do); `scatter` sends such calls in chunks, and measures them itself."""
+
+SAMPLES = 3
+"""Short calls in a row until a function is disarmed. One or two may be the cheap edge cases (``fib(1)``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """A function stays here from now on, and why."""
+
+    reason: Reason
+    detail: str
+
+
+class Profile:
+    """The measurements and findings about one join point. Shared by the aspects; guarded by the GIL only.
+
+    Lost updates between threads cost a sample, never a wrong answer.
+    """
+
+    __slots__ = (
+        "calls",
+        "hits",
+        "pin",
+        "point",
+        "recursive",
+        "refusals",
+        "shipped",
+        "short",
+        "sites",
+        "spreads",
+        "summary",
+        "times",
+        "told",
+        "trust",
+        "unsafe",
+    )
+
+    def __init__(self, point: JoinPoint) -> None:
+        self.point = point
+        self.calls = 0  #: calls that the advice saw
+        self.short = 0  #: short calls in a row
+        self.unsafe = 0  #: calls in a row that were found to have effects
+        self.refusals = 0  #: calls in a row that a worker or the pickle refused
+        self.shipped = 0  #: calls that ran elsewhere
+        self.trust = 1  #: how often the sampler must meet it before it is armed again; doubles in vain
+        self.hits = 0  #: how often the sampler met it since it was disarmed
+        self.recursive = False  #: it was entered again before it returned
+        self.spreads = (
+            False  #: loops inside it were spread from here: that gains more than to send it as a whole
+        )
+        self.sites: set[tuple[Advice, int]] = set()  #: loops over it that were switched off
+        self.pin: Pin | None = None
+        self.summary: Summary | None = None  #: its effects, once somebody asked
+        self.times: RunTimes | None = None  #: made at the first measurement
+        self.told: tuple[str, Reason] | None = (
+            None  #: the last verdict that was recorded while it was too short
+        )
+
+    def measured(self) -> RunTimes:
+        """The estimator, made on first use: most functions of a program are never called."""
+        if self.times is None:
+            from bundlebee.decisions.estimators import RunTimes
+
+            self.times = RunTimes()
+        return self.times
+
+    def hold(self, reason: Reason, detail: str) -> None:
+        """Keep the function here from now on."""
+        self.pin = Pin(reason, detail)

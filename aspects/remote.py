@@ -1,0 +1,177 @@
+"""The remote aspect: the story of one call, from the question where it should run to its result.
+
+`decide` asks, in this order: is it known how long it takes? may it leave at all? who could take it, and would it be done
+sooner there? `ship` then takes it there. It ends in one of two ways: the outcome is in hand (`Came`), or the call has not
+happened anywhere and must run here (a verdict, with the reason why). Only calls without effects are shipped, so one whose peer was
+lost may run again.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from bundlebee.aspects.freight import Customs, Stays
+from bundlebee.aspects.profile import Profile
+from bundlebee.decisions.model import Verdict, Work
+from bundlebee.decisions.policy import Kind, decide
+from bundlebee.errors import BundlebeeError, CallError, PeerBusy, PeerLost, Unshippable
+from bundlebee.words import HERE, Reason
+
+if TYPE_CHECKING:
+    from bundlebee.aspects.grid import Grid
+    from bundlebee.bundles.effects import Summary
+    from bundlebee.calls.client import Outcome
+    from bundlebee.decisions.features import Features
+
+log = logging.getLogger("bundlebee.remote")
+
+WORTH_ASKING = 0.001
+"""CPU seconds. Below this no peer is asked about at all: the round trip alone takes about as long."""
+
+REFUSALS = 3
+"""So many refusals in a row (state, arguments) keep a function here for good; one alone may be that call's own matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """The call ran elsewhere."""
+
+    value: Any = None
+    error: BaseException | None = None  #: raised there by the program's own code
+
+
+class Remote:
+    """The advice inside `Analysis`. One for a program."""
+
+    def __init__(self, grid: Grid, customs: Customs) -> None:
+        self._grid = grid
+        self._customs = customs
+
+    def decide(
+        self, profile: Profile, features: Features, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Verdict, Summary | None]:
+        """Where this call goes; and what it does, if it may leave."""
+        grid, policy, point = self._grid, self._grid.policy, profile.point
+        if profile.pin is not None:
+            return Verdict(HERE, profile.pin.reason, detail=profile.pin.detail), None
+        if policy.kind is Kind.LOCAL:
+            return Verdict(HERE, Reason.FORCED, detail="policy local"), None
+        work = self._work(profile, features)
+        if policy.kind is Kind.AUTO:
+            if work is None:
+                return Verdict(HERE, Reason.UNMEASURED), None
+            if profile.spreads:
+                return Verdict(
+                    HERE, Reason.CHEAPER_HERE, {HERE: work.seconds}, "its loops are spread from here"
+                ), None
+            if work.seconds < WORTH_ASKING:
+                return Verdict(HERE, Reason.TOO_SHORT, {HERE: work.seconds}), None
+        try:
+            summary = self._customs.summary(profile, args, kwargs)
+        except Stays as error:
+            return Verdict(HERE, error.reason, detail=error.what), None
+        except Unshippable as error:
+            return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error)), None
+        places = grid.places(point) if policy.kind is Kind.AUTO else grid.expect_places(point)
+        verdict = decide(policy, work, grid.here(), places, draw=grid.draw(), trials=grid.trials())
+        return verdict, summary
+
+    def ship(
+        self,
+        profile: Profile,
+        verdict: Verdict,
+        summary: Summary,
+        features: Features,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Came | Verdict:
+        """Take the call to the peer of the verdict, and bring back its outcome; or say why it runs here."""
+        from bundlebee.calls.client import call as ship_one
+
+        grid, point, place = self._grid, profile.point, verdict.where
+        start = perf_counter()
+        try:
+            freight = grid.freight(point, summary)
+            self._customs.check(profile, freight, summary.level, args, kwargs)
+            channel = grid.open(place, point)
+        except Stays as error:
+            return self._refused(profile, verdict, error.reason, error)
+        except Unshippable as error:
+            return self._refused(profile, verdict, Reason.UNPICKLABLE, error)
+        except PeerBusy as error:
+            return _stays(verdict, Reason.PEER_BUSY, error)
+        except PeerLost as error:
+            grid.lost(place, error)
+            return _stays(verdict, Reason.PEER_LOST, error)
+        except CallError as error:
+            grid.lost(place, error)
+            return _stays(verdict, Reason.ENVIRONMENT, error)
+        try:
+            outcome = ship_one(channel, freight.call, args, kwargs)
+        except PeerLost as error:
+            channel.close()
+            grid.done(channel)
+            grid.lost(place, error)
+            return _stays(verdict, Reason.PEER_LOST, error)
+        except PeerBusy as error:
+            grid.done(channel)
+            return _stays(verdict, Reason.PEER_BUSY, error)
+        except Unshippable as error:
+            grid.done(channel)
+            return self._refused(profile, verdict, Reason.UNPICKLABLE, error)
+        except BaseException:
+            # Ctrl-C, or an error of ours: hanging up stops the work there
+            channel.close()
+            grid.done(channel)
+            raise
+        grid.done(channel)
+        if outcome.refused:
+            reason = outcome.reason or Reason.STATE
+            if reason is Reason.PEER_BUSY:  # the lease went to somebody else meanwhile
+                return _stays(verdict, reason, outcome.refusal())
+            return self._refused(profile, verdict, reason, outcome.refusal())
+        self._note(profile, verdict, features, perf_counter() - start, outcome)
+        replay(outcome.output)
+        return Came(outcome.value, outcome.error)
+
+    @staticmethod
+    def _work(profile: Profile, features: Features) -> Work | None:
+        """What the call will probably need."""
+        estimate = None if profile.times is None else profile.times.estimate(features)
+        return None if estimate is None else Work(estimate.seconds, spread=estimate.spread)
+
+    def _note(
+        self, profile: Profile, verdict: Verdict, features: Features, seconds: float, outcome: Outcome
+    ) -> None:
+        """Put the outcome on record, and learn from it."""
+        profile.refusals = 0
+        profile.calls += 1
+        profile.shipped += 1
+        self._grid.decided(profile.point, verdict, seconds=seconds, outcome=outcome)
+        work = self._work(profile, features)
+        cpu = self._grid.learn(profile.point, verdict.where, outcome, 0.0 if work is None else work.seconds)
+        profile.measured().observe(features, outcome.seconds, cpu)
+
+    @staticmethod
+    def _refused(profile: Profile, verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:
+        """This call cannot travel. A function of which that is said again and again stays here."""
+        profile.refusals += 1
+        if why is Reason.GUARD or profile.refusals >= REFUSALS:
+            profile.hold(why, str(error))
+        return _stays(verdict, why, error)
+
+
+def _stays(verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:
+    return replace(verdict, where=HERE, why=why, detail=str(error))
+
+
+def replay(output: list[tuple[str, str]]) -> None:
+    """Write what a shipped call printed, in order, to where it would have gone here."""
+    for stream, text in output:
+        target = sys.stderr if stream == "stderr" else sys.stdout
+        if target is not None:
+            target.write(text)

@@ -1,0 +1,326 @@
+"""The scatter aspect: a loop over a function free of effects runs on many machines at once.
+
+The weaver has put a guard round each comprehension that may be spread; while its flag is on, the loop's iterable comes
+through `Scatter.loop`, which yields the loop's own turns in order, each with what to call at that turn: the function itself
+where the turn runs right there, or a stand-in that hands out the ready result. The first turns run plainly and are timed.
+Then:
+
+* the function is too short, does more than compute, or nobody can take work: the rest runs plainly, and after a few such
+  loops the flag goes off, and the author's comprehension runs at its own speed;
+* otherwise the rest goes through `aspects.spread`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Callable, Iterator
+from operator import length_hint
+from time import perf_counter
+from types import FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
+
+from bundlebee.aspects.freight import Stays
+from bundlebee.aspects.profile import SHORT, Profile
+from bundlebee.decisions.model import Verdict
+from bundlebee.decisions.policy import Kind
+from bundlebee.errors import Unshippable
+from bundlebee.weaving.advice import Unrepeatable
+from bundlebee.words import HERE, Reason
+
+if TYPE_CHECKING:
+    from bundlebee.aspects.analysis import Running
+    from bundlebee.aspects.freight import Customs, Freight
+    from bundlebee.aspects.grid import Grid
+    from bundlebee.calls.client import Outcome
+    from bundlebee.weaving.advice import Advice, Shape
+    from bundlebee.weaving.outcomes import ScatterSite
+
+log = logging.getLogger("bundlebee.scatter")
+
+Turn = tuple[Any, Callable[..., Any]]
+ArgsOf = Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]
+
+WORTH = 0.03
+"""Seconds. What is left of a loop must be longer than this to be worth a lease (two round trips and a thread)."""
+
+PROBE = 0.005
+"""Seconds of turns that are run and timed before it is decided whether to spread the rest."""
+
+TINY = 20e-6
+"""Seconds. Items shorter than this cost more to pickle than to run (some 10 µs each way)."""
+
+VAIN = 3
+"""Loops in a row that were not worth it until a site's flag goes off."""
+
+_CONTAINERS = frozenset(
+    {list, tuple, range, str, bytes, bytearray, dict, set, frozenset}
+    | {type(view) for view in ({}.keys(), {}.values(), {}.items())}
+)
+_ITERATORS = frozenset(
+    type(iter(thing))
+    for thing in (
+        [],
+        (),
+        range(0),
+        range(1 << 70, 1 << 71),
+        "",
+        "é",
+        b"",
+        bytearray(),
+        {},
+        set(),
+        {}.values(),
+        {}.items(),
+    )
+) | {type(reversed([])), type(reversed({}))}
+_WRAPPERS = (enumerate, zip, reversed)
+
+
+def pulls_unseen(iterable: object) -> bool:
+    """Whether pulling items ahead of their turn cannot be noticed: builtin containers, and builtin views of them."""
+    kind = type(iterable)
+    if kind in _CONTAINERS or kind in _ITERATORS:
+        return True
+    if kind in _WRAPPERS:
+        try:
+            inner: tuple[Any, ...] = iterable.__reduce__()[1]  # type: ignore[assignment]
+        except TypeError:
+            return False
+        return all(pulls_unseen(one) for one in (inner[:1] if kind is enumerate else inner))
+    return False
+
+
+class Scatter:
+    """The advice at the loops. One for a program."""
+
+    def __init__(
+        self,
+        grid: Grid,
+        customs: Customs,
+        running: Running,
+        profile_of: Callable[[FunctionType], Profile | None],
+    ) -> None:
+        self._grid = grid
+        self._customs = customs
+        self._running = running
+        self._profile_of = profile_of
+
+    def loop(
+        self,
+        advice: Advice,
+        site: ScatterSite,
+        function: Callable[[], Any],
+        iterable: Any,
+        shape: Shape | None,
+        args_of: ArgsOf,
+    ) -> Iterator[Turn]:
+        """The turns of one loop; see the module's text. Called by woven code."""
+        turns = iter(iterable) if shape is None else shape(iterable)
+        if self._running.quiet or not pulls_unseen(iterable):
+            self._in_vain(advice, site, None, "its iterable might notice")
+            return ((targets, function()) for targets in turns)
+        left = length_hint(iterable, -1) if shape is None else -1
+        return self._turns(advice, site, function, turns, left, args_of)
+
+    def _turns(
+        self,
+        advice: Advice,
+        site: ScatterSite,
+        function: Callable[[], Any],
+        turns: Iterator[Any],
+        left: int,
+        args_of: ArgsOf,
+    ) -> Iterator[Turn]:
+        for first in turns:
+            break
+        else:
+            return
+        turns = itertools.chain((first,), turns)
+        called = function()
+        found = self._advised(called)
+        if found is None:
+            self._in_vain(advice, site, None, "it does not call a woven function")
+            yield from zip(turns, itertools.repeat(called))
+            return
+        profile, plain, receiver = found
+        point = profile.point
+        kind = self._grid.policy.kind
+        if kind is Kind.LOCAL or profile.pin is not None:
+            self._in_vain(advice, site, profile, "it stays here")
+            yield from zip(turns, itertools.repeat(called))
+            return
+        if kind is not Kind.AUTO:
+            freight = self._may_spread(profile, receiver, args_of, first, None)
+            if freight is not None:
+                yield from self._spread(profile, freight, plain, receiver, turns, args_of, None)
+            else:
+                yield from zip(turns, itertools.repeat(called))
+            return
+
+        # this loop times its turns itself, so the function's own advice is off meanwhile
+        armed = point.armed
+        point.disarm()
+        try:
+            seconds = yield from self._probe(advice, site, profile, plain, turns, left)
+            if seconds is not None:
+                work = None if left < 0 else left * seconds
+                freight = self._may_spread(profile, receiver, args_of, first, work)
+                if freight is not None:
+                    profile.short = 0
+                    yield from self._spread(profile, freight, plain, receiver, turns, args_of, seconds)
+                else:
+                    yield from zip(turns, itertools.repeat(plain))
+        finally:
+            if armed and profile.pin is None:
+                point.arm()
+
+    def _advised(self, called: object) -> tuple[Profile, Callable[..., Any], tuple[Any, ...]] | None:
+        """The profile of what a loop calls, what to call instead to run it plainly, and the receiver of a method."""
+        if type(called) is FunctionType:
+            profile = self._profile_of(called)
+            return None if profile is None else (profile, profile.point.plain, ())
+        if type(called) is MethodType and type(called.__func__) is FunctionType:
+            profile = self._profile_of(called.__func__)
+            receiver = called.__self__
+            return (
+                None if profile is None else (profile, MethodType(profile.point.plain, receiver), (receiver,))
+            )
+        return None
+
+    def _probe(
+        self,
+        advice: Advice,
+        site: ScatterSite,
+        profile: Profile,
+        plain: Callable[..., Any],
+        turns: Iterator[Any],
+        left: int,
+    ) -> Iterator[Turn]:
+        """Run and time the first turns. Returns the mean seconds where spreading the rest may pay; else runs it all."""
+        spent, count = 0.0, 0
+        for targets in turns:
+            start = perf_counter()
+            yield targets, plain
+            seconds = perf_counter() - start
+            spent += seconds
+            count += 1
+            if seconds >= SHORT:
+                self._grid.decided(profile.point, Verdict(HERE, Reason.UNMEASURED), seconds=seconds)
+            if count >= 64 and spent < count * TINY:
+                vain = "its calls are too short"
+                break
+            if spent >= PROBE:
+                if left < 0 or (left - count) * spent / count >= WORTH:
+                    return spent / count
+                vain = "too little is left"
+                break
+        else:
+            vain = "it is over too soon"
+        if count:
+            self._told(profile, Reason.TOO_SHORT, spent / count)
+        self._in_vain(advice, site, profile, vain)
+        yield from zip(turns, itertools.repeat(plain))
+        return None
+
+    def _may_spread(
+        self, profile: Profile, receiver: tuple[Any, ...], args_of: ArgsOf, sample: Any, work: float | None
+    ) -> Freight | None:
+        """What the items take along, if they are free of effects and somebody can take them, or may soon; on record
+        why not. Judged by the first turn; each item is looked at again before it leaves."""
+        from bundlebee.bundles.effects import Effect
+
+        grid, point = self._grid, profile.point
+        self._running.quiet = True
+        try:
+            args, kwargs = args_of(sample)
+            summary = self._customs.summary(profile, receiver + args, kwargs)
+            if summary.level is not Effect.FREE:
+                raise Stays("it prints, so its calls are shipped one by one")
+            freight = grid.freight(point, summary)
+            if grid.policy.kind is not Kind.AUTO:
+                grid.expect_places(point)
+            if grid.slots(work) or grid.coming():
+                return freight
+            self._told(profile, Reason.NO_PEER, None)
+            return None
+        except Stays as error:
+            self._told(profile, error.reason, None, str(error))
+            return None
+        except (Unshippable, Unrepeatable) as error:
+            self._told(profile, Reason.UNPICKLABLE, None, str(error))
+            return None
+        except Exception as error:
+            log.warning("advice of %s failed and is off: %s: %s", point.name, type(error).__name__, error)
+            log.debug("advice of %s failed", point.name, exc_info=True)
+            profile.hold(Reason.FAILED, str(error))
+            return None
+        finally:
+            self._running.quiet = False
+
+    def _spread(
+        self,
+        profile: Profile,
+        freight: Freight,
+        plain: Callable[..., Any],
+        receiver: tuple[Any, ...],
+        turns: Iterator[Any],
+        args_of: ArgsOf,
+        seconds: float | None,
+    ) -> Iterator[Turn]:
+        from bundlebee.aspects.feeder import Feeder
+        from bundlebee.aspects.spread import Item, Spread
+        from bundlebee.bundles.effects import Effect
+
+        grid, point = self._grid, profile.point
+        kind = grid.policy.kind
+        here_why, there_why = Reason.CHEAPER_HERE, Reason.CHEAPER_THERE
+        if kind is not Kind.AUTO:
+            here_why = there_why = Reason.FORCED
+
+        def on_here(spent: float) -> None:
+            grid.decided(point, Verdict(HERE, here_why, spread.estimates()), seconds=spent)
+
+        def on_there(place: str, outcome: Outcome) -> None:
+            profile.shipped += 1
+            verdict = Verdict(place, there_why, spread.estimates())
+            grid.decided(point, verdict, seconds=outcome.seconds, outcome=outcome)
+
+        for outer in self._running.points:
+            outer.data.spreads = True
+        spread = Spread(
+            turns,
+            args_of,
+            plain,
+            here=kind is not Kind.REMOTE,
+            seconds=seconds,
+            on_here=on_here,
+            picks=(lambda: grid.draw() < grid.policy.probability) if kind is Kind.CHAOS else None,
+        )
+
+        def pack(item: Item) -> tuple[tuple[Any, ...], dict[str, Any]]:
+            args = receiver + item.args
+            self._customs.check(profile, freight, Effect.FREE, args, item.kwargs)
+            return args, item.kwargs
+
+        Feeder(grid, point, freight.call, pack, spread, on_there=on_there).start()
+        return spread.turns()
+
+    def _told(self, profile: Profile, why: Reason, seconds: float | None, detail: str | None = None) -> None:
+        if profile.told == (HERE, why):
+            return
+        profile.told = HERE, why
+        self._grid.decided(profile.point, Verdict(HERE, why, detail=detail), seconds=seconds)
+
+    def _in_vain(self, advice: Advice, site: ScatterSite, profile: Profile | None, why: str) -> None:
+        """Count a loop that gained nothing; after a few in a row the author's own runs. The watch turns it on again
+        when it meets the function at length."""
+        if self._grid.policy.kind not in (Kind.AUTO, Kind.LOCAL):
+            return
+        count = advice.site_data[site.index] = advice.site_data.get(site.index, 0) + 1
+        if count >= VAIN:
+            advice.site_data[site.index] = 0
+            advice.switch(site.index, False)
+            if profile is not None:
+                profile.sites.add((advice, site.index))
+            log.debug("loop %d of %s runs as written: %s", site.index, advice.module, why)

@@ -1,0 +1,274 @@
+"""Attributes, in the analysis: what ``value.name`` may be, and which getters run to find out."""
+
+from __future__ import annotations
+
+import functools
+import re
+import types
+from collections import namedtuple
+from dataclasses import dataclass, field
+from enum import Enum, EnumMeta
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from bundlebee.bundles.abstract import ATOM, Bound, BuiltinMethod, Given, Inner, Live, Made, Super, Value
+from bundlebee.bundles.heap import HEAP_TYPE, MISSING, Harm, Heap, Values, own_attribute
+
+LRU = type(functools.lru_cache(lambda: None))
+C_METHODS = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
+_TUPLE_GETTER: type = type(namedtuple("_Example", "field").__dict__["field"])
+
+_ABOUT = frozenset({"__name__", "__qualname__", "__doc__", "__module__", "__text_signature__"})
+#: Attributes that lead out of the model: to frames, code, and the insides of classes
+_FORBIDDEN = frozenset(
+    {
+        "__dict__", "__globals__", "__code__", "__closure__", "__builtins__", "__traceback__", "__subclasses__", "__weakref__",
+        "tb_frame", "tb_next", "gi_frame", "gi_code", "cr_frame", "f_back", "f_globals", "f_locals", "f_builtins", "f_code",
+        "__reduce__", "__reduce_ex__", "__getstate__", "__loader__", "__spec__", "__defaults__", "__kwdefaults__", "mro",
+        "__mro__", "__bases__", "__base__", "__context__", "__cause__", "obj",
+    }
+)  # fmt: skip
+_DATA: tuple[type, ...] = (int, float, str, list, dict, tuple, set, bool, bytes, frozenset, complex, re.Pattern)
+
+
+@dataclass(slots=True)
+class Found:
+    """What an attribute may be."""
+
+    values: Values = field(default_factory=set)
+    getters: list[tuple[Value, Value]] = field(default_factory=list)  #: (function, object): properties
+    hidden: bool = False  #: whether the instance's own attribute of that name does not count
+    kept: bool = False  #: whether the object keeps what the getter returns (a cached property)
+
+    def __bool__(self) -> bool:
+        return bool(self.values or self.getters)
+
+
+class Attributes(Heap):
+    """Look-up of attributes, by the real classes and objects."""
+
+    def attribute(self, value: Value, name: str) -> Found:
+        """What ``value.name`` may be.
+
+        Raises:
+            Harm: nobody can tell, or it leads out of what can be analysed.
+        """
+        if name in _FORBIDDEN and not (isinstance(value, Made) and name in value.attributes):
+            raise Harm(f"looks at {name}")
+        if name == "__class__":
+            return Found(self.class_of(value))
+        if isinstance(value, Live):
+            return self._live_attribute(value, name)
+        if isinstance(value, Made):
+            return self._made_attribute(value, name)
+        if isinstance(value, Given):
+            return self._given_attribute(value, name)
+        if isinstance(value, Super):
+            return self._super_attribute(value, name)
+        if isinstance(value, Inner):
+            return Found(set(value.attributes.get(name, {ATOM})))
+        if isinstance(value, Bound | BuiltinMethod):
+            if name in _ABOUT:
+                return Found({ATOM})
+            raise Harm(f"looks at the attribute {name!r} of a method")
+        if self._is_method(name):
+            return Found({self.builtin_method(name, ATOM, None)})
+        return Found({ATOM})
+
+    def _is_method(self, name: str) -> bool:
+        """Whether builtin data has methods of that name."""
+        return name.startswith("__") and name.endswith("__") or bool(self.catalogue.methods(name))
+
+    def class_of(self, value: Value) -> Values:
+        """What ``type(value)`` may be."""
+        kinds: tuple[type, ...] = self.classes_of(value)
+        if isinstance(value, Made) and value.kind is not None:
+            kinds = (value.kind,)
+        elif isinstance(value, Live):
+            kinds = (type(value.object),)
+        elif isinstance(value, Given) and value.kind is not None:
+            kinds = (value.kind,)
+        elif not kinds or isinstance(value, Given):
+            kinds += _DATA
+        return {self.live(kind, kind.__qualname__) for kind in kinds}
+
+    def from_class(self, kind: type, name: str, receiver: Value, after: type | None = None) -> Found:
+        """An attribute that a class gives its instances."""
+        found = self.lookup(kind, name, after)
+        if found is None:
+            return Found()
+        owner, raw = found
+        label = f"{owner.__qualname__}.{name}"
+        if isinstance(raw, FunctionType | LRU):
+            return Found({self.bound(self.live(raw, label), receiver)})
+        if isinstance(raw, property):
+            getters = [] if raw.fget is None else [(self.live(raw.fget, label), receiver)]
+            return Found(getters=getters, hidden=True)
+        if isinstance(raw, functools.cached_property):
+            return Found(getters=[(self.live(raw.func, label), receiver)], kept=True)
+        if isinstance(raw, staticmethod):
+            return Found({self.live(raw.__func__, label)})
+        if isinstance(raw, classmethod):
+            return Found({self.bound(self.live(raw.__func__, label), self.live(kind, kind.__qualname__))})
+        if isinstance(raw, types.MemberDescriptorType):
+            return Found()
+        if isinstance(raw, (*C_METHODS, BuiltinFunctionType)):
+            return Found({self.builtin_method(name, receiver, owner)})
+        if isinstance(raw, _TUPLE_GETTER):
+            return Found(set(self.elements(receiver)) or {receiver}, hidden=True)
+        if isinstance(raw, types.GetSetDescriptorType):
+            if self.catalogue.type(owner) is None and not issubclass(owner, BaseException):
+                raise Harm(f"looks at {label}")
+            return Found({ATOM, *self.elements(receiver)}, hidden=True)
+        if issubclass(kind, Enum) and type(raw).__module__ in ("enum", "types"):
+            return Found(self._enum_attribute(kind, name, receiver), hidden=True)
+        if hasattr(type(raw), "__get__") or hasattr(type(raw), "__set__"):
+            raise Harm(f"uses {label}, a {type(raw).__qualname__}")
+        return Found({self.live(raw, label)})
+
+    def _enum_attribute(self, kind: type[Enum], name: str, receiver: Value) -> Values:
+        members = [receiver.object] if isinstance(receiver, Live) else list(kind.__members__.values())
+        own = {"value": "_value_", "name": "_name_"}.get(name)
+        if own is None:
+            raise Harm(f"uses {kind.__qualname__}.{name}")
+        return {self.live(getattr(member, own), f"{kind.__qualname__}.{name}") for member in members}
+
+    def _made_attribute(self, value: Made, name: str) -> Found:
+        if not self.classes_of(value):
+            if name in value.attributes:
+                return Found(set(value.attributes[name]))
+            if self._is_method(name):
+                return Found({self.builtin_method(name, value, value.kind)})
+            return Found({ATOM, *self.elements(value)})
+        assert value.kind is not None
+        found = self.from_class(value.kind, name, value)
+        if not found.hidden:
+            found.values |= value.attributes.get(name, set())
+            if not found:
+                found.getters = self._fallback(value.kind, value)
+        return found
+
+    def _fallback(self, kind: type, receiver: Value) -> list[tuple[Value, Value]]:
+        """``__getattr__``, where a class has one."""
+        if self.special(kind, "__getattribute__") is not None:
+            raise Harm(f"uses {kind.__qualname__}.__getattribute__")
+        raw = self.special(kind, "__getattr__")
+        return [] if raw is None else [(self.live(raw, f"{kind.__qualname__}.__getattr__"), receiver)]
+
+    def _given_attribute(self, value: Given, name: str) -> Found:
+        found = Found()
+        is_method = self._is_method(name)
+        if is_method:
+            found.values.add(self.builtin_method(name, value, value.kind))
+        for kind in self.classes_of(value):
+            more = self.from_class(kind, name, value)
+            found.values |= more.values
+            found.getters += [*more.getters, *self._fallback(kind, value)]
+            found.kept |= more.kept
+            is_method = is_method or bool(more)
+        if not is_method:
+            found.values |= {value, ATOM} if value.classes else {ATOM, *(() if value.kind is None else self.elements(value))}
+        elif self.classes_of(value) and value.callables:
+            found.values.add(value)  # an instance may hide a method by a function of its own
+        return found
+
+    def _super_attribute(self, value: Super, name: str) -> Found:
+        found = Found()
+        for receiver in list(value.receivers):
+            if isinstance(receiver, Live) and isinstance(receiver.object, type):
+                if value.after in receiver.object.__mro__:
+                    where = self.lookup(receiver.object, name, value.after)
+                    if where is not None:
+                        found.values |= self._of_class(receiver.object, *where, name).values
+                continue
+            for kind in self.classes_of(receiver):
+                if value.after in kind.__mro__:
+                    more = self.from_class(kind, name, receiver, value.after)
+                    found.values |= more.values
+                    found.getters += more.getters
+                    found.kept |= more.kept
+        return found
+
+    def _live_attribute(self, value: Live, name: str) -> Found:
+        thing = value.object
+        label = f"{value.name}.{name}"
+        if isinstance(thing, ModuleType):
+            return self._module_attribute(thing, value.name, name)
+        if isinstance(thing, type):
+            return self._class_attribute(thing, name, label)
+        kind = type(thing)
+        if isinstance(thing, FunctionType | LRU):
+            if name in _ABOUT:
+                return Found({ATOM})
+            found = getattr(thing, "__dict__", {}).get(name, MISSING)
+            if found is MISSING or name == "__wrapped__":
+                raise Harm(f"looks at {label}")
+            self.observe("attribute", thing, name, found)
+            return Found({self.live(found, label)})
+        if isinstance(thing, Enum) or self.classes_of(value):
+            return self._instance_attribute(value, kind, name, label)
+        if kind in (functools.partial, MethodType, BuiltinFunctionType):
+            if name in _ABOUT:
+                return Found({ATOM})
+            raise Harm(f"looks at {label}")
+        if self.catalogue.type(kind) is None:
+            raise Harm(f"uses {label}, of a {kind.__module__}.{kind.__qualname__}")
+        if self._is_method(name):
+            return Found({self.builtin_method(name, value, kind)})
+        return Found({ATOM, *self.elements(value)})
+
+    def _module_attribute(self, module: ModuleType, label: str, name: str) -> Found:
+        if type(module) is not ModuleType:
+            raise Harm(f"uses {label}, a module with attributes of its own")
+        found = self.global_value(module.__name__, module.__dict__, name)
+        if found is not MISSING:
+            return Found({self.live(found, f"{label}.{name}")})
+        if "__getattr__" in module.__dict__:
+            raise Harm(f"uses {label}.{name}, which {label}.__getattr__ provides")
+        return Found()
+
+    def _instance_attribute(self, value: Live, kind: type, name: str, label: str) -> Found:
+        found = self.from_class(kind, name, value)
+        if found.hidden:
+            return found
+        own = own_attribute(value.object, name)
+        self.observe("own", value.object, name, own)
+        if own is not MISSING:
+            return Found({self.live(own, label)})
+        if not found:
+            found.getters = self._fallback(kind, value)
+        return found
+
+    def _class_attribute(self, thing: type, name: str, label: str) -> Found:
+        if name in _ABOUT:
+            return Found({ATOM})
+        if isinstance(thing, EnumMeta):
+            self.read_class(thing)
+            if name in thing.__members__:
+                return Found({self.live(thing.__members__[name], label)})
+            if name == "__members__":
+                return Found({self.live(thing.__members__, label)})
+        meta = type(thing)
+        if meta is not type and name in meta.__dict__ and meta.__module__ not in ("abc", "enum"):
+            raise Harm(f"uses {label}, of its metaclass")
+        found = self.lookup(thing, name)
+        return Found() if found is None else self._of_class(thing, *found, name)
+
+    def _of_class(self, thing: type, owner: type, raw: Any, name: str) -> Found:
+        """What ``thing.name`` is when ``owner`` holds it."""
+        label = f"{thing.__qualname__}.{name}"
+        if isinstance(raw, staticmethod):
+            return Found({self.live(raw.__func__, label)})
+        if isinstance(raw, classmethod):
+            return Found({self.bound(self.live(raw.__func__, label), self.live(thing, thing.__qualname__))})
+        if isinstance(raw, types.ClassMethodDescriptorType):
+            return Found({self.builtin_method(name, self.live(thing, thing.__qualname__), owner)})
+        if isinstance(raw, (*C_METHODS, BuiltinFunctionType)):
+            return Found({self.builtin_method(name, None, owner)})
+        if hasattr(type(raw), "__get__") and not isinstance(
+            raw, property | types.MemberDescriptorType | FunctionType | LRU
+        ):
+            raise Harm(f"uses {label}, a {type(raw).__qualname__}")
+        if not owner.__flags__ & HEAP_TYPE and self.catalogue.type(owner) is None and not issubclass(owner, BaseException):
+            raise Harm(f"looks at {label}")
+        return Found({self.live(raw, label)})

@@ -1,0 +1,160 @@
+"""What builtins and the standard library do: `catalogue.toml`, ready for look-up.
+
+The data file says all that there is to say; this module only reads it. It is loaded when the first analysis runs.
+"""
+
+from __future__ import annotations
+
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+#: Modules of the interpreter that stand behind one of the standard library.
+_BEHIND = {
+    "_bisect": "bisect",
+    "_collections": "collections",
+    "_functools": "functools",
+    "_hashlib": "hashlib",
+    "_blake2": "hashlib",
+    "_heapq": "heapq",
+    "_io": "io",
+    "_json": "json",
+    "_operator": "operator",
+    "_random": "random",
+    "_statistics": "statistics",
+    "_struct": "struct",
+    "nt": "os",
+    "posix": "os",
+}
+_WORDS = frozenset("number atom fresh copy nest hold element same rest own keys values item table".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Function:
+    """One catalogued function or method."""
+
+    name: str  #: dotted, as in the data file
+    returns: frozenset[str] = frozenset()  #: words of the data file
+    writes: tuple[int, ...] = ()  #: positions of the arguments that it writes
+    writes_self: bool = False
+    calls: tuple[int | str, ...] = ()  #: positions and names of the arguments that it calls
+    depth: int = 2  #: special methods are called of: 0 nothing, 1 the arguments, 2 also of what they contain
+    unsafe: str | None = None  #: why it is unsafe
+
+
+@dataclass(slots=True)
+class Type:
+    """One catalogued type."""
+
+    name: str
+    create: Function
+    immutable: bool
+    seeded: bool  #: without an argument it takes the system's randomness
+    methods: dict[str, Function] = field(default_factory=dict)
+
+
+class Catalogue:
+    """Look-up by the real object's module and qualified name."""
+
+    def __init__(self, data: dict[str, Any]) -> None:
+        self._functions: dict[str, Function] = {}
+        self._whole: dict[str, frozenset[str]] = {}
+        self._writes: dict[str, tuple[int, ...]] = {name: tuple(where) for name, where in data["writes"].items()}
+        self._calls: dict[str, tuple[int | str, ...]] = {name: tuple(where) for name, where in data["calls"].items()}
+        moves = data["moves"]
+        self._depths = dict.fromkeys(moves["functions"], 0) | dict.fromkeys(moves["shallow"], 1)
+        self._moving = frozenset(moves["methods"])
+        for words, modules in data["returns"].items():
+            returns = _words(words)
+            for module, names in modules.items():
+                for name in names:
+                    if name == "*":
+                        self._whole[module] = returns
+                    else:
+                        self._functions[f"{module}.{name}"] = self._function(f"{module}.{name}", returns)
+        for reason, names in data["unsafe"].items():
+            for name in names:
+                self._functions[name] = Function(name, unsafe=reason)
+        for name in ("operator.setitem", "operator.delitem"):
+            self._functions[name] = self._function(name, frozenset({"atom"}))
+        for name in self._writes:
+            if name.startswith("bisect."):
+                self._functions[name] = self._function(name, frozenset({"atom"}))
+        self.types: dict[str, Type] = {}
+        for name, entry in data["types"].items():
+            self.types[name] = self._type(name, entry, data["types"])
+        self._by_method: dict[str, tuple[Function, ...]] = {}
+        for kind in self.types.values():
+            if kind.name != "builtins.object":
+                for method, function in kind.methods.items():
+                    self._by_method[method] = (*self._by_method.get(method, ()), function)
+
+    def _function(self, name: str, returns: frozenset[str], *, writes_self: bool = False, depth: int = 2) -> Function:
+        return Function(
+            name,
+            returns=returns,
+            writes=self._writes.get(name, ()),
+            writes_self=writes_self,
+            calls=self._calls.get(name, ()),
+            depth=min(depth, self._depths.get(name, 2)),
+        )
+
+    def _type(self, name: str, entry: dict[str, Any], types: dict[str, Any]) -> Type:
+        kind = Type(
+            name, self._function(name, _words(entry["create"])), entry.get("immutable", False), entry.get("seeded", False)
+        )
+        for group in [types[entry["base"]], entry] if "base" in entry else [entry]:
+            for words, methods in group.items():
+                if words in ("create", "immutable", "seeded", "base"):
+                    continue
+                returns, writes = _METHOD_GROUPS.get(words) or (_words(words), False)
+                for method in methods:
+                    depth = 0 if method in self._moving else 2
+                    kind.methods[method] = self._function(f"{name}.{method}", returns, writes_self=writes, depth=depth)
+        return kind
+
+    def function(self, module: str | None, qualname: str) -> Function | None:
+        """The function of that name, or None if the catalogue does not know it."""
+        module = _BEHIND.get(module or "", module or "")
+        name = qualname.removeprefix("openssl_")
+        found = self._functions.get(f"{module}.{name}")
+        if found is None and module in self._whole and "." not in name and not name.startswith("_"):
+            found = self._function(f"{module}.{name}", self._whole[module])
+        return found
+
+    def type(self, kind: type) -> Type | None:
+        """The entry of exactly that type."""
+        module = _BEHIND.get(kind.__module__, kind.__module__) if kind.__module__ != "_hashlib" else "_hashlib"
+        found = self.types.get(f"{module}.{kind.__qualname__}")
+        if found is None or getattr(sys.modules.get(module), kind.__qualname__, None) is kind:
+            return found
+        return found if kind.__module__ in ("_hashlib", "builtins") and kind.__flags__ & 1 << 9 == 0 else None
+
+    def methods(self, name: str) -> tuple[Function, ...]:
+        """The methods of that name, of all types."""
+        return self._by_method.get(name, ())
+
+
+_METHOD_GROUPS = {
+    "writes": (frozenset({"atom"}), True),
+    "takes": (frozenset({"own", "rest"}), True),
+    "takes-item": (frozenset({"item"}), True),
+    "draws": (frozenset({"element", "copy"}), True),
+}
+
+
+def _words(text: str) -> frozenset[str]:
+    words = frozenset(text.split())
+    if not words <= _WORDS:
+        raise ValueError(f"unknown words in the catalogue: {sorted(words - _WORDS)}")
+    return words
+
+
+@cache
+def catalogue() -> Catalogue:
+    """The catalogue that is shipped with bundlebee."""
+    data = files("bundlebee.bundles").joinpath("catalogue.toml").read_text("utf-8")
+    return Catalogue(tomllib.loads(data))

@@ -1,0 +1,475 @@
+"""A digest of the state that a call reads and nobody passes: module globals, with all that hangs on them.
+
+The caller computes it from its modules, the worker from its own; if they differ, the call stays at the caller. So a
+patched function, a filled table, a changed setting is noticed, whoever changed it and whenever.
+
+The encoding is canonical: sets without order, instances by their attributes, functions and classes by name and content.
+A woven function must look like the plain one, so its bytecode is not compared but what it is made of: name, line,
+parameters, names and texts used, defaults and closure. (That the *source* is the same is the bundle digest's affair.)
+Shared and recursive structure is encoded by the order of first meeting.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import functools
+import re
+import sys
+import types
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from hashlib import blake2b
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from typing import Any
+
+from bundlebee.bundles.values import ATOMS
+from bundlebee.errors import BundlebeeError
+
+LIMIT = 200_000
+"""Values that one fingerprint looks at; about 0.2 s."""
+
+_HEAP_TYPE = 1 << 9
+_BY_REPR = frozenset({"int", "float", "complex", "bool", "str", "bytes", "NoneType", "range", "ellipsis", "slice"})
+_REPR_VALUES = frozenset(
+    {
+        ("fractions", "Fraction"),
+        ("decimal", "Decimal"),
+        ("datetime", "date"),
+        ("datetime", "timedelta"),
+        ("datetime", "datetime"),
+        ("datetime", "time"),
+        ("datetime", "timezone"),
+        ("uuid", "UUID"),
+        ("operator", "itemgetter"),
+        ("operator", "attrgetter"),
+        ("operator", "methodcaller"),
+        ("typing", "TypeVar"),
+        ("typing", "ParamSpec"),
+    }
+)
+_NOT_OF_A_CLASS = frozenset(
+    {
+        "__module__", "__qualname__", "__name__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__",
+        "__annotate_func__", "__annotations_cache__", "__abstractmethods__", "_abc_impl", "__orig_bases__", "__parameters__",
+        "__firstlineno__", "__static_attributes__", "__type_params__", "__conditional_annotations__", "__classdictcell__",
+    }
+)  # fmt: skip
+_WOVEN_NAMES = re.compile(r"__bee.*|scatter|args|s\d+")
+_LRU = type(functools.lru_cache(lambda: None))
+_SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
+_C_METHODS = (types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType, types.MethodWrapperType)
+
+
+class Unfingerprintable(BundlebeeError):
+    """State that the call reads cannot be compared between machines. The call stays here.
+
+    Attributes:
+        name: the global, as ``module.name``.
+    """
+
+    def __init__(self, name: str, why: str | None = None, hint: str | None = None) -> None:
+        super().__init__(f"{name} cannot be compared with the worker's", why=why, hint=hint)
+        self.name = name
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), (self.name, self.why, self.hint)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The state behind a call, at one moment."""
+
+    digest: bytes  #: 16 bytes; equal there and here, or the call may not be shipped
+    objects: frozenset[int]  #: ids of the mutable objects in it; an argument among them must not travel as a copy
+
+
+class _Opaque(Exception):
+    """A value that has no canonical encoding."""
+
+
+def fingerprint(reads: Sequence[tuple[str, str]], *, modules: Mapping[str, ModuleType]) -> bytes:
+    """The digest of those globals.
+
+    Args:
+        reads: ``(module, global name)``, sorted, as in `Summary.reads`.
+        modules: ``sys.modules``. A module or a name that is missing is part of the state.
+
+    Raises:
+        Unfingerprintable: one of them holds something that cannot be compared, or is too large.
+    """
+    return state(reads, modules=modules).digest
+
+
+def state(reads: Sequence[tuple[str, str]], *, modules: Mapping[str, ModuleType]) -> State:
+    """As `fingerprint`, with the identities of the mutable objects that were met."""
+    encoder = _Encoder()
+    for module_name, name in reads:
+        module = modules.get(module_name)
+        encoder.write("read", module_name, name)
+        if module is None:
+            encoder.write("no module")
+            continue
+        holder = module.__dict__
+        if name not in holder:
+            encoder.write("missing")
+            continue
+        try:
+            encoder.value(holder[name])
+        except _Opaque as opaque:
+            raise Unfingerprintable(f"{module_name}.{name}", why=str(opaque)) from None
+        except RecursionError:
+            raise Unfingerprintable(f"{module_name}.{name}", why="it is nested too deeply") from None
+    return State(encoder.digest(), frozenset(encoder.mutable))
+
+
+class _Encoder:
+    def __init__(self) -> None:
+        self._hash = blake2b(digest_size=16)
+        self._met: dict[int, int] = {}
+        self._keep: list[Any] = []  # so that ids stay unique
+        self._left = LIMIT
+        self.mutable: set[int] = set()
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+    def write(self, *texts: str) -> None:
+        for text in texts:
+            data = text.encode("utf-8", "surrogatepass")
+            self._hash.update(b"%d:" % len(data))
+            self._hash.update(data)
+
+    def value(self, value: Any) -> None:
+        """Encode anything. Raises _Opaque."""
+        kind = type(value)
+        if kind in ATOMS:
+            self.write(kind.__name__, _text(value))
+            return
+        self._spend(1)
+        known = self._met.get(id(value))
+        if known is not None:
+            self.write("again", str(known))
+            return
+        self._met[id(value)] = len(self._met)
+        self._keep.append(value)
+        encode = _ENCODERS.get(kind)
+        if encode is not None:
+            encode(self, value)
+        elif isinstance(value, type):
+            self._class(value)
+        elif isinstance(value, ModuleType):
+            self.write("module", value.__name__)
+        else:
+            self._other(value, kind)
+
+    def _spend(self, count: int) -> None:
+        self._left -= count
+        if self._left < 0:
+            raise _Opaque(f"it holds more than {LIMIT:,} values")
+
+    # -- containers --------------------------------------------------------------------------------------
+
+    def _sequence(self, value: Iterable[Any]) -> None:
+        items = list(value)
+        self.write(type(value).__name__, str(len(items)))
+        if set(map(type, items)) <= ATOMS:
+            self._spend(len(items) // 10)  # these are cheap
+            self.write(*[f"{type(item).__name__} {_text(item)}" for item in items])
+            return
+        for item in items:
+            self.value(item)
+
+    def _list(self, value: Any) -> None:
+        self.mutable.add(id(value))
+        self._sequence(value)
+        if type(value) is deque:
+            self.write(str(value.maxlen))
+
+    def _mapping(self, value: Any) -> None:
+        self.mutable.add(id(value))
+        self.write(type(value).__name__)
+        if type(value) is defaultdict:
+            self.value(value.default_factory)
+        self._sequence(value.keys())
+        self._sequence(value.values())
+
+    def _proxy(self, value: types.MappingProxyType[Any, Any]) -> None:
+        self._mapping(dict(value))
+
+    def _set(self, value: set[Any] | frozenset[Any]) -> None:
+        """Without order: each element by itself, the digests sorted."""
+        self.mutable.add(id(value))
+        self.write(type(value).__name__, str(len(value)))
+        digests = []
+        for item in value:
+            part = _Encoder()
+            part._left = self._left
+            part.value(item)
+            self._left = part._left
+            self._spend(1)
+            self.mutable |= part.mutable
+            digests.append(part._hash.hexdigest())
+        self.write(*sorted(digests))
+        # The order in which it iterates is state, too; it can be told for texts and numbers only.
+        self.write(*[_text(item) for item in value if type(item) in ATOMS and item is not None])
+
+    # -- code --------------------------------------------------------------------------------------------
+
+    def _function(self, value: FunctionType) -> None:
+        code = _original_code(value)
+        self.write("function", str(value.__globals__.get("__name__")), code.co_qualname)
+        self.write(str(code.co_firstlineno), str(code.co_argcount), str(code.co_posonlyargcount))
+        count = code.co_argcount + code.co_kwonlyargcount
+        self.write(*code.co_varnames[:count], str(code.co_flags & 0b1010101100))
+        self.write(*sorted(_used(code)))
+        self.value(value.__defaults__)
+        self.value(value.__kwdefaults__)
+        for cell in value.__closure__ or ():
+            try:
+                contents = cell.cell_contents
+            except ValueError:
+                self.write("empty cell")
+            else:
+                self.value(contents)
+        for name, attribute in sorted(value.__dict__.items()):
+            self.write(name)
+            self._attempt(attribute)
+
+    def _attempt(self, value: Any) -> None:
+        """Encode a value that is not known to be read; one that has no encoding counts by its type."""
+        try:
+            self.value(value)
+        except _Opaque:
+            self.write("opaque", f"{type(value).__module__}.{type(value).__qualname__}")
+            if self._left < 0:
+                raise
+
+    def _builtin(self, value: BuiltinFunctionType) -> None:
+        self.write("builtin", str(value.__module__), value.__qualname__)
+        holder = value.__self__
+        if holder is not None and not isinstance(holder, ModuleType):
+            if type(holder).__module__ in ("random", "_random"):
+                self.write("global generator")
+            else:
+                self.value(holder)
+
+    def _method(self, value: MethodType) -> None:
+        self.write("method")
+        self.value(value.__func__)
+        holder = value.__self__
+        if type(holder).__module__ == "random":
+            self.write("global generator")
+        else:
+            self.value(holder)
+
+    def _cached(self, value: Any) -> None:
+        self.write("cached", repr(value.cache_parameters()))
+        self.value(value.__wrapped__)
+
+    def _partial(self, value: functools.partial[Any]) -> None:
+        self.write("partial")
+        self.value(value.func)
+        self.value(value.args)
+        self.value(value.keywords)
+
+    def _property(self, value: property) -> None:
+        self.write("property")
+        for part in (value.fget, value.fset, value.fdel):
+            self.value(part)
+
+    def _wrapping(self, value: Any) -> None:
+        self.write(type(value).__name__)
+        self.value(value.__func__)
+
+    def _cached_property(self, value: functools.cached_property[Any]) -> None:
+        self.write("cached property")
+        self.value(value.func)
+
+    def _named(self, value: Any) -> None:
+        self.write(type(value).__name__, getattr(value, "__qualname__", value.__name__))
+
+    def _pattern(self, value: re.Pattern[Any]) -> None:
+        self.write("pattern", str(value.flags))
+        self.value(value.pattern)
+
+    def _class(self, value: type) -> None:
+        self.write("class", str(value.__module__), value.__qualname__)
+        if not value.__flags__ & _HEAP_TYPE or value.__module__.partition(".")[0] in sys.stdlib_module_names:
+            if _by_name(value.__module__, value.__qualname__) is not value:
+                self.write("hidden")
+            if value.__module__ != "__main__":
+                return
+        for base in value.__mro__[1:]:
+            self.value(base)
+        self.value(type(value))
+        for name, member in sorted(value.__dict__.items()):
+            if name not in _NOT_OF_A_CLASS:
+                self.write(name)
+                self._attempt(member)
+        registry = _registered(value)
+        if registry:
+            self.write("registered", *registry)
+
+    # -- instances ---------------------------------------------------------------------------------------
+
+    def _other(self, value: Any, kind: type) -> None:
+        key = (kind.__module__, kind.__qualname__)
+        if isinstance(value, Enum):
+            self.write("member", *key, str(value._name_), repr(value._value_) if type(value._value_) in ATOMS else "")
+            self.value(kind)
+            return
+        if key in _REPR_VALUES or kind.__module__ in ("typing", "types"):
+            self.write(*key, repr(value))
+            return
+        if key == ("logging", "Logger"):
+            self.write("logger", value.name)
+            return
+        if key == ("array", "array"):
+            self.mutable.add(id(value))
+            self.write("array", value.typecode, repr(value.tolist()))
+            return
+        if not kind.__flags__ & _HEAP_TYPE or kind.__module__.partition(".")[0] in _FOREIGN:
+            raise _Opaque(f"it holds a {key[0]}.{key[1]}")
+        self._instance(value, kind)
+
+    def _instance(self, value: Any, kind: type) -> None:
+        base = next(base for base in kind.__mro__ if not base.__flags__ & _HEAP_TYPE)
+        self.mutable.add(id(value))
+        self.write("instance")
+        self.value(kind)
+        if base in (list, tuple, set, frozenset):
+            self._sequence(base.__iter__(value))
+        elif base is dict:
+            self._sequence(dict.keys(value))
+            self._sequence(dict.values(value))
+        elif base in (int, float, complex, str, bytes):
+            self.write(base.__repr__(value))
+        elif base is not object and not issubclass(base, BaseException):
+            raise _Opaque(f"it holds a {kind.__module__}.{kind.__qualname__}, a kind of {base.__name__}")
+        try:
+            attributes = object.__getattribute__(value, "__dict__")
+        except AttributeError:
+            attributes = {}
+        self.write(str(len(attributes)))
+        for name, item in attributes.items():
+            self.write(name)
+            self.value(item)
+        for slot in copyreg._slotnames(kind):  # type: ignore[attr-defined]
+            try:
+                item = object.__getattribute__(value, slot)
+            except AttributeError:
+                continue
+            self.write(slot)
+            self.value(item)
+
+
+#: Instances of these modules' classes are never taken apart.
+_FOREIGN = frozenset({"threading", "socket", "io", "_io", "subprocess", "weakref", "contextvars", "random", "_thread", "asyncio"})
+
+
+def _object(encoder: _Encoder, value: object) -> None:
+    encoder.mutable.add(id(value))
+    encoder.write("object")
+
+
+def _bytearray(encoder: _Encoder, value: bytearray) -> None:
+    encoder.mutable.add(id(value))
+    encoder.write("bytearray", repr(value))
+
+
+def _slice(encoder: _Encoder, value: slice) -> None:
+    encoder.write("slice", repr(value))
+
+
+_ENCODERS: dict[type, Callable[[_Encoder, Any], None]] = {
+    list: _Encoder._list,
+    tuple: _Encoder._sequence,
+    deque: _Encoder._list,
+    dict: _Encoder._mapping,
+    defaultdict: _Encoder._mapping,
+    OrderedDict: _Encoder._mapping,
+    Counter: _Encoder._mapping,
+    types.MappingProxyType: _Encoder._proxy,
+    set: _Encoder._set,
+    frozenset: _Encoder._set,
+    object: _object,
+    bytearray: _bytearray,
+    slice: _slice,
+    FunctionType: _Encoder._function,
+    BuiltinFunctionType: _Encoder._builtin,
+    MethodType: _Encoder._method,
+    _LRU: _Encoder._cached,
+    functools.partial: _Encoder._partial,
+    functools.cached_property: _Encoder._cached_property,
+    property: _Encoder._property,
+    staticmethod: _Encoder._wrapping,
+    classmethod: _Encoder._wrapping,
+    re.Pattern: _Encoder._pattern,
+    **dict.fromkeys((*_SLOTS, *_C_METHODS), _Encoder._named),
+}
+
+
+def _text(value: Any) -> str:
+    try:
+        return repr(value)
+    except ValueError:  # an int with more digits than may be printed
+        return hex(value)
+
+
+def _by_name(module: str, qualname: str) -> Any:
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def _registered(value: type) -> list[str]:
+    """Names of the classes that were registered with an abstract base class."""
+    if "_abc_impl" not in value.__dict__:
+        return []
+    try:
+        from _abc import _get_dump
+    except ImportError:
+        return []
+    return sorted(f"{kind.__module__}.{kind.__qualname__}" for ref in _get_dump(value)[0] if (kind := ref()) is not None)
+
+
+def _original_code(function: FunctionType) -> CodeType:
+    """The code that the author wrote, also while a dispatcher stands in for it."""
+    joinpoint = sys.modules.get("bundlebee.weaving.joinpoint")
+    lookup = getattr(joinpoint, "original_code", None)
+    if lookup is None:
+        return function.__code__
+    code: CodeType = lookup(function)
+    return code
+
+
+_USED: dict[CodeType, frozenset[str]] = {}
+
+
+def _used(code: CodeType) -> frozenset[str]:
+    """Names, texts and fractions that code and the functions in it use; the same for woven and plain code."""
+    known = _USED.get(code)
+    if known is None:
+        found: set[str] = set()
+        stack = [code]
+        while stack:
+            part = stack.pop()
+            found.update(name for name in part.co_names if not _WOVEN_NAMES.fullmatch(name))
+            for constant in part.co_consts:
+                if isinstance(constant, CodeType):
+                    stack.append(constant)
+                elif type(constant) in (str, float, bytes) and not _is_qualname(constant):
+                    found.add(f"{constant!r}")
+        known = frozenset(found)
+        if len(_USED) > 10_000:
+            _USED.clear()
+        _USED[code] = known
+    return known
+
+
+def _is_qualname(constant: Any) -> bool:
+    """3.11 and older keep the names of inner functions among the constants."""
+    return type(constant) is str and ("<locals>" in constant or constant.startswith("<"))

@@ -1,0 +1,367 @@
+"""The objects of one analysis: made once each, with what they hold, and a record of all that was looked at.
+
+`Heap.reads` names the state that the call depends on; `Heap.observed` is what the analysis found there, so that a later change is
+noticed by `unchanged`.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import types
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterable
+from enum import Enum, EnumMeta
+from types import BuiltinFunctionType, FunctionType, ModuleType
+from typing import Any
+
+from bundlebee.bundles.abstract import ATOM, NUMBER, Bound, BuiltinMethod, Given, Live, Made, Text, Value
+from bundlebee.bundles.catalogue import catalogue
+from bundlebee.bundles.values import ATOMS, NUMBERS
+
+Values = set[Value]
+
+HEAP_TYPE = 1 << 9
+MISSING = object()
+MEMBERS = 5_000
+"""Different objects in one existing structure that the analysis tells apart."""
+
+MAPPINGS: tuple[type, ...] = (dict, defaultdict, OrderedDict, Counter)
+SEQUENCES: tuple[type, ...] = (list, tuple, set, frozenset, deque)
+
+
+class Harm(Exception):
+    """The call may do, or depend on, something that only means the same here."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(what)
+        self.what = what
+
+
+class Heap:
+    """All values of one analysis.
+
+    Args:
+        given: an argument of which nothing is known; also what an exception of the interpreter may hold.
+    """
+
+    def __init__(self, given: Given) -> None:
+        self.catalogue = catalogue()
+        self.reads: set[tuple[str, str]] = set()
+        self.observed: list[tuple[str, Any, Any, Any]] = []  #: (kind, holder, key, what was there)
+        self.version = 0  #: grows with every set that grows
+        self.anything = given
+        self.site: Any = None  #: the operation that is being looked at: names what it makes
+        self._live: dict[int, Live] = {}
+        self._made: dict[Any, Made] = {}
+        self._once: dict[Any, Any] = {}
+        self._seen: set[Any] = set()
+        self._custom: dict[type, bool] = {}
+        self._specials: dict[tuple[type, str], Any] = {}
+
+    # -- making values -----------------------------------------------------------------------------------
+
+    def add(self, target: Values, values: Iterable[Value]) -> None:
+        """Let a set grow."""
+        before = len(target)
+        target.update(values)
+        if len(target) != before:
+            self.version += 1
+
+    def live(self, thing: Any, name: str) -> Value:
+        """The value of an object that exists already; ``name`` is how the code got at it."""
+        kind = type(thing)
+        if kind in NUMBERS:
+            return NUMBER
+        if kind in ATOMS:
+            return ATOM
+        value = self._live.get(id(thing))
+        if value is None:
+            value = self._live[id(thing)] = Live(thing, name)
+        return value
+
+    def made(self, key: Any, kind: type | None) -> Made:
+        """The object that is made at one place in the code."""
+        value = self._made.get(key)
+        if value is None:
+            value = self._made[key] = Made(kind)
+            self.version += 1
+        return value
+
+    def bound(self, function: Value, receiver: Value) -> Value:
+        """A function bound to its object."""
+        key = (function, receiver)
+        value = self._once.get(key)
+        if value is None:
+            value = self._once[key] = Bound(function, receiver)
+        return value  # type: ignore[no-any-return]
+
+    def builtin_method(self, name: str, receiver: Value | None, owner: type | None) -> Value:
+        """A method that the catalogue knows."""
+        key = (name, receiver, owner)
+        value = self._once.get(key)
+        if value is None:
+            value = self._once[key] = BuiltinMethod(name, receiver, owner)
+        return value  # type: ignore[no-any-return]
+
+    def text(self, text: str) -> Value:
+        """A text that matters."""
+        key = ("text", text)
+        value = self._once.get(key)
+        if value is None:
+            value = self._once[key] = Text(text)
+        return value  # type: ignore[no-any-return]
+
+    # -- what is looked at -------------------------------------------------------------------------------
+
+    def observe(self, kind: str, holder: Any, key: Any, found: Any) -> None:
+        """Write down what was there."""
+        mark = (kind, id(holder), key)
+        if mark not in self._seen:
+            self._seen.add(mark)
+            self.observed.append((kind, holder, key, found))
+
+    def read_class(self, kind: type) -> None:
+        """The class itself, as its module holds it, is part of the state."""
+        if kind.__flags__ & HEAP_TYPE:
+            self.reads.add((kind.__module__, kind.__qualname__.partition(".")[0]))
+
+    def global_value(self, module: str, holder: dict[str, Any], name: str) -> Any:
+        """A module's global, or MISSING.
+
+        Raises:
+            Harm: ``sys.modules`` holds another module of that name.
+        """
+        real = sys.modules.get(module)
+        if real is None or real.__dict__ is not holder:
+            raise Harm(f"reads a global of module {module!r}, which was replaced")
+        found = holder.get(name, MISSING)
+        self.reads.add((module, name))
+        self.observe("key", holder, name, found)
+        return found
+
+    # -- classes -----------------------------------------------------------------------------------------
+
+    def classes_of(self, value: Value) -> tuple[type, ...]:
+        """Classes that are no builtin data, of which the value may be an instance."""
+        if isinstance(value, Made):
+            return (value.kind,) if value.kind is not None and self._is_custom(value.kind) else ()
+        if isinstance(value, Given):
+            return () if value.kind is not None else tuple(value.classes)
+        if isinstance(value, Live):
+            kind = type(value.object)
+            if not isinstance(value.object, type) and self._is_custom(kind):
+                return (kind,)
+        return ()
+
+    def _is_custom(self, kind: type) -> bool:
+        """Whether its special methods are a matter of its own code."""
+        known = self._custom.get(kind)
+        if known is None:
+            plain = kind.__flags__ & HEAP_TYPE == 0 or kind in MAPPINGS or kind is functools.partial
+            known = self._custom[kind] = not plain and self.catalogue.type(kind) is None
+        return known
+
+    def lookup(self, kind: type, name: str, after: type | None = None) -> tuple[type, Any] | None:
+        """The class in the order of resolution (behind ``after``) that defines a name, and what it holds there."""
+        mro = kind.__mro__
+        if after is not None:
+            mro = mro[mro.index(after) + 1 :]
+        for owner in mro:
+            raw = owner.__dict__.get(name, MISSING)
+            if owner.__flags__ & HEAP_TYPE:
+                self.read_class(owner)
+                self.observe("class", owner, name, raw)
+            if raw is not MISSING:
+                return owner, raw
+        return None
+
+    def special(self, kind: type, name: str) -> Any:
+        """A special method that a class itself, or a base that is no builtin, defines; None if there is none."""
+        key = (kind, name)
+        if key not in self._specials:
+            owner = next((owner for owner in kind.__mro__ if name in owner.__dict__), None)
+            raw = None
+            if owner is not None and owner.__flags__ & HEAP_TYPE and self._is_custom(owner):
+                raw = owner.__dict__[name]
+                self.read_class(kind)
+                self.observe("class", owner, name, raw)
+            self._specials[key] = raw
+        return self._specials[key]
+
+    # -- elements ----------------------------------------------------------------------------------------
+
+    def elements(self, value: Value) -> Values:
+        """Everything that a container holds, keys too; special methods left aside."""
+        if isinstance(value, Made):
+            return value.keys | value.contents if value.keys else value.contents
+        if isinstance(value, Given):
+            return {value} if value.kind is None else value.keys | value.contents
+        if isinstance(value, Live):
+            keys, contents = self.members(value)
+            return keys | contents
+        return {ATOM} if value is ATOM or isinstance(value, Text) else set()
+
+    def keys(self, value: Value) -> Values:
+        """What iterating over it gives."""
+        if isinstance(value, Made):
+            return value.keys if _is_mapping(value.kind) else self.elements(value)
+        if isinstance(value, Given) and value.kind is not None:
+            return value.keys if _is_mapping(value.kind) else value.contents
+        if isinstance(value, Live):
+            keys, contents = self.members(value)
+            return keys if isinstance(value.object, MAPPINGS) else contents
+        return self.elements(value)
+
+    def items(self, value: Value) -> Values:
+        """What looking up in it gives."""
+        if isinstance(value, Made):
+            return value.contents
+        if isinstance(value, Given) and value.kind is not None:
+            return value.contents
+        if isinstance(value, Live):
+            return self.members(value)[1]
+        return self.elements(value)
+
+    def members(self, value: Live) -> tuple[Values, Values]:
+        """Keys and elements of a container that exists already.
+
+        Raises:
+            Harm: it is something that cannot be looked into, such as an iterator.
+        """
+        thing = value.object
+        kind = type(thing)
+        if isinstance(thing, EnumMeta):
+            return set(), {self.live(thing.__members__[name], value.name) for name in thing.__members__}
+        if isinstance(thing, type) or kind in (FunctionType, BuiltinFunctionType, ModuleType, object):
+            return set(), set()
+        if isinstance(thing, MAPPINGS):
+            return self._kinds(value, list(dict.keys(thing))), self._kinds(value, list(dict.values(thing)), "values")
+        if isinstance(thing, types.MappingProxyType):
+            return self._kinds(value, list(thing.keys())), self._kinds(value, list(thing.values()), "values")
+        if isinstance(thing, SEQUENCES):
+            return set(), self._kinds(value, list(base_iter(thing)))
+        entry = self.catalogue.type(kind)
+        if entry is not None and (entry.immutable or kind is bytearray or entry.name == "array.array"):
+            return set(), {ATOM}
+        if isinstance(thing, Enum) or (self._is_custom(kind) and not isinstance(thing, BaseException)):
+            return set(), set()  # an instance: its special methods say
+        raise Harm(f"uses {value.name}, a {kind.__module__}.{kind.__qualname__}")
+
+    def _kinds(self, holder: Live, items: list[Any], part: str = "keys") -> Values:
+        kinds = set(map(type, items))
+        found: Values = set()
+        if kinds & NUMBERS:
+            found.add(NUMBER)
+        if (kinds & ATOMS) - NUMBERS:
+            found.add(ATOM)
+        others: dict[int, Any] = {}
+        if not kinds <= ATOMS:
+            others = {id(item): item for item in items if type(item) not in ATOMS}
+            if len(others) > MEMBERS:
+                raise Harm(f"uses {holder.name}, which holds too many objects to look at")
+            found.update(self.live(item, f"{holder.name}[…]") for item in others.values())
+        self.observe("members", holder.object, part, (frozenset(kinds & ATOMS), others))
+        return found
+
+    def inside(self, values: Iterable[Value]) -> Values:
+        """The values, and all that containers among them hold."""
+        found = set(values)
+        stack = list(found)
+        while stack:
+            value = stack.pop()
+            if isinstance(value, Made | Live | Given):
+                for part in self.elements(value):
+                    if part not in found:
+                        found.add(part)
+                        stack.append(part)
+                        if len(found) > MEMBERS:
+                            raise Harm("uses a structure that is too large to look at")
+        return found
+
+    # -- what containers take in ----------------------------------------------------------------------------
+
+    def store(self, targets: Iterable[Value], values: Iterable[Value], keys: Iterable[Value] = ()) -> None:
+        """Objects that the call made take other values in."""
+        for target in targets:
+            if isinstance(target, Made):
+                self.add(target.contents, values)
+                if keys:
+                    self.add(target.keys, keys)
+
+    def pour(self, targets: Iterable[Value], sources: Iterable[Value], *, pairs: bool = False) -> None:
+        """Objects that the call made take in what others hold: keys as keys, values as values.
+
+        With ``pairs`` a source may also be a sequence of pairs, as for ``dict`` and ``update``.
+        """
+        for source in list(sources):
+            if _is_mapping(getattr(source, "kind", None)) or (isinstance(source, Live) and isinstance(source.object, MAPPINGS)):
+                self.store(targets, self.items(source), self.keys(source))
+                continue
+            held = self.elements(source)
+            self.store(targets, held, held if isinstance(source, Made) and source.kind is None else ())
+            if pairs:
+                for part in list(held):
+                    deeper = self.elements(part)
+                    self.store(targets, deeper, deeper | held)
+
+
+def _is_mapping(kind: type | None) -> bool:
+    return kind is not None and issubclass(kind, dict)
+
+
+def base_iter(thing: Any) -> Iterable[Any]:
+    """Iterate over a builtin container, or a subclass, by the builtin's own method."""
+    for base in SEQUENCES:
+        if isinstance(thing, base):
+            return base.__iter__(thing)  # type: ignore[attr-defined,no-any-return]
+    return ()
+
+
+def own_attribute(thing: Any, name: str) -> Any:
+    """The attribute of the instance itself, from its dictionary or slots; MISSING if it has none."""
+    try:
+        attributes = object.__getattribute__(thing, "__dict__")
+    except AttributeError:
+        attributes = {}
+    if name in attributes:
+        return attributes[name]
+    for owner in type(thing).__mro__:
+        raw = owner.__dict__.get(name)
+        if isinstance(raw, types.MemberDescriptorType):
+            try:
+                return raw.__get__(thing)
+            except AttributeError:
+                return MISSING
+    return MISSING
+
+
+def unchanged(observed: Iterable[tuple[str, Any, Any, Any]]) -> bool:
+    """Whether all that an analysis looked at is still so."""
+    return all(_is_still(kind, holder, key, found) for kind, holder, key, found in observed)
+
+
+def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
+    if kind == "key":
+        return holder.get(key, MISSING) is found
+    if kind in ("class", "attribute"):
+        return holder.__dict__.get(key, MISSING) is found
+    if kind == "own":
+        return own_attribute(holder, key) is found
+    if kind == "cell":
+        try:
+            return holder.cell_contents is found
+        except ValueError:
+            return found is MISSING
+    if kind == "members":
+        if hasattr(holder, "keys"):
+            items = list(holder.keys()) if key == "keys" else list(holder.values())
+        else:
+            items = list(base_iter(holder))
+        kinds = set(map(type, items))
+        atoms, others = found
+        if kinds & ATOMS != atoms:
+            return False
+        rest = [] if kinds <= ATOMS else [item for item in items if type(item) not in ATOMS]
+        return all(id(item) in others for item in rest) and len({id(item) for item in rest}) == len(others)
+    return True

@@ -1,0 +1,195 @@
+"""The answers to the chunk at work, on their way to the caller.
+
+Results that come quickly are gathered for `GATHER` seconds and sent together; whatever takes longer is sent
+at once. Exceptions are never held back, and neither is anything when a chunk ends.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from time import perf_counter
+from types import CodeType
+from typing import Any
+
+import zmq
+
+from bundlebee.calls import pickling, remote_errors, wire
+from bundlebee.calls.guard import GuardStop, guard
+from bundlebee.calls.output import Printing
+from bundlebee.calls.rpc import pack_error
+from bundlebee.errors import BundlebeeError, Refused, Unshippable
+from bundlebee.words import Reason
+
+GATHER = 0.005  #: seconds; a message costs some 50 µs, so gathering for longer than this gains less than 1 %
+COPY_BELOW = (
+    64 << 10
+)  #: bytes; ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this
+
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+class Answers:
+    """Sends what becomes of items; one chunk at a time, between `begin` and `flush`.
+
+    Args:
+        leave: ends the process at once.
+    """
+
+    def __init__(self, sock: zmq.Socket[bytes], printing: Printing, leave: Callable[[], None]) -> None:
+        self._socket = sock
+        self._printing = printing
+        self._leave = leave
+        self._route = b""  # whom the answers go to
+        self._ticket = 0
+        self._waiting: list[Any] = []  # results not yet sent, with their times
+        self._times: list[tuple[float, float]] = []
+        self._first = 0  # index of the first of them
+        self._sent = 0.0
+
+    def begin(self, route: bytes, ticket: int) -> None:
+        """From now on answer that chunk. One whose caller went away may have left something behind."""
+        self._route = route
+        self._ticket = ticket
+        self._waiting, self._times, self._first = [], [], 0
+        self._printing.take()
+        self._sent = perf_counter()
+
+    def returned(
+        self,
+        index: int,
+        item: pickling.Item,
+        result: Any,
+        times: tuple[float, float],
+        objects: frozenset[int],
+    ) -> None:
+        """An item came to its end.
+
+        Args:
+            times: seconds and CPU seconds.
+            objects: ids of the mutable objects in the module state that the function reads.
+        """
+        try:
+            refers = pickling.refers(result, item, objects)
+        except Exception as error:
+            self.flush(index)
+            if not isinstance(error, Unshippable):  # it is nested too deeply, for example
+                error = pickling.blame(result, error, "result")
+            self._cannot_travel(index, error)
+            return
+        if refers:
+            self.flush(index)
+            self._first = index + 1
+            self._send_results(index, [times], lambda: pickling.dumps_referring(result, item), result, True)
+            return
+        self._waiting.append(result)
+        self._times.append(times)
+        if times[0] > GATHER / 5 or perf_counter() - self._sent > GATHER:
+            self.flush(index + 1)
+
+    def _cannot_travel(self, index: int, error: BundlebeeError) -> None:
+        self._first = index + 1
+        self._drop_output(index)
+        self.refuse(self._route, self._ticket, index, 1, Reason.UNPICKLABLE, error)
+
+    def flush(self, next_index: int) -> None:
+        """Send the results that wait."""
+        results, times, first = self._waiting, self._times, self._first
+        self._waiting, self._times, self._first = [], [], next_index
+        if results:
+            self._send_results(first, times, lambda: pickling.dumps(results), results, False)
+
+    def _send_results(
+        self,
+        first: int,
+        times: list[tuple[float, float]],
+        dump: Callable[[], list[Any]],
+        value: Any,
+        refers: bool,
+    ) -> None:
+        try:
+            frames = dump()
+        except Exception as error:
+            if not refers and len(value) > 1:
+                # one of them cannot travel: send them one by one
+                for offset in range(len(value)):
+                    alone = value[offset : offset + 1]
+                    dump_alone = functools.partial(pickling.dumps, alone)
+                    self._send_results(first + offset, times[offset : offset + 1], dump_alone, alone, False)
+                return
+            culprit = value if refers else value[0]
+            self._drop_output(first)
+            refusal = pickling.blame(culprit, error, "result")
+            self.refuse(self._route, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
+            return
+        header = wire.Reply(self._ticket, first, times, self._printing.take(), refers)
+        self._send(header, frames)
+        self._sent = perf_counter()
+
+    def failed(
+        self, index: int, item: pickling.Item, error: BaseException | None, times: tuple[float, float]
+    ) -> None:
+        """An item raised, or the guard stopped it."""
+        self.flush(index)
+        self._first = index + 1
+        refusal: BundlebeeError
+        if guard.tripped is not None or isinstance(error, GuardStop):
+            reason = Reason.GUARD
+            refusal = Refused(f"the effect guard stopped it: it {guard.tripped}")
+        elif isinstance(error, (MemoryError, RecursionError)):
+            # how much memory and stack there is differs from host to host: only the caller's own count
+            reason = Reason.ENVIRONMENT
+            refusal = Refused(f"it raised {type(error).__name__} here", hint="it may not at the caller")
+        else:
+            assert error is not None
+            try:
+                if pickling.refers((error.args, error.__dict__), item, frozenset()):
+                    raise Unshippable("the exception holds an argument")
+                data = remote_errors.pack(error, _is_ours)
+            except Unshippable as problem:
+                reason = Reason.UNPICKLABLE
+                refusal = problem
+            else:
+                header = wire.Raised(self._ticket, index, *times, self._printing.take())
+                self._send(header, [data])
+                return
+        self._drop_output(index)
+        self.refuse(self._route, self._ticket, index, 1, reason, refusal)
+
+    def _drop_output(self, index: int) -> None:
+        """The caller will run that item itself, and print again."""
+        self._printing.parts = [part for part in self._printing.parts if part[0] != index]
+
+    def flush_output(self) -> None:
+        """Send what was printed so far."""
+        # called by the stream in the middle of a call: sending is our doing, not the program's
+        active, guard.active = guard.active, False
+        try:
+            self._send(wire.Output(self._ticket, self._printing.take()), [])
+        except zmq.ZMQError:
+            self._leave()  # nobody is there to read it
+        finally:
+            guard.active = active
+
+    def refuse(
+        self,
+        route: bytes,
+        ticket: int,
+        first: int,
+        count: int,
+        reason: Reason,
+        error: BundlebeeError,
+        lease_over: bool = False,
+    ) -> None:
+        """Items are not done, and may be done at the caller."""
+        header = wire.Refusal(ticket, first, count, reason, pack_error(error), lease_over)
+        self._socket.send_multipart([route, wire.encode(header)])
+
+    def _send(self, header: wire.ToCaller, frames: list[Any]) -> None:
+        copy = len(frames) < 2 and sum(map(len, frames)) < COPY_BELOW
+        self._socket.send_multipart([self._route, wire.encode(header), *frames], copy=copy)
+
+
+def _is_ours(code: CodeType) -> bool:
+    return code.co_filename.startswith(_OURS)

@@ -1,0 +1,379 @@
+"""The caller's end of a lease: ship calls to one worker, get their outcomes.
+
+The calling thread uses the socket itself. Several chunks may be under way on one channel; the worker
+answers them in order. A channel is for one thread at a time, and may be handed on.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+import zmq
+
+from bundlebee.calls import pickling, remote_errors, wire
+from bundlebee.calls.keys import GridKeys
+from bundlebee.calls.link import Link
+from bundlebee.calls.pickling import Item
+from bundlebee.calls.rpc import unpack_error
+from bundlebee.calls.wire import Call
+from bundlebee.errors import BundlebeeError, PeerBusy, ProtocolError, Unshippable
+from bundlebee.words import Reason
+
+__all__ = ["Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
+
+COPY_BELOW = (
+    64 << 10
+)  #: bytes; ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this
+
+
+class Ended(Enum):
+    """How an item ended."""
+
+    RETURNED = "returned"
+    RAISED = "raised"
+    REFUSED = "refused"  #: it has no effect there, whether or not it began; it may run here
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one item."""
+
+    ticket: int
+    index: int  #: of the item in its chunk
+    ended: Ended
+    value: Any = None  #: the result
+    error: BaseException | None = None  #: what it raised, or why it was refused
+    reason: Reason | None = None  #: of a refusal
+    output: list[tuple[str, str]] = field(default_factory=list)  #: (``stdout`` or ``stderr``, text), in order
+    seconds: float = 0.0  #: run time there
+    cpu_seconds: float = 0.0  #: CPU time there
+    round_trip: float = 0.0  #: seconds from submission of its chunk until this answer
+    bytes_out: int = 0  #: its share of its chunk
+    bytes_back: int = 0  #: its share of its answer
+
+    @property
+    def returned(self) -> bool:
+        return self.ended is Ended.RETURNED
+
+    @property
+    def raised(self) -> bool:
+        return self.ended is Ended.RAISED
+
+    @property
+    def refused(self) -> bool:
+        return self.ended is Ended.REFUSED
+
+    def refusal(self) -> BundlebeeError:
+        """The error of a refused item."""
+        assert isinstance(self.error, BundlebeeError)
+        return self.error
+
+    def get(self) -> Any:
+        """The result; raises what the function raised, or the refusal."""
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+class _Chunk:
+    """A chunk that is under way."""
+
+    __slots__ = ("answered", "bytes_out", "items", "output", "sent")
+
+    def __init__(self, items: Sequence[Item], bytes_out: int) -> None:
+        self.items = items
+        self.answered = 0
+        self.bytes_out = bytes_out // len(items)
+        self.output: dict[int, list[tuple[str, str]]] = {}
+        self.sent = time.perf_counter()
+
+
+class LeaseChannel:
+    """A channel to the worker at ``address``, for the lease ``token``.
+
+    Connecting takes no time here: a worker that is not there shows as `PeerLost` in `poll`.
+    """
+
+    def __init__(
+        self,
+        context: zmq.Context[Any],
+        keys: GridKeys,
+        node_name: str,
+        address: str,
+        token: str,
+        caller: str = "",
+    ) -> None:
+        self.node_name = node_name
+        self.address = address
+        self.token = token
+        self.over = False  #: the worker has said that the lease is over
+        self._link = Link(context, keys, address, node_name)
+        self._tickets = 0
+        self._chunks: dict[int, _Chunk] = {}
+        self._ready: deque[Outcome] = deque()
+        self._numbers: dict[Call, int] = {}
+        self._defined = 0
+        self._link.send([wire.encode(wire.Hello(token, caller))])
+
+    @property
+    def pending(self) -> int:
+        """Items without an outcome yet."""
+        return sum(len(chunk.items) - chunk.answered for chunk in self._chunks.values())
+
+    def usable(self) -> bool:
+        """Whether the channel still stands, as far as is known without asking."""
+        return not self.over and not self._link.check_lost()
+
+    def submit(self, call: Call, items: Sequence[Item]) -> int:
+        """Ship a chunk of one or more ``(args, kwargs)`` and return its ticket, without waiting.
+
+        The arguments are pickled now; large buffers in them must not change until the outcome is there.
+
+        Raises:
+            Unshippable: an argument may not or cannot travel; nothing was sent.
+            PeerBusy: the lease is over.
+            PeerLost: the worker is gone.
+        """
+        if self.over:
+            raise PeerBusy(f"the lease at {self.node_name} is over", hint="lease a worker again")
+        if not 0 < len(items) <= wire.MOST_ITEMS:
+            raise ValueError(f"a chunk has 1 to {wire.MOST_ITEMS} items, not {len(items)}")
+        for args, kwargs in items:
+            pickling.containers(args, kwargs)
+        try:
+            frames = pickling.dumps(items if type(items) is list else list(items))
+        except Exception as error:
+            raise pickling.blame_items(items, error) from None
+        number = self._numbers.get(call)
+        if number is None:
+            number = self._define(call)
+        self._tickets += 1
+        ticket = self._tickets
+        size = sum(map(len, frames))
+        self._send([wire.encode(wire.Submit(ticket, number, len(items))), *frames], copy=size < COPY_BELOW)
+        self._chunks[ticket] = _Chunk(items, size)
+        return ticket
+
+    def poll(self, timeout: float | None = 0.0) -> list[Outcome]:
+        """The outcomes that have come, in the items' order; waits up to ``timeout`` seconds for one.
+
+        Raises:
+            PeerLost: the worker is gone; the outcomes that had come before were all given.
+        """
+        outcomes = list(self._ready)
+        self._ready.clear()
+        wait = 0.0 if outcomes else timeout
+        while True:
+            if outcomes and self._link.lost is not None:
+                return outcomes  # the loss is told next time
+            try:
+                frames = self._link.recv(wait, copy=False)
+            except BundlebeeError:
+                if outcomes:
+                    return outcomes
+                raise
+            if frames is None:
+                return outcomes
+            self._received(frames, outcomes)
+            if outcomes:
+                wait = 0.0
+
+    def _one(self, ticket: int) -> Outcome | None:
+        """Wait for one message; the outcome of that chunk, if it was it. Others are kept for `poll`."""
+        frames = self._link.recv(None, copy=False)
+        if frames is None:
+            return None
+        outcomes: list[Outcome] = []
+        self._received(frames, outcomes)
+        wanted = None
+        for outcome in outcomes:
+            if wanted is None and outcome.ticket == ticket:
+                wanted = outcome
+            else:
+                self._ready.append(outcome)
+        return wanted
+
+    def close(self) -> None:
+        """Hang up. A call that runs is cancelled: its worker exits."""
+        self._link.close()
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _define(self, call: Call) -> int:
+        number = self._defined % wire.DEFINITIONS
+        if self._defined >= wire.DEFINITIONS:
+            oldest = next(known for known, its in self._numbers.items() if its == number)
+            del self._numbers[oldest]
+        self._defined += 1
+        self._send([wire.encode(wire.Define(number, call))])
+        self._numbers[call] = number
+        return number
+
+    def _send(self, frames: list[Any], *, copy: bool = True) -> None:
+        while not self._link.send(frames, copy=copy):
+            # the worker is far behind: read its answers, or both of us wait for the other for ever
+            arrived = self._link.recv(0.05, copy=False)
+            if arrived is not None:
+                collected: list[Outcome] = []
+                self._received(arrived, collected)
+                self._ready.extend(collected)
+
+    def _received(self, frames: list[Any], outcomes: list[Outcome]) -> None:
+        message = wire.decode_to_caller(frames[0].buffer)
+        chunk = self._chunks.get(message.ticket)
+        if isinstance(message, wire.Refusal) and message.lease_over:
+            self.over = True
+        if chunk is None:
+            return
+        if isinstance(message, wire.Output):
+            self._print(chunk, message.output)
+            return
+        size = sum(len(frame) for frame in frames)
+        if isinstance(message, wire.Reply):
+            self._print(chunk, message.output)
+            self._results(chunk, message, [frame.buffer for frame in frames[1:]], size, outcomes)
+        elif isinstance(message, wire.Raised):
+            self._print(chunk, message.output)
+            outcome = self._outcome(chunk, message.ticket, message.index, Ended.RAISED, size)
+            outcome.seconds, outcome.cpu_seconds = message.seconds, message.cpu_seconds
+            try:
+                outcome.error = remote_errors.unpack(frames[1].buffer, self.node_name)
+            except Unshippable as error:
+                self._cannot_read(outcome, error)
+            outcomes.append(outcome)
+        else:
+            for index in range(message.first, message.first + message.count):
+                outcome = self._outcome(chunk, message.ticket, index, Ended.REFUSED, size)
+                outcome.error = unpack_error(message.error)
+                outcome.reason = Reason(message.reason)
+                outcome.output = []
+                outcomes.append(outcome)
+        if chunk.answered >= len(chunk.items):
+            del self._chunks[message.ticket]
+
+    def _results(
+        self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Outcome]
+    ) -> None:
+        count = len(reply.times)
+        problem: Exception | None = None
+        values: list[Any] = []
+        try:
+            if reply.refers:
+                values = [pickling.loads_referring(frames, chunk.items[reply.first])]
+            else:
+                values = pickling.loads(frames)
+            if len(values) != count:
+                raise ProtocolError("a reply has not as many results as its header says")
+        except Exception as error:
+            problem = error
+        for offset in range(count):
+            outcome = self._outcome(chunk, reply.ticket, reply.first + offset, Ended.RETURNED, size // count)
+            outcome.seconds, outcome.cpu_seconds = reply.times[offset]
+            if problem is None:
+                outcome.value = values[offset]
+            else:
+                self._cannot_read(outcome, problem)
+            outcomes.append(outcome)
+
+    def _outcome(self, chunk: _Chunk, ticket: int, index: int, ended: Ended, size: int) -> Outcome:
+        chunk.answered += 1
+        return Outcome(
+            ticket,
+            index,
+            ended,
+            output=chunk.output.pop(index, []),
+            round_trip=time.perf_counter() - chunk.sent,
+            bytes_out=chunk.bytes_out,
+            bytes_back=size,
+        )
+
+    @staticmethod
+    def _print(chunk: _Chunk, output: list[wire.Printed]) -> None:
+        for index, stream, text in output:
+            chunk.output.setdefault(index, []).append((stream, text))
+
+    @staticmethod
+    def _cannot_read(outcome: Outcome, error: Exception) -> None:
+        outcome.ended = Ended.REFUSED
+        outcome.reason = Reason.UNPICKLABLE
+        outcome.output = []
+        outcome.error = (
+            error
+            if isinstance(error, BundlebeeError)
+            else Unshippable("the result cannot be read here", why=f"{type(error).__name__}: {error}")
+        )
+
+
+def call(channel: LeaseChannel, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
+    """Ship one call and wait for its outcome. Other chunks' outcomes are kept for the next poll.
+
+    Raises:
+        Unshippable, PeerBusy, PeerLost: as `LeaseChannel.submit` and `LeaseChannel.poll`.
+    """
+    ticket = channel.submit(call, [(args, kwargs)])
+    while True:
+        outcome = channel._one(ticket)
+        if outcome is not None:
+            return outcome
+
+
+class Waker:
+    """Ends a `wait` of another thread."""
+
+    def __init__(self) -> None:
+        self._mine, self._theirs = socket.socketpair()
+        self._mine.setblocking(False)
+        self._theirs.setblocking(False)
+
+    def wake(self) -> None:
+        """End the wait that is going on, or else the next one. Any thread may; never blocks."""
+        try:
+            self._theirs.send(b"\0")
+        except OSError:
+            pass  # full: it will wake anyway; or closed
+
+    def fileno(self) -> int:
+        return self._mine.fileno()
+
+    def clear(self) -> None:
+        """Forget what woke."""
+        try:
+            while len(self._mine.recv(4096)) == 4096:
+                pass
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self._mine.close()
+        self._theirs.close()
+
+
+def wait(
+    channels: Sequence[LeaseChannel], timeout: float | None = None, *, waker: Waker | None = None
+) -> list[LeaseChannel]:
+    """The channels that have an outcome, or a loss, to tell; waits up to ``timeout`` seconds for one.
+
+    An empty list means that the time is over or the waker has rung.
+    """
+    ready = [channel for channel in channels if channel._ready or channel._link.lost is not None]
+    sockets: list[tuple[Any, int]] = []
+    for channel in channels:
+        sockets.append((channel._link.socket, zmq.POLLIN))
+        sockets.append((channel._link.monitor, zmq.POLLIN))
+    if waker is not None:
+        sockets.append((waker.fileno(), zmq.POLLIN))
+    milliseconds = 0 if ready else -1 if timeout is None else int(timeout * 1000 + 0.999)
+    found = {one if isinstance(one, int) else id(one) for one, _ in zmq.zmq_poll(sockets, milliseconds)}
+    if waker is not None and waker.fileno() in found:
+        waker.clear()
+    return [
+        channel
+        for channel in channels
+        if channel in ready or id(channel._link.socket) in found or id(channel._link.monitor) in found
+    ]

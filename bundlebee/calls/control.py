@@ -1,0 +1,108 @@
+"""The pipes between a pool and its workers: one JSON object a line, each way.
+
+A worker gets its configuration and its keys as the first line (never on a command line, never in the
+environment, where others could read them), then leases. When the pipe ends the worker exits, whatever it is
+doing: no worker outlives its node.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from bundlebee.words import BundleRef
+
+
+class BundlePath(msgspec.Struct, frozen=True):
+    """A bundle, and the directory to put on the search path for it."""
+
+    ref: BundleRef
+    path: Path
+
+
+class MainSource(msgspec.Struct, frozen=True):
+    """The program's own script, from which a worker builds a ``__main__`` of definitions only."""
+
+    source: bytes
+    path: str  #: as the caller shows it in tracebacks
+    digest: str
+    package: str | None = None  #: ``__package__``, for a ``python -m`` program's relative imports
+
+
+class Setup(msgspec.Struct, frozen=True, tag="setup"):
+    """First line: who the worker is."""
+
+    keys: dict[str, Any]
+    ip: str
+    name: str
+
+
+class Lease(msgspec.Struct, frozen=True, tag="lease"):
+    """From now on serve the caller that shows this token."""
+
+    token: str
+    bundles: list[BundlePath]
+    main: MainSource | None = None
+
+
+class End(msgspec.Struct, frozen=True, tag="end"):
+    """Take the lease back. With ``idle``: only if its caller has asked for nothing for so many seconds."""
+
+    token: str
+    idle: float | None = None
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The worker listens."""
+
+    port: int
+
+
+class Given(msgspec.Struct, frozen=True, tag="given"):
+    """The lease has arrived: its caller may come."""
+
+    token: str
+
+
+class Claimed(msgspec.Struct, frozen=True, tag="claimed"):
+    """The caller with this token has come."""
+
+    token: str
+
+
+class Over(msgspec.Struct, frozen=True, tag="over"):
+    """The lease is over; the worker exits if it was in the middle of a call."""
+
+    token: str
+    why: str
+
+
+class Kept(msgspec.Struct, frozen=True, tag="kept"):
+    """The answer to an `End` with ``idle``: the caller is at work."""
+
+    token: str
+
+
+class Stranger(msgspec.Struct, frozen=True, tag="stranger"):
+    """Somebody without our key was at the worker's door."""
+
+    address: str
+
+
+ToWorker = Setup | Lease | End
+FromWorker = Ready | Given | Claimed | Over | Kept | Stranger
+
+_encoder = msgspec.json.Encoder(enc_hook=lambda value: str(value))
+to_worker: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(
+    Setup | Lease | End, dec_hook=lambda kind, value: kind(value)
+)
+from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(
+    Ready | Given | Claimed | Over | Kept | Stranger
+)
+
+
+def line(message: ToWorker | FromWorker) -> bytes:
+    """A message as one line."""
+    return _encoder.encode(message) + b"\n"

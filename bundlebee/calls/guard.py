@@ -1,0 +1,121 @@
+"""The effect guard: stops a shipped call *before* it does what only means the same at the caller.
+
+An audit hook (PEP 578) that is active only while a shipped call runs. It raises before the file is opened,
+the socket connected, the thread or process started: nothing has happened yet, so the caller can run the
+call itself. The error derives from `BaseException`, so that ``except Exception`` in the program does not
+take it for its own; and the guard remembers that it stepped in, so that even a bare ``except:`` cannot make
+a wrong result of it.
+
+Imports may read their files; an audit hook cannot be removed, so there is one for the process.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import Any
+
+_STOPPED_EVENTS = frozenset(
+    """
+    builtins.input builtins.breakpoint os.system os.exec os.fork os.forkpty os.posix_spawn os.spawn
+    os.startfile subprocess.Popen pty.spawn _thread.start_new_thread _thread.start_joinable_thread
+    _posixsubprocess.fork_exec _winapi.CreateProcess os.remove os.rename os.mkdir os.rmdir os.link
+    os.symlink os.truncate os.chmod os.chown os.chflags os.lchflags os.utime os.chdir os.fchdir
+    os.chroot os.putenv os.unsetenv os.kill os.killpg os.lockf os.listdir os.scandir os.listxattr
+    os.getxattr os.setxattr os.removexattr os.add_dll_directory glob.glob pathlib.Path.glob
+    pathlib.Path.rglob shutil.copyfile shutil.copymode shutil.copystat shutil.copytree shutil.move
+    shutil.rmtree shutil.chown shutil.make_archive shutil.unpack_archive tempfile.mkstemp
+    tempfile.mkdtemp signal.pthread_kill signal.signal faulthandler.register mmap.__new__
+    fcntl.fcntl fcntl.flock fcntl.ioctl fcntl.lockf resource.setrlimit resource.prlimit
+    syslog.openlog syslog.syslog syslog.closelog syslog.setlogmask sqlite3.connect dbm.open
+    ctypes.dlopen ctypes.dlsym ctypes.call_function ctypes.string_at urllib.Request
+    http.client.connect http.client.send ftplib.connect smtplib.connect imaplib.open poplib.connect
+    telnetlib.Telnet.open nntplib.connect webbrowser.open msvcrt.locking winreg.ConnectRegistry
+    winreg.CreateKey winreg.OpenKey winreg.SetValue winreg.DeleteKey winreg.DeleteValue
+    sys.addaudithook sys.settrace sys.setprofile sys.remote_exec cpython.run_command
+    cpython.run_file os.listdrives os.listmounts os.listvolumes
+    """.split()  # noqa: SIM905
+)
+
+_WORDS = {
+    "open": "opens {0!r}",
+    "subprocess.Popen": "starts the process {0!r}",
+    "os.system": "starts the process {0!r}",
+    "_thread.start_new_thread": "starts a thread",
+    "_thread.start_joinable_thread": "starts a thread",
+    "os.fork": "forks",
+}
+
+
+class GuardStop(BaseException):
+    """Raised in the middle of a shipped call, at the place that would have had an effect."""
+
+
+class Guard:
+    """The guard of this process.
+
+    Attributes:
+        active: True while a shipped call runs.
+        tripped: what it has stopped, or None.
+    """
+
+    __slots__ = ("_thread", "active", "tripped")
+
+    def __init__(self) -> None:
+        self._thread = (
+            threading.main_thread().ident
+        )  # calls run there; our own other threads may do as they like
+        self.active = False
+        self.tripped: str | None = None
+
+    def install(self) -> None:
+        """Add the audit hook; it stays for the life of the process."""
+        sys.addaudithook(self._hook)
+        if sys.version_info < (3, 12):
+            self._watch_threads()
+
+    def _watch_threads(self) -> None:
+        """Python 3.11 has no audit event for the start of a thread."""
+        import _thread
+
+        start = _thread.start_new_thread
+
+        def start_new_thread(*args: Any, **kwargs: Any) -> int:
+            self.stop("starts a thread")
+            return start(*args, **kwargs)
+
+        for module, name in (
+            (_thread, "start_new_thread"),
+            (_thread, "start_new"),
+            (threading, "_start_new_thread"),
+        ):
+            setattr(module, name, start_new_thread)
+
+    def stop(self, what: str) -> None:
+        """Stop the call if it is one that asks."""
+        if self.active and threading.get_ident() == self._thread:
+            if self.tripped is None:
+                self.tripped = what
+            raise GuardStop(what)
+
+    def _hook(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self.active or threading.get_ident() != self._thread:
+            return
+        if event == "open" or event in _STOPPED_EVENTS or event.startswith("socket."):
+            if event in ("open", "os.listdir", "os.scandir") and _importing():
+                return
+            words = _WORDS.get(event)
+            try:
+                self.stop(words.format(*args) if words else f"does {event}")
+            except (IndexError, ValueError):
+                self.stop(f"does {event}")
+
+
+def _importing() -> bool:
+    """Whether the import machinery itself asks, rather than the code of a module that is being imported."""
+    frame = sys._getframe(2)
+    file = frame.f_code.co_filename
+    return file.startswith(("<frozen importlib", "<frozen zipimport"))
+
+
+guard = Guard()

@@ -1,0 +1,50 @@
+"""What a caller and a node say to each other about worker slots and bundles. Bodies of the operations in `calls.rpc`.
+
+``lease``          LeaseRequest → LeaseAnswer
+``release``        the lease's token → nothing (a caller that dies need not say it: its worker notices)
+``bundle.offer``   BundleOffer and a piece of the archive → nothing (the last piece installs it)
+``bundle.fetch``   BundlePiece → the total size in bytes as text, and the piece
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from bundlebee.calls.control import MainSource
+from bundlebee.words import BundleRef
+
+PIECE = 1 << 20
+"""Bytes of an archive in one message. Small enough that a node's memory does not notice, large enough for a gigabit."""
+
+
+class LeaseRequest(msgspec.Struct, frozen=True):
+    """Ask for a worker slot."""
+
+    caller: str  #: for the node's log
+    python: str  #: ``"3.11"``: calls go between equal minor versions only
+    hash_seed: int  #: the caller's ``PYTHONHASHSEED``; sets must iterate alike
+    bundles: tuple[BundleRef, ...]  #: what the worker must be able to import, exactly these versions
+    main: MainSource | None = None
+
+
+class LeaseAnswer(msgspec.Struct, frozen=True):
+    """Either a lease (token and address), or ``missing``: digests that the node asks the caller to offer."""
+
+    token: str = ""
+    address: str = ""  #: ``ip:port`` of the worker
+    missing: tuple[str, ...] = ()
+
+
+class BundleOffer(msgspec.Struct, frozen=True):
+    """A piece of a bundle's archive, from a caller that holds it."""
+
+    ref: BundleRef
+    offset: int
+    total: int
+
+
+class BundlePiece(msgspec.Struct, frozen=True):
+    """Which piece of which bundle's archive is wanted."""
+
+    digest: str
+    offset: int

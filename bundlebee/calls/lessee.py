@@ -1,0 +1,178 @@
+"""The caller's side of leases: ask for a worker, give the peer the bundles it lacks, keep idle channels for the next call."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import msgspec
+
+from bundlebee.calls.client import LeaseChannel
+from bundlebee.calls.leasing import PIECE, BundleOffer, LeaseAnswer, LeaseRequest
+from bundlebee.errors import CallError
+
+if TYPE_CHECKING:
+    import zmq
+
+    from bundlebee.calls.control import BundlePath
+    from bundlebee.calls.keys import GridKeys
+    from bundlebee.calls.pool import WorkerPool
+    from bundlebee.calls.rpc import Client
+    from bundlebee.words import BundleRef
+
+LEASE_SECONDS = 30.0  #: a peer may have to fetch a bundle and start a worker first
+
+
+class Lessor(Protocol):
+    """Somebody with workers."""
+
+    name: str
+
+    def lease(self, request: LeaseRequest) -> LeaseAnswer:
+        """Grant a worker.
+
+        Raises:
+            PeerBusy, PeerLost, CallError: see `bundlebee.errors`.
+        """
+
+    def release(self, token: str) -> None:
+        """Take it back, if that can be said without waiting."""
+
+
+class NodeLessor:
+    """A node of the grid."""
+
+    def __init__(self, client: Client, name: str, address: str, archive: Callable[[str], bytes]) -> None:
+        self.name = name
+        self._client = client
+        self._address = address
+        self._archive = archive
+
+    def lease(self, request: LeaseRequest) -> LeaseAnswer:
+        answer = self._ask(request)
+        if answer.missing:
+            wanted = [ref for ref in request.bundles if ref.digest in answer.missing]
+            for ref in wanted:
+                self._offer(ref, self._archive(ref.digest))
+            answer = self._ask(request)
+        if answer.missing:
+            raise CallError(f"{self.name} does not take the bundle {wanted[0].name}", hint="its log says why")
+        return answer
+
+    def release(self, token: str) -> None:
+        """Nothing to say: the worker notices when its caller hangs up."""
+
+    def _ask(self, request: LeaseRequest) -> LeaseAnswer:
+        body, _ = self._client.request(
+            self._address, "lease", msgspec.msgpack.encode(request), timeout=LEASE_SECONDS
+        )
+        return msgspec.msgpack.decode(body, type=LeaseAnswer)
+
+    def _offer(self, ref: BundleRef, archive: bytes) -> None:
+        for offset in range(0, max(1, len(archive)), PIECE):
+            offer = msgspec.msgpack.encode(BundleOffer(ref, offset, len(archive)))
+            self._client.request(
+                self._address,
+                "bundle.offer",
+                offer,
+                [archive[offset : offset + PIECE]],
+                timeout=LEASE_SECONDS,
+            )
+
+
+class PoolLessor:
+    """The caller's own workers, on this machine."""
+
+    def __init__(self, pool: WorkerPool, name: str, path: Callable[[BundleRef], BundlePath]) -> None:
+        self.name = name
+        self._pool = pool
+        self._path = path
+
+    def lease(self, request: LeaseRequest) -> LeaseAnswer:
+        paths = [self._path(ref) for ref in request.bundles]
+        grant = self._pool.lease(paths, request.main, request.hash_seed, request.caller)
+        return LeaseAnswer(grant.token, grant.address)
+
+    def release(self, token: str) -> None:
+        self._pool.release(token)
+
+
+class Lessee:
+    """Channels to leased workers, by peer. Thread-safe; a channel that is out belongs to whoever took it."""
+
+    def __init__(self, context: zmq.Context[Any], keys: GridKeys, caller: str) -> None:
+        self._context = context
+        self._keys = keys
+        self._caller = caller
+        self._lock = threading.Lock()
+        self._idle: dict[str, list[LeaseChannel]] = {}
+        self._bundles: dict[str, frozenset[str]] = {}  #: digests, by lease token
+        self._out: dict[str, int] = {}
+        self._closed = False
+
+    def idle(self, place: str) -> int:
+        """Channels to that peer that are ready for a call."""
+        with self._lock:
+            return len(self._idle.get(place, ()))
+
+    def out(self, place: str) -> int:
+        """Channels to that peer that are in use."""
+        with self._lock:
+            return self._out.get(place, 0)
+
+    def take(self, lessor: Lessor, request: LeaseRequest) -> LeaseChannel:
+        """An idle channel whose worker has the bundles, else a new lease.
+
+        Raises:
+            PeerBusy, PeerLost, CallError: as `Lessor.lease`.
+        """
+        needed = frozenset(ref.digest for ref in request.bundles)
+        channel = self._reuse(lessor.name, needed)
+        if channel is None:
+            answer = lessor.lease(request)
+            channel = LeaseChannel(
+                self._context, self._keys, lessor.name, answer.address, answer.token, self._caller
+            )
+            with self._lock:
+                self._bundles[answer.token] = needed
+        with self._lock:
+            self._out[lessor.name] = self._out.get(lessor.name, 0) + 1
+        return channel
+
+    def give_back(self, channel: LeaseChannel) -> None:
+        """Keep a channel for the next call; one that is lost or at work is hung up."""
+        place = channel.node_name
+        with self._lock:
+            self._out[place] = max(0, self._out.get(place, 0) - 1)
+            if not self._closed and not channel.pending and channel.usable():
+                self._idle.setdefault(place, []).append(channel)
+                return
+            self._bundles.pop(channel.token, None)
+        channel.close()
+
+    def close(self) -> None:
+        """Hang up every idle channel, and from now on each that comes back."""
+        with self._lock:
+            self._closed = True
+            channels = [channel for channels in self._idle.values() for channel in channels]
+            self._idle.clear()
+        for channel in channels:
+            channel.close()
+
+    def _reuse(self, place: str, needed: frozenset[str]) -> LeaseChannel | None:
+        unfit: Sequence[LeaseChannel] = ()
+        try:
+            with self._lock:
+                waiting = self._idle.get(place, [])
+                good = [channel for channel in waiting if channel.usable()]
+                fit = [channel for channel in good if needed <= self._bundles.get(channel.token, frozenset())]
+                kept = fit[:-1] if fit else []
+                unfit = [channel for channel in waiting if channel not in fit]
+                self._idle[place] = kept
+                for channel in unfit:
+                    self._bundles.pop(channel.token, None)
+                return fit[-1] if fit else None
+        finally:
+            for channel in unfit:
+                channel.close()

@@ -1,0 +1,116 @@
+"""Standard output and error of a worker: what a shipped call prints is collected and travels with its answer.
+
+What is printed outside a call, such as by a module that is being imported, is dropped: the caller imported
+that module, too, and has printed it.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from bundlebee.calls.guard import guard
+from bundlebee.calls.wire import Printed
+
+FULL = (
+    64 << 10
+)  #: characters; then a message goes ahead of the answer, so that a worker's memory stays bounded
+
+
+class Printing:
+    """Collects what the item at work prints, of both streams, in order."""
+
+    def __init__(self) -> None:
+        self._thread = (
+            threading.get_ident()
+        )  # a call has no other; what a module's own thread says is not the call's
+        self.index: int | None = None  #: the item at work; None: nobody listens
+        self.parts: list[Printed] = []
+        self.size = 0
+        self.flush: Callable[[], None] = lambda: (
+            None
+        )  #: sends what there is, called in the thread that prints
+
+    def add(self, stream: str, text: str) -> None:
+        """Text from a stream."""
+        index = self.index
+        if index is None or not text or threading.get_ident() != self._thread:
+            return
+        parts = self.parts
+        if parts and parts[-1][0] == index and parts[-1][1] == stream and len(parts[-1][2]) < 4096:
+            parts[-1] = (index, stream, parts[-1][2] + text)
+        else:
+            parts.append((index, stream, text))
+        self.size += len(text)
+        if self.size > FULL:
+            self.flush()
+
+    def take(self) -> list[Printed]:
+        """What there is, and forget it."""
+        parts, self.parts, self.size = self.parts, [], 0
+        return parts
+
+
+class Stream(io.TextIOBase):
+    """Stands for `sys.stdout` or `sys.stderr`. Text only: whoever reaches for the bytes below is stopped."""
+
+    def __init__(self, name: str, printing: Printing) -> None:
+        self._stream = name
+        self._printing = printing
+        self.name = f"<{name}>"
+        self.mode = "w"
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return "utf-8"
+
+    @property
+    def errors(self) -> str:  # type: ignore[override]
+        return "strict" if self._stream == "stdout" else "backslashreplace"
+
+    @property
+    def buffer(self) -> Any:
+        guard.stop(f"reaches for the bytes below sys.{self._stream}")
+        raise AttributeError("buffer")
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        self._printing.add(self._stream, text)
+        return len(text)
+
+    def fileno(self) -> int:
+        guard.stop(f"asks for the descriptor of sys.{self._stream}")
+        raise io.UnsupportedOperation("fileno")
+
+    def isatty(self) -> bool:
+        guard.stop(f"asks whether sys.{self._stream} is a terminal")
+        return False
+
+    def close(self) -> None:
+        guard.stop(f"closes sys.{self._stream}")
+
+
+class Input(io.TextIOBase):
+    """Stands for `sys.stdin`, which only the caller has."""
+
+    def readable(self) -> bool:
+        guard.stop("reads sys.stdin")
+        return False
+
+    def read(self, size: int | None = -1) -> str:
+        guard.stop("reads sys.stdin")
+        return ""
+
+    def readline(self, size: int | None = -1) -> str:  # type: ignore[override]
+        guard.stop("reads sys.stdin")
+        return ""
+
+    def fileno(self) -> int:
+        guard.stop("asks for the descriptor of sys.stdin")
+        raise io.UnsupportedOperation("fileno")

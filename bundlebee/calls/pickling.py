@@ -1,0 +1,202 @@
+"""Arguments and results as bytes.
+
+Pickle protocol 5; buffers of 16 KiB and more (of arrays, for example) are not copied into the pickle but
+travel as frames of their own, and the receiver's objects are built on the received frames, writable where
+the original was.
+
+*Identity.* A function may return one of its arguments, or something that holds one, and its caller may rely
+on ``is``. So a result is pickled with references: a mutable object that is part of the item's arguments
+(`values.walk` lists them, at both ends in the same order) travels as its number and comes back as the
+caller's own object. The same goes for a result that *is* an argument, mutable or not.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from bundlebee.bundles.values import walk, walk_result
+from bundlebee.errors import Unshippable
+
+IN_BAND = 16 << 10  #: bytes; a frame of its own costs some 10 µs, copying this much 2 µs, twice
+
+Item = tuple[tuple[Any, ...], dict[str, Any]]
+
+#: instances cannot hold anything, so a result of these types holds no argument
+_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+
+Containers = Callable[[Sequence[Any], dict[str, Any]], Sequence[Any]]
+
+
+def dumps(value: Any) -> list[Any]:
+    """``value`` as frames: the pickle, then its large buffers.
+
+    Raises:
+        Exception: whatever pickling it raises; `blame` finds out where.
+    """
+    buffers: list[pickle.PickleBuffer] = []
+
+    def large(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:  # not contiguous: pickle copies it
+            return True
+        if raw.nbytes < IN_BAND:
+            return True
+        buffers.append(buffer)
+        return False
+
+    body = pickle.dumps(value, 5, buffer_callback=large)
+    return [body, *(buffer.raw() for buffer in buffers)]
+
+
+def loads(frames: Sequence[Any]) -> Any:
+    """The inverse of `dumps`; takes bytes or writable memoryviews, which the result may go on using."""
+    return pickle.loads(frames[0], buffers=frames[1:])
+
+
+def containers(args: Sequence[Any], kwargs: dict[str, Any]) -> Sequence[Any]:
+    """The mutable objects among the arguments, in an order that is the same at both ends.
+
+    Raises:
+        Unshippable: an argument may not travel; the message names it by its path.
+    """
+    return walk(tuple(args), kwargs).containers
+
+
+def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
+    """Whether a result must be pickled with references: it is, or holds, an object of the item's arguments.
+
+    Args:
+        state: ids of the mutable objects in the module state that the function reads.
+
+    Raises:
+        Unshippable: a copy of the result would not do.
+    """
+    if type(result) in _ATOMS:
+        return False
+    found = walk_result(result).containers
+    args, kwargs = item
+    if any(result is argument for argument in args) or any(
+        result is argument for argument in kwargs.values()
+    ):
+        return True
+    if not found:
+        return False
+    ids = {id(container) for container in found}
+    if state and not ids.isdisjoint(state):
+        raise Unshippable("the result holds a module-level object", why="the caller has one of its own")
+    return any(id(container) in ids for container in containers(args, kwargs))
+
+
+def dumps_referring(result: Any, item: Item) -> list[Any]:
+    """As `dumps`; objects of the item's arguments become references."""
+    numbers = {id(value): number for number, value in _shared(item)}
+
+    class Referring(pickle.Pickler):
+        def persistent_id(self, value: Any) -> int | None:
+            return numbers.get(id(value))
+
+    buffers: list[memoryview] = []
+
+    def large(buffer: pickle.PickleBuffer) -> bool:
+        try:
+            raw = buffer.raw()
+        except BufferError:
+            return True
+        if raw.nbytes < IN_BAND:
+            return True
+        buffers.append(raw)
+        return False
+
+    stream = io.BytesIO()
+    Referring(stream, 5, buffer_callback=large).dump(result)
+    return [stream.getbuffer(), *buffers]
+
+
+def loads_referring(frames: Sequence[Any], item: Item) -> Any:
+    """The inverse of `dumps_referring`; references become the objects of this end's ``item``."""
+    values = dict(_shared(item))
+
+    class Resolving(pickle.Unpickler):
+        def persistent_load(self, number: Any) -> Any:
+            return values[number]
+
+    return Resolving(io.BytesIO(frames[0]), buffers=frames[1:]).load()
+
+
+def _shared(item: Item) -> Iterable[tuple[int, Any]]:
+    args, kwargs = item
+    arguments = [*args, *kwargs.values()]
+    # negative: an argument itself, by position; the identity of an atom means nothing
+    for position, value in enumerate(arguments):
+        if type(value) not in _ATOMS:
+            yield -1 - position, value
+    yield from enumerate(containers(args, kwargs))
+
+
+# -- when it does not work --------------------------------------------------------------------------------
+
+
+def blame(value: Any, error: BaseException, root: str) -> Unshippable:
+    """The error to raise for a value that pickle refused: it names the culprit by its path.
+
+    Args:
+        root: what the path begins with, such as ``result``.
+    """
+    path, culprit, cause = _search(value, root, error, set(), 0)
+    kind = type(culprit)
+    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return Unshippable(f"{path} cannot travel", why=f"a {name}: {type(cause).__name__}: {cause}")
+
+
+def blame_items(items: Sequence[Item], error: BaseException) -> Unshippable:
+    """As `blame`, for the arguments of a chunk."""
+    for number, (args, kwargs) in enumerate(items):
+        where = "" if len(items) == 1 else f" of item {number}"
+        for position, value in enumerate(args):
+            if (problem := _problem(value)) is not None:
+                return blame(value, problem, f"args[{position}]{where}")
+        for name, value in kwargs.items():
+            if (problem := _problem(value)) is not None:
+                return blame(value, problem, f"{name}{where}")
+    return Unshippable("the arguments cannot travel", why=f"{type(error).__name__}: {error}")
+
+
+def _problem(value: Any) -> BaseException | None:
+    try:
+        pickle.dumps(value, 5, buffer_callback=lambda _: None)
+    except Exception as error:
+        return error
+    return None
+
+
+def _search(
+    value: Any, path: str, error: BaseException, seen: set[int], depth: int
+) -> tuple[str, Any, BaseException]:
+    if depth < 30 and id(value) not in seen:
+        seen.add(id(value))
+        for step, part in _parts(value):
+            if (problem := _problem(part)) is not None:
+                return _search(part, path + step, problem, seen, depth + 1)
+    return path, value, error
+
+
+def _parts(value: Any) -> Iterable[tuple[str, Any]]:
+    """The parts of a value with the step to each."""
+    if isinstance(value, (list, tuple)):
+        yield from ((f"[{index}]", part) for index, part in enumerate(value))
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield f"[{key!r:.40}]", part
+            yield f".key({key!r:.40})", key
+    elif isinstance(value, (set, frozenset)):
+        yield from ((f".element({part!r:.40})", part) for part in value)
+    yield from ((f".{name}", part) for name, part in getattr(value, "__dict__", {}).items())
+    for kind in type(value).__mro__:
+        slots = kind.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(value, name):
+                yield f".{name}", getattr(value, name)

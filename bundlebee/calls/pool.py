@@ -1,0 +1,376 @@
+"""The workers of one node, or of a guest without a node: processes, leases, and what a worker's death means.
+
+`Slots` decides, this module does: it starts `python -m bundlebee.worker`, speaks with it through its pipes
+(`control`), waits for it, and names it in the log when it dies. Two threads a worker read its status and
+what it writes to standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+import msgspec
+
+from bundlebee.calls.control import (
+    BundlePath,
+    Claimed,
+    End,
+    FromWorker,
+    Given,
+    Kept,
+    Lease,
+    MainSource,
+    Over,
+    Ready,
+    Setup,
+    Stranger,
+    ToWorker,
+    from_worker,
+    line,
+)
+from bundlebee.calls.keys import GridKeys
+from bundlebee.calls.security import strangers
+from bundlebee.calls.slots import Assign, Effect, Need, Slot, Slots, SlotState, Start
+from bundlebee.errors import CallError, PeerBusy
+
+START_SECONDS = 30.0  #: a worker that does not listen by then never will; slow hosts need several seconds
+IDLE_SECONDS = 2.0  #: a lease idle for so long may be taken back when another caller asks
+STOP_SECONDS = (
+    2.0  #: a worker exits in milliseconds when its pipe ends, unless it is stopped or stuck in C code
+)
+MOST_FAILURES = 3  #: workers that die before they listen, in a row; then the pool stops trying for a while
+
+__all__ = ["BundlePath", "LeaseGrant", "MainSource", "WorkerPool"]
+
+
+class LeaseGrant(msgspec.Struct, frozen=True):
+    """A caller's right to one worker: where it listens, and what to say there."""
+
+    token: str
+    address: str  #: ``ip:port``
+
+
+@dataclass(slots=True)
+class _Process:
+    """A worker's process and what is known of it."""
+
+    slot: Slot
+    run: int
+    popen: subprocess.Popen[bytes]
+    port: int | None = None
+    last_words: deque[str] | None = None
+
+
+class WorkerPool:
+    """Keeps ``slots`` workers ready behind ``bind_ip``.
+
+    Args:
+        name: the node's name, which callers see in remote errors.
+        log: where deaths of workers are told.
+        on_change: called (in any thread) when the number of free slots changed.
+    """
+
+    def __init__(
+        self,
+        keys: GridKeys,
+        name: str,
+        bind_ip: str,
+        slots: int,
+        log: logging.Logger | None = None,
+        on_change: Callable[[], None] | None = None,
+    ) -> None:
+        self._keys = keys
+        self._name = name
+        self._ip = bind_ip
+        self._log = log or logging.getLogger("bundlebee.calls")
+        self._on_change = on_change or (lambda: None)
+        self._slots = Slots(slots, keys.hash_seed)
+        self._processes: dict[int, _Process] = {}
+        self._leases: dict[str, Lease] = {}
+        self._given: set[str] = set()  # leases that their worker knows of
+        self._kept: set[str] = set()  # leases that were not idle when we asked
+        self._changed = threading.Condition()
+        self._stopped = False
+        self._failures = 0
+        self._threads: list[threading.Thread] = []
+        self.slots = slots  #: how many workers there are
+
+    def start(self) -> None:
+        """Start the workers. Returns at once; they listen some 0.2 s later, and a lease waits for that."""
+        with self._changed:
+            self._perform(self._slots.fill())
+
+    def free(self) -> int:
+        """Slots without a lease."""
+        with self._changed:
+            return self._slots.free()
+
+    def pids(self) -> list[int]:
+        """The workers' processes."""
+        with self._changed:
+            return [process.popen.pid for process in self._processes.values()]
+
+    def lease(
+        self,
+        bundles: Sequence[BundlePath],
+        main: MainSource | None = None,
+        hash_seed: int | None = None,
+        caller: str = "",
+        timeout: float = START_SECONDS,
+    ) -> LeaseGrant:
+        """Give a worker to a caller. May wait for a worker to start, but never for another caller.
+
+        Args:
+            bundles: what the calls will need, and where it lies.
+            main: the caller's own script, if its functions or classes are to be shipped.
+            hash_seed: the caller's; the grid's own if not given.
+            caller: who asks, for the log.
+            timeout: seconds for a worker to start.
+
+        Raises:
+            PeerBusy: every slot is leased, and no leaseholder is idle.
+            CallError: the worker does not start.
+        """
+        loads = {name: bundle.ref.digest for bundle in bundles for name in bundle.ref.imports}
+        need = Need(hash_seed or self._keys.hash_seed, loads, main.digest if main else None)
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            for _ in range(1 + self.slots):
+                lease = Lease(secrets.token_hex(16), list(bundles), main)
+                process = self._lease(lease, need, deadline)
+                if process is not None:
+                    break
+                # it died under our hands, such as in the middle of a cancelled call: there are others
+            else:
+                raise CallError(f"a worker of {self._name} does not start", hint="its log says why")
+            self._log.debug(
+                "worker %d of %s is leased to %s", process.slot.number, self._name, caller or "a caller"
+            )
+        self._on_change()
+        return LeaseGrant(lease.token, f"{self._ip}:{process.port}")
+
+    def release(self, token: str) -> None:
+        """Take a lease back, whether or not its caller is done. Unknown tokens are none of our business."""
+        with self._changed:
+            self._release(token)
+        self._on_change()
+
+    def stop(self) -> None:
+        """End all workers; when this returns no process is left."""
+        with self._changed:
+            self._stopped = True
+            processes = list(self._processes.values())
+        for process in processes:
+            _close(process.popen.stdin)
+        deadline = time.monotonic() + STOP_SECONDS
+        for process in processes:
+            try:
+                process.popen.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                process.popen.kill()
+                process.popen.wait()
+        for thread in list(self._threads):
+            thread.join(timeout=STOP_SECONDS)
+
+    # -- under the lock -----------------------------------------------------------------------------------
+
+    def _lease(self, lease: Lease, need: Need, deadline: float) -> _Process | None:
+        """Give the lease to a worker that has taken it, or None if that worker died."""
+        if self._stopped:
+            raise PeerBusy(f"{self._name} is stopping")
+        token = lease.token
+        slot = self._take(token, need)
+        if slot is None and self._reclaim():
+            slot = self._take(token, need)
+        if slot is None:
+            raise PeerBusy(f"{self._name} has no free worker", why=f"all {self.slots} are leased")
+        self._leases[token] = lease
+        if slot.state is SlotState.LEASED:
+            self._assign(slot)
+        self._changed.wait_for(
+            lambda: slot.token != token or token in self._given, max(0.0, deadline - time.monotonic())
+        )
+        process = self._processes.get(slot.number)
+        if slot.token == token and token in self._given and process is not None:
+            return process
+        self._release(token)
+        return None
+
+    def _take(self, token: str, need: Need) -> Slot | None:
+        slot, effects = self._slots.lease(token, need, time.monotonic())
+        self._perform([effect for effect in effects if not isinstance(effect, Assign)])
+        return slot
+
+    def _forget(self, token: str) -> None:
+        self._leases.pop(token, None)
+        self._given.discard(token)
+
+    def _release(self, token: str) -> None:
+        self._forget(token)
+        self._perform(self._slots.release(token))
+
+    def _reclaim(self) -> bool:
+        """Ask the workers for a lease that its holder does not use. Waits milliseconds for their answers."""
+        asked = {slot.token for slot in self._slots.slots if slot.claimed and slot.token is not None}
+        self._kept.clear()
+        for process in list(self._processes.values()):
+            if process.slot.token in asked and process.slot.token is not None:
+                self._tell(process, End(process.slot.token, IDLE_SECONDS))
+
+        def answered() -> bool:
+            held = {slot.token for slot in self._slots.slots}
+            return bool(asked - held) or asked <= self._kept
+
+        return bool(asked) and self._changed.wait_for(answered, 0.25) and self._slots.free() > 0
+
+    def _perform(self, effects: Sequence[Effect]) -> None:
+        for effect in effects:
+            if isinstance(effect, Start):
+                self._start(effect.slot)
+            elif isinstance(effect, Assign):
+                self._assign(effect.slot)
+            elif (process := self._processes.get(effect.slot.number)) is not None:
+                self._tell(process, End(effect.token))
+
+    def _assign(self, slot: Slot) -> None:
+        process = self._processes.get(slot.number)
+        lease = self._leases.get(slot.token or "")
+        if process is not None and lease is not None:
+            self._tell(process, lease)
+
+    def _tell(self, process: _Process, message: ToWorker) -> None:
+        try:
+            assert process.popen.stdin is not None
+            process.popen.stdin.write(line(message))
+            process.popen.stdin.flush()
+        except (OSError, ValueError):
+            pass  # it is dead; its reader thread is about to find out
+
+    def _start(self, slot: Slot) -> None:
+        old = self._processes.pop(slot.number, None)
+        if old is not None:
+            _close(old.popen.stdin)
+        environment = {**os.environ, "PYTHONHASHSEED": str(slot.hash_seed)}
+        own_group: Mapping[str, Any] = (
+            {"process_group": 0}  # Ctrl-C at the terminal is for the node, which ends its workers itself
+            if os.name == "posix"
+            else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
+        )
+        popen = subprocess.Popen(
+            [sys.executable, "-P", "-m", "bundlebee.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            **own_group,
+        )
+        process = _Process(slot, slot.run, popen, last_words=deque(maxlen=20))
+        self._processes[slot.number] = process
+        self._tell(process, Setup(self._keys.dump(), self._ip, self._name))
+        self._threads = [thread for thread in self._threads if thread.is_alive()]
+        for role in (self._read_errors, self._read_status):
+            thread = threading.Thread(
+                target=role, args=(process,), name=f"bundlebee-worker-{slot.number}", daemon=True
+            )
+            self._threads.append(thread)
+            thread.start()
+
+    # -- the threads of a worker --------------------------------------------------------------------------
+
+    def _read_errors(self, process: _Process) -> None:
+        assert process.popen.stderr is not None and process.last_words is not None
+        for data in process.popen.stderr:
+            text = data[:500].decode("utf-8", "replace").rstrip()
+            process.last_words.append(text)
+            self._log.debug("worker %d: %s", process.slot.number, text)
+
+    def _read_status(self, process: _Process) -> None:
+        assert process.popen.stdout is not None
+        for data in process.popen.stdout:
+            try:
+                message = from_worker.decode(data)
+            except msgspec.MsgspecError:
+                continue
+            with self._changed:
+                if process.run == process.slot.run:
+                    self._heard(process, message)
+                self._changed.notify_all()
+            self._on_change()
+        code = process.popen.wait()
+        for pipe in (process.popen.stdin, process.popen.stdout):
+            _close(pipe)
+        with self._changed:
+            if process.run == process.slot.run:
+                self._died(process, code)
+            self._changed.notify_all()
+        self._on_change()
+
+    def _heard(self, process: _Process, message: FromWorker) -> None:
+        slot = process.slot
+        if isinstance(message, Ready):
+            process.port = message.port
+            self._failures = 0
+            self._perform(self._slots.ready(slot, time.monotonic()))
+        elif isinstance(message, Given):
+            self._given.add(message.token)
+        elif isinstance(message, Claimed):
+            self._slots.claimed(slot, message.token)
+        elif isinstance(message, Kept):
+            self._kept.add(message.token)
+        elif isinstance(message, Stranger):
+            strangers.turned_away(message.address)
+        elif isinstance(message, Over):
+            self._forget(message.token)
+            self._slots.over(slot, message.token)
+
+    def _died(self, process: _Process, code: int) -> None:
+        slot = process.slot
+        self._processes.pop(slot.number, None)
+        if slot.token is not None:
+            self._forget(slot.token)
+        self._slots.died(slot)
+        if self._stopped:
+            return
+        if process.port is None:
+            self._failures += 1
+        if code != 0:
+            words = "; ".join(process.last_words or ())
+            self._log.warning(
+                "worker %d of %s (process %d) %s%s",
+                slot.number, self._name, process.popen.pid, _fate(code), f": {words}" if words else "",
+            )  # fmt: skip
+        if self._failures >= MOST_FAILURES:
+            self._log.error(
+                "workers of %s die before they listen; trying again with the next lease", self._name
+            )
+        else:
+            self._perform(self._slots.fill())
+
+
+def _fate(code: int) -> str:
+    if code >= 0:
+        return f"exited with {code}"
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    return f"was killed by {name}"
+
+
+def _close(pipe: IO[bytes] | None) -> None:
+    try:
+        if pipe is not None:
+            pipe.close()
+    except OSError:
+        pass

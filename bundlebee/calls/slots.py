@@ -1,0 +1,187 @@
+"""Which worker slot serves which lease: a state machine without processes, sockets or clock.
+
+A slot holds one worker. A worker that has served a program has its bundles loaded and its hash seed fixed,
+so a lease is given, in this order: to an idle worker that has loaded just these bundles; to an idle one
+whose bundles do not conflict; to a fresh worker in the place of an idle one that does not fit. There is no
+queue: with no idle slot the caller is told so at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+CLAIM_SECONDS = 10.0  #: a lease whose caller has not come by then is taken back
+
+
+class SlotState(Enum):
+    """Where a slot's worker is."""
+
+    EMPTY = "empty"  #: no process
+    STARTING = "starting"  #: a process that does not listen yet
+    IDLE = "idle"
+    LEASED = "leased"
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a lease asks of a worker."""
+
+    hash_seed: int
+    loads: Mapping[str, str]  #: import name -> digest of the bundle that owns it
+    main: str | None = None  #: digest of the program's own script
+
+
+@dataclass(slots=True)
+class Slot:
+    """One slot. ``run`` counts its processes, so that news of an old one is told from news of the new."""
+
+    number: int
+    state: SlotState = SlotState.EMPTY
+    run: int = 0
+    hash_seed: int = 0
+    loads: dict[str, str] = field(default_factory=dict)
+    main: str | None = None
+    token: str | None = None  #: the lease, also while the worker for it starts
+    claimed: bool = False
+    since: float = 0.0  #: when the lease was given
+
+    def fits(self, need: Need) -> bool:
+        """Whether its worker can serve that."""
+        return (
+            self.hash_seed == need.hash_seed
+            and (self.main is None or need.main is None or self.main == need.main)
+            and all(self.loads.get(name, digest) == digest for name, digest in need.loads.items())
+        )
+
+    def warmth(self, need: Need) -> int:
+        """How many of the bundles are loaded already, less those that nobody asked for."""
+        have = sum(1 for name in need.loads if name in self.loads) + (
+            need.main is not None and self.main is not None
+        )
+        return 2 * have - len(self.loads) - (self.main is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start a worker in that slot; end the one that is there, if any."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Assign:
+    """Tell that slot's worker about its lease."""
+
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Withdraw:
+    """Tell that slot's worker that this lease is over."""
+
+    slot: Slot
+    token: str
+
+
+Effect = Start | Assign | Withdraw
+
+
+class Slots:
+    """The slots of one pool."""
+
+    def __init__(self, count: int, hash_seed: int) -> None:
+        self.slots = [Slot(number, hash_seed=hash_seed) for number in range(count)]
+
+    def fill(self) -> list[Effect]:
+        """Start a worker in every empty slot."""
+        return [self._start(slot, slot.hash_seed) for slot in self.slots if slot.state is SlotState.EMPTY]
+
+    def free(self) -> int:
+        """Slots that a lease could get."""
+        return sum(slot.token is None for slot in self.slots)
+
+    def lease(self, token: str, need: Need, now: float) -> tuple[Slot | None, list[Effect]]:
+        """Give a slot, or None if all are leased. The worker may still have to start."""
+        effects = self.sweep(now)
+        free = [slot for slot in self.slots if slot.token is None]
+        if not free:
+            return None, effects
+        order = {SlotState.IDLE: 2, SlotState.STARTING: 1}
+
+        def worth(slot: Slot) -> tuple[bool, int, int]:
+            return slot.fits(need) and slot.state in order, order.get(slot.state, 0), slot.warmth(need)
+
+        slot = max(free, key=worth)
+        if slot.state not in order or not slot.fits(need):
+            # of those that do not fit, replace one that has nothing, or else the one with the least to lose
+            slot = min(free, key=lambda slot: (slot.state is not SlotState.EMPTY, len(slot.loads)))
+            effects.append(self._start(slot, need.hash_seed))
+        slot.token = token
+        slot.claimed = False
+        slot.since = now
+        slot.loads.update(need.loads)
+        slot.main = need.main or slot.main
+        if slot.state is SlotState.IDLE:
+            slot.state = SlotState.LEASED
+            effects.append(Assign(slot))
+        return slot, effects
+
+    def ready(self, slot: Slot, now: float) -> list[Effect]:
+        """The slot's worker listens."""
+        if slot.token is None:
+            slot.state = SlotState.IDLE
+            return []
+        slot.state = SlotState.LEASED
+        slot.since = now
+        return [Assign(slot)]
+
+    def claimed(self, slot: Slot, token: str) -> None:
+        """The leaseholder has come."""
+        if slot.token == token:
+            slot.claimed = True
+
+    def over(self, slot: Slot, token: str) -> bool:
+        """The lease ended by itself; whether it was this slot's present one."""
+        if slot.token != token:
+            return False
+        slot.token = None
+        if slot.state is SlotState.LEASED:
+            slot.state = SlotState.IDLE
+        return True
+
+    def died(self, slot: Slot) -> None:
+        """The slot's worker is gone, and its lease with it."""
+        slot.state = SlotState.EMPTY
+        slot.token = None
+        slot.loads = {}
+        slot.main = None
+
+    def release(self, token: str) -> list[Effect]:
+        """The caller gives a lease back, or the node takes it."""
+        for slot in self.slots:
+            if slot.token == token:
+                slot.token = None
+                if slot.state is SlotState.LEASED:
+                    slot.state = SlotState.IDLE
+                    return [Withdraw(slot, token)]
+        return []
+
+    def sweep(self, now: float) -> list[Effect]:
+        """Take back the leases that nobody came for."""
+        effects: list[Effect] = []
+        for slot in self.slots:
+            late = slot.state is SlotState.LEASED and not slot.claimed and now - slot.since > CLAIM_SECONDS
+            if late and slot.token is not None:
+                effects += self.release(slot.token)
+        return effects
+
+    @staticmethod
+    def _start(slot: Slot, hash_seed: int) -> Start:
+        slot.state = SlotState.STARTING
+        slot.run += 1
+        slot.hash_seed = hash_seed
+        slot.loads = {}
+        slot.main = None
+        return Start(slot)

@@ -1,0 +1,137 @@
+"""The messages between a caller and the worker it has leased, as they are on the wire.
+
+Every message is a ZeroMQ multipart message inside CURVE. Its first frame is a msgpack array whose first
+element tells the kind; some kinds have a pickle behind it, and the pickle's large buffers behind that::
+
+    caller to worker
+      [ Hello  | token, caller                                     ]
+      [ Define | number, call                                      ]
+      [ Submit | ticket, number, count  ][ pickle: [(args, kwargs) × count] ][ buffer ]…
+
+    worker to caller
+      [ Reply  | ticket, first, times, output, refers ][ pickle: [result × len(times)] ][ buffer ]…
+      [ Raised | ticket, index, seconds, cpu, output  ][ msgpack: remote error ]
+      [ Refusal| ticket, first, count, reason, error, output       ]
+      [ Output | ticket, output                                    ]
+
+A caller says Hello once, with the token of its lease. It defines each function once (`Call`: which
+function, which state it reads, with what settings) and then submits chunks of items under that number. The
+worker answers the chunks in order and the items of a chunk in order, several results in one Reply where
+they come quickly. What an item prints precedes its answer.
+
+The pickle of a whole chunk is one pickle: items that share an object share it there too.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from bundlebee.errors import ProtocolError
+from bundlebee.words import FunctionRef
+
+LARGEST_HEADER: Final = 1 << 20  #: bytes of a first frame; longer ones are not ours
+MOST_ITEMS: Final = 1 << 16  #: items in one Submit
+DEFINITIONS: Final = 1024  #: numbers 0 … 1023 are used in turn; a worker keeps no more
+
+Printed = tuple[int, str, str]
+"""Text that an item wrote: index of the item, ``stdout`` or ``stderr``, the text."""
+
+
+class Call(msgspec.Struct, frozen=True, array_like=True):
+    """Which function is to be called and what must hold there. Equal calls may share one object."""
+
+    function: FunctionRef
+    line: int = 0  #: ``co_firstlineno`` of the function's original code; 0: whatever carries the name
+    reads: tuple[tuple[str, str], ...] = ()  #: (module, global name) of all state that the result depends on
+    state: bytes = b""  #: fingerprint of that state at the caller; empty: not compared
+    hops: int = 0  #: how many times this may be shipped on
+    chain: tuple[str, ...] = ()  #: the functions that were shipped on the way here, outermost first
+    recursion_limit: int = 1000  #: frames that the function may use
+    int_max_str_digits: int = 4300  #: `sys.get_int_max_str_digits` of the caller
+
+
+class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
+    token: str
+    caller: str
+
+
+class Define(msgspec.Struct, frozen=True, array_like=True, tag=2):
+    number: int
+    call: Call
+
+
+class Submit(msgspec.Struct, frozen=True, array_like=True, tag=3):
+    ticket: int
+    number: int
+    count: int
+
+
+class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
+    ticket: int
+    first: int  #: index of the first item answered
+    times: list[tuple[float, float]]  #: seconds and CPU seconds, an item each
+    output: list[Printed]
+    refers: bool = False  #: the pickle names objects of the arguments (see `pickling`)
+
+
+class Raised(msgspec.Struct, frozen=True, array_like=True, tag=5):
+    ticket: int
+    index: int
+    seconds: float
+    cpu_seconds: float
+    output: list[Printed]
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=6):
+    ticket: int
+    first: int
+    count: int  #: this many items were not done
+    reason: str  #: a `bundlebee.words.Reason`
+    error: bytes  #: `rpc.pack_error` of the error to raise
+    lease_over: bool = False  #: and so it will be for whatever else comes on this connection
+
+
+class Output(msgspec.Struct, frozen=True, array_like=True, tag=7):
+    ticket: int
+    output: list[Printed]
+
+
+ToWorker = Hello | Define | Submit
+ToCaller = Reply | Raised | Refusal | Output
+
+_T = TypeVar("_T")
+
+encode = msgspec.msgpack.Encoder().encode
+_to_worker = msgspec.msgpack.Decoder(ToWorker)
+_to_caller = msgspec.msgpack.Decoder(ToCaller)
+
+
+def decode_to_worker(frame: bytes | memoryview) -> ToWorker:
+    """The header of a message to a worker.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    message: ToWorker = _decode(_to_worker, frame)
+    return message
+
+
+def decode_to_caller(frame: bytes | memoryview) -> ToCaller:
+    """The header of a message to a caller.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    message: ToCaller = _decode(_to_caller, frame)
+    return message
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: bytes | memoryview) -> _T:
+    if len(frame) > LARGEST_HEADER:
+        raise ProtocolError("a message header is too long", why=f"{len(frame)} bytes")
+    try:
+        return decoder.decode(frame)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ProtocolError("a message header cannot be read", why=str(error)) from None

@@ -1,0 +1,285 @@
+"""What a worker does with the messages of its leaseholder. All calls run in the process's main thread."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import threading
+import time
+from collections.abc import Callable
+from time import perf_counter, thread_time
+from typing import Any
+
+import zmq
+
+from bundlebee.calls import pickling, wire
+from bundlebee.calls.answers import Answers
+from bundlebee.calls.control import Claimed, End, FromWorker, Given, Kept, Lease, Over
+from bundlebee.calls.functions import find_function
+from bundlebee.calls.guard import guard
+from bundlebee.calls.output import Printing
+from bundlebee.calls.security import hang_up
+from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
+from bundlebee.words import Reason
+
+SLACK = 60  #: frames that the worker's own code needs, below and above the function
+
+
+class Definition:
+    """A function that the leaseholder has named, ready to run."""
+
+    __slots__ = ("call", "function", "objects")
+
+    def __init__(self, call: wire.Call, function: Callable[..., Any]) -> None:
+        self.call = call
+        self.function = function
+        self.objects: frozenset[int] = frozenset()  # ids of the mutable objects in the state that it reads
+
+
+class WorkerLoop:
+    """Serves one lease after the other on a bound ROUTER socket.
+
+    Args:
+        tell: sends a status line to the pool.
+        leave: ends the process at once.
+        connected: whether there is a connection on a file descriptor, as far as the doorman knows.
+        load: makes a lease's bundles and script importable.
+    """
+
+    def __init__(
+        self,
+        sock: zmq.Socket[bytes],
+        printing: Printing,
+        tell: Callable[[FromWorker], None],
+        leave: Callable[[], None],
+        connected: Callable[[int], bool],
+        load: Callable[[Lease], None],
+    ) -> None:
+        self._socket = sock
+        self._printing = printing
+        self._tell = tell
+        self._leave = leave
+        self._answers = Answers(sock, printing, leave)
+        self._connected = connected
+        self._load = load
+        self._lock = threading.Lock()  # over the lease: three threads know of it
+        self._lease: Lease | None = None
+        self._holder: bytes | None = None  # routing id of the connection that showed the token
+        self._holder_fd = -1
+        self._busy = False
+        self._last = 0.0  # when the leaseholder's last chunk ended
+        self._loaded = False
+        self._definitions: dict[int, Definition | BundlebeeError] = {}
+
+    # -- told by other threads ----------------------------------------------------------------------------
+
+    def lease(self, lease: Lease) -> None:
+        """The pool has given this worker to somebody."""
+        with self._lock:
+            self._lease = lease
+            self._holder = None
+            self._holder_fd = -1
+            self._last = time.monotonic()
+            self._tell(Given(lease.token))
+
+    def end(self, end: End) -> None:
+        """The pool takes the lease back; a running call is cancelled, unless only idle ones are asked for."""
+        with self._lock:
+            lease = self._lease
+            if lease is None or lease.token != end.token:
+                return
+            if end.idle is not None and (self._busy or time.monotonic() - self._last < end.idle):
+                self._tell(Kept(end.token))
+                return
+            descriptor = self._holder_fd
+            self._over("taken back")
+        if descriptor >= 0:
+            hang_up(descriptor)  # so its caller knows before it asks again
+
+    def disconnected(self, descriptor: int) -> None:
+        """A connection ended. If it was the leaseholder's, so does the lease."""
+        with self._lock:
+            if self._lease is not None and descriptor == self._holder_fd:
+                self._over("its caller is gone")
+
+    def _over(self, why: str) -> None:
+        assert self._lease is not None
+        self._tell(Over(self._lease.token, why))
+        if self._busy:
+            self._leave()
+        self._lease = None
+        self._holder = None
+        self._holder_fd = -1
+
+    # -- the main thread ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until the process ends."""
+        self._printing.flush = self._answers.flush_output
+        while True:
+            frames: list[Any] = self._socket.recv_multipart(copy=False)
+            try:
+                self._receive(frames)
+            except zmq.ZMQError as error:
+                if error.errno != zmq.EHOSTUNREACH:
+                    raise
+                # the caller left before its answer; `disconnected` hears of it, too
+
+    def _receive(self, frames: list[Any]) -> None:
+        if len(frames) < 2:
+            return
+        route = frames[0].bytes
+        try:
+            message = wire.decode_to_worker(frames[1].buffer)
+        except ProtocolError as error:
+            self._answers.refuse(route, 0, 0, 0, Reason.FAILED, error)
+            return
+        if isinstance(message, wire.Hello):
+            self._greet(route, message, frames[1])
+            return
+        with self._lock:
+            mine = route == self._holder
+            self._busy = mine
+        try:
+            if isinstance(message, wire.Define):
+                if mine:
+                    self._definitions[message.number % wire.DEFINITIONS] = self._define(message.call)
+            elif not mine:
+                busy = PeerBusy("the lease is over", hint="lease a worker again")
+                self._answers.refuse(
+                    route, message.ticket, 0, message.count, Reason.PEER_BUSY, busy, lease_over=True
+                )
+            else:
+                self._submit(route, message, [frame.buffer for frame in frames[2:]])
+        finally:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing runs any more; before the last answer is sent, for who has it may hang up at once."""
+        with self._lock:
+            self._busy = False
+            self._last = time.monotonic()
+
+    def _greet(self, route: bytes, hello: wire.Hello, frame: Any) -> None:
+        with self._lock:
+            lease = self._lease
+            if lease is None or hello.token != lease.token or self._holder is not None:
+                return  # whatever it submits is refused
+            self._holder = route
+            self._holder_fd = int(frame.get(zmq.MessageOption.SRCFD))
+            self._tell(Claimed(lease.token))
+            if not self._connected(self._holder_fd):
+                self._over("its caller is gone")  # its end was told before its beginning
+        self._definitions = {}
+        self._loaded = False
+
+    def _define(self, call: wire.Call) -> Definition | BundlebeeError:
+        try:
+            lease = self._lease
+            if lease is None:
+                raise PeerBusy("the lease is over")
+            if not self._loaded:
+                self._load(lease)
+                self._loaded = True
+            return Definition(call, find_function(call.function, call.line))
+        except BundlebeeError as error:
+            return error
+        except BaseException as error:  # a module may raise SystemExit when it is imported
+            return CallError(f"{call.function.name} cannot be loaded", why=f"{type(error).__name__}: {error}")
+
+    # -- a chunk --------------------------------------------------------------------------------------------
+
+    def _submit(self, route: bytes, message: wire.Submit, frames: list[Any]) -> None:
+        self._answers.begin(route, message.ticket)
+        definition = self._definitions.get(message.number)
+        try:
+            if definition is None:
+                raise ProtocolError("a call of a function that was not defined")
+            if isinstance(definition, BundlebeeError):
+                raise definition
+            self._compare_state(definition)
+            items = pickling.loads(frames)
+            if len(items) != message.count:
+                raise ProtocolError("a chunk has not as many items as its header says")
+        except _StateDiffers as differs:
+            self._refuse_all(route, message, Reason.STATE, Refused(*differs.args))
+        except BundlebeeError as error:
+            self._refuse_all(route, message, Reason.ENVIRONMENT, error)
+        except BaseException as error:
+            problem = CallError("the arguments cannot be read here", why=f"{type(error).__name__}: {error}")
+            self._refuse_all(route, message, Reason.ENVIRONMENT, problem)
+        else:
+            self._run_items(definition, items)
+
+    def _refuse_all(self, route: bytes, message: wire.Submit, reason: Reason, error: BundlebeeError) -> None:
+        self._rest()
+        self._answers.refuse(route, message.ticket, 0, message.count, reason, error)
+
+    def _compare_state(self, definition: Definition) -> None:
+        """Before each chunk: what the function reads must be the same here and there."""
+        call = definition.call
+        if not call.state:
+            return
+        from bundlebee.bundles.fingerprint import Unfingerprintable, state
+
+        try:
+            here = state(call.reads, modules=sys.modules)
+            if here.digest != call.state and self._import_missing(call):
+                here = state(call.reads, modules=sys.modules)
+        except Unfingerprintable as error:
+            raise _StateDiffers(str(error)) from None
+        if here.digest != call.state:
+            raise _StateDiffers(f"{call.function.name} reads state that is not the same at the caller")
+        definition.objects = here.objects
+
+    @staticmethod
+    def _import_missing(call: wire.Call) -> bool:
+        """Import what the caller has imported since; whether there was anything."""
+        missing = [module for module, _ in call.reads if module not in sys.modules]
+        for module in missing:
+            try:
+                importlib.import_module(module)
+            except Exception:
+                return False
+        return bool(missing)
+
+    def _run_items(self, definition: Definition, items: list[pickling.Item]) -> None:
+        sys.set_int_max_str_digits(definition.call.int_max_str_digits)
+        sys.setrecursionlimit(definition.call.recursion_limit + SLACK)
+        function = definition.function
+        printing = self._printing
+        last = len(items) - 1
+        try:
+            for index, item in enumerate(items):
+                items[index] = None  # type: ignore[call-overload]  # its memory goes when it is done
+                printing.index = index
+                args, kwargs = item
+                error = None
+                result = None
+                guard.tripped = None
+                cpu = thread_time()
+                start = perf_counter()
+                guard.active = True
+                try:
+                    result = function(*args, **kwargs)
+                except BaseException as raised:
+                    guard.active = False
+                    error = raised
+                guard.active = False
+                seconds = perf_counter() - start
+                times = seconds, thread_time() - cpu
+                if index == last:
+                    self._rest()
+                if error is None and guard.tripped is None:
+                    self._answers.returned(index, item, result, times, definition.objects)
+                else:
+                    self._answers.failed(index, item, error, times)
+        finally:
+            guard.active = False
+            printing.index = None
+            error = None  # its traceback knows this frame
+        self._answers.flush(len(items))
+
+
+class _StateDiffers(Exception):
+    pass

@@ -1,0 +1,172 @@
+"""A guest: a process that joins a grid to use it, and hosts nothing.
+
+Every command but `run` is one. A guest needs the grid's key; without a key file there is no grid for it, and it works alone. It
+finds the grid through the node on its own machine if there is one (at once), by multicast, and by ``--peer``.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import msgspec
+
+from bundlebee import presence
+from bundlebee.errors import BundlebeeError, CallError, PeerLost
+from bundlebee.registry.snapshot import Snapshot
+from bundlebee.settings import DISCOVERY, GridOptions
+
+if TYPE_CHECKING:
+    import zmq
+
+    from bundlebee.calls.keys import GridKeys
+    from bundlebee.calls.rpc import Client
+    from bundlebee.platform import Interface
+    from bundlebee.registry.multicast import RegistryDriver
+
+log = logging.getLogger("bundlebee.guest")
+
+
+class Guest:
+    """Membership in a grid, as an observer. Use as a context manager, or `join` and `leave`.
+
+    Raises:
+        KeyFileError: the key file that was named cannot be used.
+        InterfaceError: the interface that was named does not exist.
+    """
+
+    def __init__(self, where: GridOptions) -> None:
+        self.where = where
+        self.keys: GridKeys | None = where.load_keys(create=False)
+        self.own_node: presence.Note | None = None  #: the node on this machine
+        self.interface: Interface | None = None
+        self._driver: RegistryDriver | None = None
+        self._context: zmq.Context[Any] | None = None
+        self._client: Client | None = None
+        self._joined = 0.0
+
+    def __enter__(self) -> Self:
+        self.join()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.leave()
+
+    def join(self) -> None:
+        """Say hello; answers come in the background. Does nothing where there is no key."""
+        if self.keys is None:
+            return
+        from bundlebee.platform import choose_interface
+        from bundlebee.registry.multicast import RegistryDriver
+        from bundlebee.registry.state import Registry
+
+        self.interface = choose_interface(self.where.interface)
+        self.own_node = next(iter(presence.find(self.keys.fingerprint)), None)
+        seeds = self.where.peers
+        if self.own_node is not None and self.own_node.address not in seeds:
+            seeds = (*seeds, self.own_node.address)
+        registry = Registry(None, time.monotonic())
+        self._driver = RegistryDriver(registry, self.keys.datagram, self.interface, seeds, self._ask)
+        self._driver.start()
+        self._joined = time.monotonic()
+
+    def leave(self) -> None:
+        """Hang up everywhere."""
+        if self._driver is not None:
+            self._driver.stop(goodbye=False)
+        if self._client is not None:
+            self._client.close()
+        if self._context is not None:
+            self._context.destroy(linger=0)
+
+    @property
+    def context(self) -> zmq.Context[Any]:
+        """The process's ZeroMQ context."""
+        if self._context is None:
+            import zmq
+
+            self._context = zmq.Context()
+        return self._context
+
+    @property
+    def client(self) -> Client:
+        """Asks nodes."""
+        if self._client is None:
+            from bundlebee.calls.rpc import Client
+
+            assert self.keys is not None
+            self._client = Client(self.context, self.keys)
+        return self._client
+
+    def snapshot(self) -> Snapshot:
+        """The grid as known now; empty where there is none."""
+        return Snapshot() if self._driver is None else self._driver.snapshot()
+
+    def settled(self) -> bool:
+        """Whether a node that has not answered yet is not expected any more."""
+        return self._driver is None or time.monotonic() - self._joined > DISCOVERY
+
+    def wait_for(self, wished: Callable[[Snapshot], bool], seconds: float = DISCOVERY) -> Snapshot:
+        """The grid once it looks as wished, or ``seconds`` after we joined."""
+        if self._driver is not None:
+            self._driver.wait_for(wished, max(0.0, seconds - (time.monotonic() - self._joined)))
+        return self.snapshot()
+
+    def wait_for_nodes(self) -> Snapshot:
+        """The grid once a node is known, or once none is expected any more."""
+        return self.wait_for(lambda grid: bool(grid.nodes()))
+
+    def look(self) -> Snapshot:
+        """The grid once all of it is likely to have answered: at once with a node on this machine, else after `DISCOVERY`."""
+        if self._driver is None:
+            return Snapshot()
+        own = self.own_node
+        grid = self.wait_for(lambda grid: own is not None and grid.node(own.id) is not None)
+        if own is not None and grid.node(own.id) is None:
+            self.own_node = None  # the note was stale
+        return grid
+
+    def silence(self) -> str:
+        """Why there is nobody to be seen, and the next step, for people."""
+        if self.keys is None:
+            return (
+                f"no grid: there is no key file {self.where.key_path}\n"
+                "  next: start `bundlebee run` here, or copy the key file of your grid to that path"
+            )
+        assert self.interface is not None
+        return (
+            f"no node of the grid {self.keys.grid!r} (key {self.keys.fingerprint}) answers on "
+            f"{self.interface.name} ({self.interface.address})\n"
+            "  next: is `bundlebee run` running there, with the same key file? is it the right --interface?"
+            " try --peer HOST:PORT"
+        )
+
+    def decisions(self, node: presence.Note, *, after: int, wait: float, kind: Any) -> tuple[int, list[Any]]:
+        """Decision records that a node has heard of since number ``after``.
+
+        Args:
+            wait: seconds to wait for the first one.
+            kind: the record type.
+
+        Returns:
+            the number to ask with next time, and the records, oldest first.
+        """
+        body, _ = self.client.request(
+            node.address, "decisions.read", msgspec.msgpack.encode((after, wait)), timeout=wait + 5.0
+        )
+        decoded: tuple[int, list[Any]] = msgspec.msgpack.decode(body, type=tuple[int, list[kind]])
+        return decoded
+
+    def _ask(self, address: str, op: str, body: bytes) -> bytes | None:
+        try:
+            return self.client.request(address, op, body, timeout=2.0)[0]
+        except (PeerLost, CallError) as error:
+            log.debug("%s of %s: %s", op, address, error)
+            return None
+        except BundlebeeError:
+            return None

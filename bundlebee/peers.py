@@ -1,0 +1,305 @@
+"""The peers of one program: which there are, what is known of each, and channels to their workers.
+
+Peers are the nodes of the grid; with no node anywhere, a private pool of workers on this machine takes their place.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from bundlebee.calls.leasing import LeaseRequest
+from bundlebee.decisions.estimators import PeerTimes
+from bundlebee.decisions.load import Sampler
+from bundlebee.decisions.load import slots as own_slots
+from bundlebee.decisions.model import Place
+from bundlebee.errors import PeerBusy, PeerLost
+from bundlebee.words import HERE
+
+if TYPE_CHECKING:
+    from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.calls.control import BundlePath, MainSource
+    from bundlebee.calls.lessee import Lessee, Lessor
+    from bundlebee.calls.pool import WorkerPool
+    from bundlebee.guest import Guest
+    from bundlebee.registry.snapshot import NodeView
+    from bundlebee.words import BundleRef
+
+log = logging.getLogger("bundlebee.peers")
+
+OWN = "own-cores"
+"""The name of the private pool in the log and in records."""
+
+BUSY = 0.25  #: seconds that a busy peer is left out
+LOST = 3.0  #: seconds that a lost peer is left out; by then the registry knows more
+UNFIT = 60.0  #: seconds that a peer is left out that cannot run our bundles
+
+
+class Peers:
+    """Who can take calls of this program.
+
+    Args:
+        guest: our membership in the grid.
+        path: gives the place of a bundle on this disk.
+        archive: gives a bundle's archive by digest, for peers that lack it.
+        main: the program's own main module; set by `settle`.
+        hash_seed: this process's ``PYTHONHASHSEED``.
+    """
+
+    def __init__(
+        self,
+        guest: Guest,
+        path: Callable[[BundleRef], BundlePath],
+        archive: Callable[[str], bytes],
+        hash_seed: int,
+    ) -> None:
+        self._guest = guest
+        self._path = path
+        self._archive = archive
+        self._hash_seed = hash_seed
+        self._python = ".".join(platform.python_version_tuple()[:2])
+        self.main: MainSource | None = None
+        self._times: dict[str, PeerTimes] = {}
+        self._left_out: dict[str, float] = {}
+        self._told: set[tuple[str, str]] = set()
+        self._lock = threading.RLock()
+        self._lessee: Lessee | None = None
+        self._pool: WorkerPool | None = None
+        self._sampler: Sampler | None = None
+        self._caller = f"{os.path.basename(sys.argv[0]) or 'python'}-{os.getpid()}"
+
+    # -- who there is ------------------------------------------------------------------------------------
+
+    def here(self) -> Place:
+        """This machine, for the caller's own thread."""
+        from bundlebee.decisions.speed import speed
+
+        if self._sampler is None:
+            self._sampler = Sampler(self._own_pids)
+            self._sampler.start()
+        load = self._sampler.load()
+        return Place(HERE, speed=speed(), cores=load.cores, busy=load.foreign)
+
+    def places(self, function: str) -> Sequence[Place]:
+        """Every peer that may take a call of ``function`` now; none is asked."""
+        places = []
+        for view in self._views():
+            row, times = view.row, self._peer_times(view.row.name)
+            out = self._out(row.name)
+            places.append(
+                Place(
+                    row.name,
+                    speed=row.speed,
+                    cores=row.cores,
+                    busy=row.busy + out,
+                    free=row.free + self._idle(row.name),
+                    round_trip=times.round_trip,
+                    bandwidth=times.bandwidth,
+                    run_ratio=times.run_ratio(function),
+                    measured=times.measured,
+                )
+            )
+        if not places and self._pool is not None:
+            here = self.here()
+            times = self._peer_times(OWN)
+            places.append(
+                Place(
+                    OWN,
+                    speed=here.speed,
+                    cores=here.cores,
+                    busy=here.busy + self._out(OWN),
+                    free=self._pool.free() + self._idle(OWN),
+                    round_trip=times.round_trip,
+                    bandwidth=times.bandwidth,
+                    run_ratio=times.run_ratio(function),
+                )
+            )
+        return places
+
+    def expect(self) -> None:
+        """Wait until a node is known, or until none is expected any more; then see to this machine's own cores."""
+        if not self._guest.wait_for_nodes().nodes():
+            self._start_pool()
+
+    def coming(self) -> bool:
+        """Whether a node may still be about to answer our greeting."""
+        return not self._guest.settled()
+
+    def slots(self, *, forced: bool, work: float | None) -> Sequence[tuple[str, int]]:
+        """For a loop: each peer, with the number of its workers that the loop may lease.
+
+        A peer on this very machine shares its cores with the caller's own thread, which works, too: so one worker less,
+        unless the policy keeps the caller's thread idle.
+
+        Args:
+            forced: the caller's thread does not take items.
+            work: the loop's length in seconds, if known; our own cores are not started for a short one.
+        """
+        slots = []
+        views = self._views()
+        for view in views:
+            count = view.row.slots
+            if not forced and self._on_this_machine(view):
+                count = min(count, round(view.row.cores) - 1)
+            if count > 0:
+                slots.append((view.row.name, count))
+        if not views and not self.coming() and not self._snapshot_nodes():
+            if self._pool is None and own_slots() > 1 and (work is None or work > 0.5):
+                self._start_pool()
+            if self._pool is not None and not self._is_left_out(OWN):
+                count = self._pool.slots if forced else self._pool.slots - 1
+                if count > 0:
+                    slots.append((OWN, count))
+        return slots
+
+    # -- channels ----------------------------------------------------------------------------------------
+
+    def open(self, place: str, bundles: Iterable[BundleRef]) -> LeaseChannel:
+        """A channel to a worker of that peer, which can import these bundles.
+
+        Raises:
+            PeerBusy, PeerLost, CallError: see `bundlebee.errors`.
+        """
+        request = LeaseRequest(self._caller, self._python, self._hash_seed, tuple(bundles), self.main)
+        try:
+            return self._lessees().take(self._lessor(place), request)
+        except PeerBusy:
+            self._leave_out(place, BUSY)
+            raise
+
+    def done(self, channel: LeaseChannel) -> None:
+        """Hand a channel back."""
+        self._lessees().give_back(channel)
+
+    def lost(self, place: str, error: BaseException) -> None:
+        """Leave a peer out for a while, and say why, once."""
+        self._leave_out(place, LOST if isinstance(error, PeerLost) else UNFIT)
+        if isinstance(error, PeerBusy):
+            return
+        key = place, type(error).__name__ if isinstance(error, PeerLost) else str(error)
+        if key not in self._told or isinstance(error, PeerLost):
+            self._told.add(key)
+            log.warning("%s", error)
+
+    def learn(self, place: str, function: str, outcome: Outcome, expected: float) -> float:
+        """Learn from a shipped call. ``expected`` are CPU seconds here, 0 if unknown.
+
+        Returns:
+            the CPU seconds that the run would have taken on a core of this machine.
+        """
+        speed = next((view.row.speed for view in self._views() if view.row.name == place), None)
+        ratio = 1.0 if speed is None else speed / self.here().speed
+        times = self._peer_times(place)
+        times.observe_transfer(outcome.round_trip - outcome.seconds, outcome.bytes_out, outcome.bytes_back)
+        times.observe_run(function, expected / ratio, outcome.cpu_seconds, outcome.seconds)
+        return outcome.cpu_seconds * ratio
+
+    def close(self) -> None:
+        """Hang up everywhere and end the private pool."""
+        if self._lessee is not None:
+            self._lessee.close()
+        if self._pool is not None:
+            self._pool.stop()
+        if self._sampler is not None:
+            self._sampler.stop()
+
+    # -- inside ------------------------------------------------------------------------------------------
+
+    def _snapshot_nodes(self) -> Sequence[NodeView]:
+        return self._guest.snapshot().nodes()
+
+    def _views(self) -> list[NodeView]:
+        """Nodes with our minor version of Python that are not left out."""
+        views = []
+        for view in self._snapshot_nodes():
+            if self._is_left_out(view.row.name):
+                continue
+            if view.row.python.rpartition(".")[0] != self._python:
+                self._mismatch(view)
+                continue
+            views.append(view)
+        return views
+
+    def _mismatch(self, view: NodeView) -> None:
+        if (view.row.name, "python") not in self._told:
+            self._told.add((view.row.name, "python"))
+            log.warning(
+                "%s is not used: it runs Python %s, this program %s",
+                view.row.name,
+                view.row.python,
+                self._python,
+            )
+
+    def _on_this_machine(self, view: NodeView) -> bool:
+        from bundlebee.platform import interfaces
+
+        if not hasattr(self, "_addresses"):
+            self._addresses = {one.address for one in interfaces()}
+        return view.row.address.rpartition(":")[0] in self._addresses
+
+    def _peer_times(self, place: str) -> PeerTimes:
+        with self._lock:
+            return self._times.setdefault(place, PeerTimes())
+
+    def _is_left_out(self, place: str) -> bool:
+        return time.monotonic() < self._left_out.get(place, 0.0)
+
+    def _leave_out(self, place: str, seconds: float) -> None:
+        self._left_out[place] = time.monotonic() + seconds
+
+    def _idle(self, place: str) -> int:
+        return 0 if self._lessee is None else self._lessee.idle(place)
+
+    def _out(self, place: str) -> int:
+        return 0 if self._lessee is None else self._lessee.out(place)
+
+    def _own_pids(self) -> list[int]:
+        return [] if self._pool is None else self._pool.pids()
+
+    def _keys(self):  # type: ignore[no-untyped-def]
+        from bundlebee.calls.keys import GridKey
+
+        with self._lock:
+            if self._guest.keys is None:
+                # no grid: the private pool gets a key that nobody else knows
+                self._guest.keys = GridKey(secrets.token_bytes(32)).derive()
+            return self._guest.keys
+
+    def _lessees(self) -> Lessee:
+        from bundlebee.calls.lessee import Lessee
+
+        with self._lock:
+            if self._lessee is None:
+                self._lessee = Lessee(self._guest.context, self._keys(), self._caller)
+            return self._lessee
+
+    def _lessor(self, place: str) -> Lessor:
+        from bundlebee.calls.lessee import NodeLessor, PoolLessor
+
+        if place == OWN and self._pool is not None:
+            return PoolLessor(self._pool, OWN, self._path)
+        view = self._guest.snapshot().node(place)
+        if view is None:
+            raise PeerLost(f"lost {place}", why="it has left the grid")
+        return NodeLessor(self._guest.client, place, view.row.address, self._archive)
+
+    def _start_pool(self) -> None:
+        from bundlebee.calls.pool import WorkerPool
+
+        with self._lock:
+            if self._pool is not None:
+                return
+            self._pool = WorkerPool(self._keys(), OWN, "127.0.0.1", own_slots())
+            log.info(
+                "no node answers: using %d worker%s on this machine", own_slots(), "s"[: own_slots() != 1]
+            )
+            self._pool.start()
+            if self._sampler is None:
+                self.here()

@@ -1,0 +1,250 @@
+"""A program under `bundlebee exec`: the aspects, the peers and the log, put together around it.
+
+This is the `Grid` that the aspects ask (`bundlebee.aspects.grid`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bundlebee import hash_seed
+from bundlebee.aspects.analysis import Analysis, Running
+from bundlebee.aspects.freight import Customs, Freight, Stays
+from bundlebee.aspects.remote import Remote
+from bundlebee.aspects.scatter import Scatter
+from bundlebee.aspects.watch import Watch
+from bundlebee.decisions.log import DecisionLog
+from bundlebee.decisions.model import Place, Verdict
+from bundlebee.decisions.policy import Kind, Policy, Trials
+from bundlebee.decisions.records import Decision, text
+from bundlebee.guest import Guest
+from bundlebee.peers import Peers
+from bundlebee.reports import Reports
+from bundlebee.settings import GridOptions
+from bundlebee.words import HERE, FunctionRef, Reason
+from bundlebee.workshop import Workshop
+
+if TYPE_CHECKING:
+    from bundlebee.bundles.effects import EffectAnalysis, Summary
+    from bundlebee.bundles.values import Walk
+    from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.weaving.joinpoint import JoinPoint
+
+log = logging.getLogger("bundlebee.exec")
+
+SAY_AGAIN = 10.0
+"""Seconds until a verdict that comes and goes is told as a change once more."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramOptions:
+    """What `bundlebee exec` was asked for."""
+
+    where: GridOptions
+    directory: Path | None = None  #: of bundles; None is ``./bundles`` if that exists
+    weave: tuple[str, ...] = ()  #: installed distributions to treat as bundles
+    policy: Policy | None = None  #: None is that of the node on this machine, else ``auto``
+    decisions: Path | None = None  #: file for decision records
+
+
+class Program:
+    """One run of one program.
+
+    Raises:
+        BundlebeeError: an option cannot be followed; the program has not begun.
+    """
+
+    def __init__(self, options: ProgramOptions) -> None:
+        self._guest = Guest(options.where)
+        seed = hash_seed.in_force(options.where)
+        self._log = DecisionLog(options.decisions)
+        self._workshop = Workshop(options.directory, options.weave, self._guest)
+        self._guest.join()
+        own = self._guest.own_node
+        policy = options.policy or Policy.parse("auto" if own is None else own.policy)
+        self.policy = policy.seeded()
+        self._dice = self.policy.dice()
+        if self._dice is not None:
+            log.info("policy %s", self.policy)
+        self._peers = Peers(self._guest, self._workshop.path, self._workshop.archive, seed)
+        self._reports = Reports(self._guest)
+        self._log.listen(self._heard)
+        self._effects: EffectAnalysis | None = None
+        self._run_seconds = 0.0
+        self._trial_seconds = 0.0
+        running = Running()
+        customs = Customs(self)
+        self._analysis = Analysis(self, Remote(self, customs), running)
+        self._scatter = Scatter(self, customs, running, self._analysis.profile_of)
+        self._watch = Watch(self._analysis.by_code)
+        self._said: dict[tuple[str, bool, str], float] = {}
+        self._closing = threading.Lock()
+        self._closed = False
+        self._pid = os.getpid()
+
+    def execute(self, kind: str, target: str, arguments: Sequence[str]) -> None:
+        """Run the program to its end: ``kind`` is ``m`` (module), ``c`` (code) or ``script``.
+
+        Its exceptions pass through to the top of the interpreter, as under python.
+        """
+        from bundlebee.hooks import program
+        from bundlebee.hooks.install import install
+
+        # registered first, so it runs last: the program's own exit handlers may still ship calls
+        atexit.register(self.close)
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._in_child)
+        handle = install(
+            self._workshop.claims,
+            on_join_point=self._analysis.on_join_point,
+            on_scatter=self._scatter.loop,
+            fetch=self._workshop.fetch,
+        )
+        if self.policy.kind is Kind.AUTO:
+            self._watch.start()
+        prepare = {
+            "m": program.prepare_module,
+            "c": program.prepare_code,
+            "script": program.prepare_script,
+        }[kind]
+        prepared = prepare(target, arguments)
+        if prepared.main is not None:
+            self._peers.main = self._workshop.adopt_main(prepared.main)
+        prepared.run(handle)
+
+    def close(self) -> None:
+        """Hang up, end what was started, sum up."""
+        with self._closing:
+            if self._closed or os.getpid() != self._pid:
+                return
+            self._closed = True
+        self._watch.stop()
+        self._peers.close()
+        for line in self._log.summary():
+            log.info("%s", line)
+        self._reports.close()
+        self._log.close()
+        self._guest.leave()
+
+    def _in_child(self) -> None:
+        """After a fork: threads and sockets are the parent's, so nothing is shipped from here."""
+        self.policy = Policy(Kind.LOCAL)
+
+    # -- Grid: to decide -----------------------------------------------------------------------------------
+
+    def summary(self, point: JoinPoint) -> Summary:
+        return self._analyser().summary(point.plain)
+
+    def summary_for(self, point: JoinPoint, args: tuple[Any, ...], found: Walk) -> Summary:
+        return self._analyser().for_call(point.plain, args, found)
+
+    def _analyser(self) -> EffectAnalysis:
+        if self._effects is None:
+            from bundlebee.bundles.effects import EffectAnalysis
+
+            self._effects = EffectAnalysis(self._workshop.facts)
+        return self._effects
+
+    def here(self) -> Place:
+        return self._peers.here()
+
+    def places(self, point: JoinPoint) -> Sequence[Place]:
+        return self._peers.places(point.name)
+
+    def expect_places(self, point: JoinPoint) -> Sequence[Place]:
+        self._peers.expect()
+        return self._peers.places(point.name)
+
+    def slots(self, work: float | None) -> Sequence[tuple[str, int]]:
+        return self._peers.slots(forced=self.policy.kind is Kind.REMOTE, work=work)
+
+    def coming(self) -> bool:
+        return self._peers.coming()
+
+    def draw(self) -> float:
+        return 0.0 if self._dice is None else self._dice.random()
+
+    def trials(self) -> Trials | None:
+        return Trials(self._run_seconds, self._trial_seconds)
+
+    # -- Grid: to ship -------------------------------------------------------------------------------------
+
+    def freight(self, point: JoinPoint, summary: Summary) -> Freight:
+        from bundlebee.bundles.fingerprint import Unfingerprintable, state
+        from bundlebee.calls.wire import Call
+
+        try:
+            found = state(summary.reads, modules=sys.modules)
+        except Unfingerprintable as error:
+            raise Stays(error.what, why=error.why, reason=Reason.STATE) from None
+        bundle = self._workshop.bundle_of(point.module)
+        call = Call(
+            FunctionRef(bundle.name, bundle.digest, point.module, point.qualname),
+            line=point.original.co_firstlineno,
+            reads=summary.reads,
+            state=found.digest,
+            recursion_limit=sys.getrecursionlimit() - _depth(),
+            int_max_str_digits=sys.get_int_max_str_digits(),
+        )
+        return Freight(call, summary, found.objects)
+
+    def open(self, place: str, point: JoinPoint) -> LeaseChannel:
+        return self._peers.open(place, self._workshop.needed(point.module))
+
+    def done(self, channel: LeaseChannel) -> None:
+        self._peers.done(channel)
+
+    # -- Grid: to tell -------------------------------------------------------------------------------------
+
+    def lost(self, place: str, error: BaseException) -> None:
+        self._peers.lost(place, error)
+
+    def decided(
+        self, point: JoinPoint, verdict: Verdict, *, seconds: float | None, outcome: Outcome | None = None
+    ) -> None:
+        if verdict.where == HERE:
+            self._run_seconds += seconds or 0.0
+        elif verdict.why is Reason.EXPLORING and seconds is not None:
+            self._trial_seconds += max(0.0, seconds - verdict.estimates.get(HERE, 0.0))
+        self._log.add(
+            Decision.of(
+                verdict,
+                function=point.name,
+                bundle=self._workshop.bundle_of(point.module).name,
+                seconds=seconds,
+                bytes_out=0 if outcome is None else outcome.bytes_out,
+                bytes_back=0 if outcome is None else outcome.bytes_back,
+            )
+        )
+
+    def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:
+        return self._peers.learn(place, point.name, outcome, expected)
+
+    def _heard(self, decision: Decision, changed: bool) -> None:
+        if changed:
+            # a spread loop goes here and there in turn: say each kind of verdict now and then, not each time
+            kind, now = (decision.function, decision.where == HERE, decision.why), time.monotonic()
+            changed = now - self._said.get(kind, -SAY_AGAIN) >= SAY_AGAIN
+            if changed:
+                self._said[kind] = now
+        if log.isEnabledFor(logging.INFO):
+            log.log(logging.INFO if changed else logging.DEBUG, "%s", text(decision))
+        self._reports.add(decision, changed)
+
+
+def _depth() -> int:
+    """Frames on this thread's stack: the function finds so many in use when it runs here."""
+    frame, count = sys._getframe(), 0
+    while frame.f_back is not None:
+        frame = frame.f_back
+        count += 1
+    return count

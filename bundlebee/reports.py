@@ -1,0 +1,64 @@
+"""What a program decided, told to the node on its machine, so that people can follow it there."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bundlebee.errors import BundlebeeError
+
+if TYPE_CHECKING:
+    from bundlebee.decisions.records import Decision
+    from bundlebee.guest import Guest
+
+log = logging.getLogger("bundlebee.reports")
+
+EVERY = 0.5  #: seconds that records are gathered: people read no faster
+MOST = 5_000  #: records that wait; beyond that the oldest are dropped, the program's own file has them all
+
+
+class Reports:
+    """Gathers records and sends them in the background. Does nothing where there is no node on this machine."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._waiting: deque[tuple[Decision, bool]] = deque(maxlen=MOST)
+        self._closing = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, decision: Decision, changed: bool) -> None:
+        """Take a record; never waits."""
+        if self._guest.own_node is None:
+            return
+        self._waiting.append((decision, changed))
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="bundlebee-reports", daemon=True)
+            self._thread.start()
+
+    def close(self) -> None:
+        """Send what is left."""
+        self._closing.set()
+        if self._thread is not None:
+            self._thread.join(timeout=3.0)
+
+    def _run(self) -> None:
+        over = False
+        while not over:
+            over = self._closing.wait(EVERY)
+            self._send()
+
+    def _send(self) -> None:
+        own = self._guest.own_node
+        while self._waiting and own is not None:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), 500))]
+            try:
+                self._guest.client.request(
+                    own.address, "decisions.tell", msgspec.msgpack.encode(batch), timeout=2.0
+                )
+            except BundlebeeError as error:
+                log.debug("the node on this machine does not listen: %s", error)
+                self._guest.own_node = None

@@ -1,0 +1,126 @@
+"""Options and where they come from: the command line first, then ``BUNDLEBEE_*`` variables, then defaults.
+
+Every option of every command has one variable; a variable that no option knows is an error, because a typing
+mistake in a variable is otherwise never found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bundlebee.errors import UsageError
+
+if TYPE_CHECKING:
+    from bundlebee.calls.keys import GridKey, GridKeys
+
+PREFIX = "BUNDLEBEE_"
+
+VARIABLES: Mapping[str, str] = {
+    "BUNDLES": "directory of bundles",
+    "NAME": "name of the node",
+    "WORKERS": "number of worker processes",
+    "INTERFACE": "network interface or its address",
+    "PORT": "port of the node's service socket",
+    "PEER": "HOST:PORT of known nodes, separated by spaces",
+    "GRID": "name of the grid",
+    "KEY_FILE": "file with the grid key",
+    "OPEN": "1: a grid without a key",
+    "POLICY": "auto, local, remote or chaos:P[:SEED]",
+    "LOG_FORMAT": "text or json",
+    "LOG_FILE": "file for the log instead of standard error",
+    "VERBOSE": "1 or 2: as -v, -vv",
+    "QUIET": "1: as -q",
+    "WEAVE": "installed distributions to treat as bundles, separated by spaces",
+    "DECISIONS": "file for decision records, one JSON object a line",
+}
+"""Option variables without their prefix, with what they set."""
+
+INTERNAL = frozenset({"BUNDLEBEE_HASH_SEED_SET"})
+"""Variables that bundlebee sets for its own second start (see `bundlebee.hash_seed`)."""
+
+DISCOVERY = 0.8
+"""Seconds after its start in which a guest still expects answers from the grid.
+
+A node answers a greeting within some 10 ms on an idle LAN; 0.8 s lets a node with a tenth of a processor
+answer too, and is still short beside the work that is worth shipping.
+"""
+
+
+def check_environment(environ: Mapping[str, str]) -> None:
+    """Raise `UsageError` for the first ``BUNDLEBEE_*`` variable that no option knows."""
+    for name in sorted(environ):
+        if not name.startswith(PREFIX) or name in INTERNAL or name.removeprefix(PREFIX) in VARIABLES:
+            continue
+        import difflib
+
+        close = difflib.get_close_matches(name.removeprefix(PREFIX), VARIABLES, n=1)
+        known = ", ".join(PREFIX + known for known in VARIABLES)
+        hint = f"did you mean {PREFIX}{close[0]}?" if close else f"known are {known}"
+        raise UsageError(f"unknown environment variable {name}", hint=hint)
+
+
+@dataclass(frozen=True, slots=True)
+class GridOptions:
+    """Which grid, and how to reach it; the options that all commands share."""
+
+    interface: str | None = None  #: name or address; None chooses one
+    peers: tuple[str, ...] = ()  #: "HOST:PORT" of nodes that multicast may not reach
+    grid: str = "default"  #: the grid's name
+    key_file: Path | None = None  #: None is the default path of the grid's name
+    open: bool = False  #: no key: whoever is on the LAN is a member
+
+    @property
+    def key_path(self) -> Path:
+        """Where the key is or would be."""
+        from bundlebee.calls.keys import default_path
+
+        return self.key_file if self.key_file is not None else default_path(self.grid)
+
+    def load_keys(self, *, create: bool) -> GridKeys | None:
+        """Derive the grid's keys.
+
+        Args:
+            create: make a new key file where there is none (what a node does). A guest gets None instead:
+                without a key there is no grid to join.
+
+        Raises:
+            KeyFileError: the file cannot be read, is malformed, or others may read it.
+        """
+        key = self._key(create=create)
+        return None if key is None else key.derive(self.grid)
+
+    def hash_seed(self) -> int:
+        """The grid's hash seed; 1 where there is no grid.
+
+        Raises:
+            KeyFileError: as `load_keys`.
+        """
+        key = self._key(create=False)
+        return 1 if key is None else key.hash_seed(self.grid)
+
+    def _key(self, *, create: bool) -> GridKey | None:
+        from bundlebee.calls.keys import GridKey
+
+        if self.open:
+            return GridKey.open_grid(self.grid)
+        path = self.key_path
+        if not create and self.key_file is None and not os.path.lexists(path):
+            return None
+        return GridKey.load_or_create(path)[0] if create else GridKey.load(path)
+
+
+def parse_peers(texts: tuple[str, ...]) -> tuple[str, ...]:
+    """Check ``HOST:PORT`` texts.
+
+    Raises:
+        UsageError: one of them is not of that form.
+    """
+    for text in texts:
+        host, colon, port = text.rpartition(":")
+        if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise UsageError(f"{text!r} is not HOST:PORT", hint="as in --peer 192.168.1.20:7766")
+    return texts

@@ -1,0 +1,148 @@
+"""What a woven module sees as ``__bee__``: the way from its source to the aspects.
+
+Nothing here may break the program. Where an aspect fails, the function stays plain, the site stays off, and
+the log says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from types import FunctionType
+from typing import Any, TypeVar
+
+from bundlebee.weaving.joinpoint import JoinPoint
+from bundlebee.weaving.outcomes import ScatterSite
+
+F = TypeVar("F")
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Function = Callable[..., Any]
+Item = tuple[Any, Function]
+"""The targets of one round of the comprehension, and what stands for the called function in it."""
+
+Shape = Callable[[Iterable[Any]], Iterator[Any]]
+OnJoinPoint = Callable[[JoinPoint], None]
+OnScatter = Callable[
+    [
+        "Advice",
+        ScatterSite,
+        Callable[[], Function],
+        Iterable[Any],
+        "Shape | None",
+        Callable[[Any], Arguments],
+    ],
+    Iterable[Item],
+]
+"""``on_scatter(advice, site, function, iterable, shape, args_of)`` returns the items in order."""
+
+
+class Unrepeatable(Exception):
+    """An operand is an iterator: to look at it ahead would use it up. Run the item in its turn instead."""
+
+
+class Advice:
+    """The ``__bee__`` of one woven module.
+
+    For each scatter site N there is an attribute ``s<N>``: while it is true the program takes the spread
+    branch of the site; set it to False and the author's own comprehension runs at full speed.
+    """
+
+    module: str
+    sites: tuple[ScatterSite, ...]
+    points: list[JoinPoint]
+    facts: bytes  #: of the module's source, see `WovenModule.facts`
+    site_data: dict[int, Any]  #: free for the aspects, by site index
+
+    def __init__(
+        self,
+        module: str,
+        sites: Iterable[ScatterSite] = (),
+        *,
+        on_join_point: OnJoinPoint | None = None,
+        on_scatter: OnScatter | None = None,
+        facts: bytes = b"",
+    ) -> None:
+        self.module = module
+        self.sites = tuple(sites)
+        self.points = []
+        self.facts = facts
+        self.site_data = {}
+        self._on_join_point = on_join_point
+        self._on_scatter = on_scatter
+        for site in self.sites:
+            self.switch(site.index, on_scatter is not None)
+
+    def switch(self, site: int, on: bool) -> None:
+        """Turn a scatter site on or off; the same as to assign ``s<site>``."""
+        setattr(self, f"s{site}", on)
+
+    def join_point(self, qualname: str) -> Callable[[F], F]:
+        """The decorator that the weaver puts innermost: makes a `JoinPoint` and returns the same function."""
+
+        def join(function: F) -> F:
+            try:
+                if isinstance(function, FunctionType):
+                    point = JoinPoint(function, self.module, qualname)
+                    self.points.append(point)
+                    if self._on_join_point is not None:
+                        self._on_join_point(point)
+            except Exception as error:
+                _log_failure(f"{self.module}:{qualname} stays plain", error)
+            return function
+
+        return join
+
+    def scatter(
+        self,
+        site: int,
+        function: Callable[[], Function],
+        iterable: Iterable[Any],
+        shape: Shape | None,
+        args_of: Callable[[Any], Arguments],
+    ) -> Iterable[Item]:
+        """The items of a scatter site, in order: pairs of the comprehension's targets and a callable.
+
+        Args:
+            site: index of the site.
+            function: gives the called function; look it up only when there is an item, as the original does.
+            iterable: what the first ``for`` runs over.
+            shape: turns the iterable into the targets where there are filters or several ``for``, else None.
+            args_of: the arguments of the call for given targets. It may raise what the operands raise, and
+                `Unrepeatable`; run that item in its turn then, so that the program meets the error itself.
+        """
+        if self._on_scatter is not None:
+            try:
+                return self._on_scatter(self, self.sites[site], function, iterable, shape, args_of)
+            except Exception as error:
+                _log_failure(f"scatter site {site} of {self.module} is off", error)
+        self.switch(site, False)
+        return here(function, iterable, shape)
+
+    @staticmethod
+    def args(*args: Any, **kwargs: Any) -> Arguments:
+        """The arguments as a call would bind them."""
+        return args, kwargs
+
+    @staticmethod
+    def again(value: F, depth: int = 1) -> F:
+        """The value itself if it can be iterated twice; else `Unrepeatable`. Looks `depth` levels down."""
+        if hasattr(type(value), "__next__"):
+            raise Unrepeatable(f"{type(value).__name__} can be iterated only once")
+        if depth > 1 and isinstance(value, (tuple, list)):
+            for item in value:
+                Advice.again(item, depth - 1)
+        return value
+
+
+def here(function: Callable[[], Function], iterable: Iterable[Any], shape: Shape | None) -> Iterator[Item]:
+    """The items of a scatter site when every call runs in its turn, right there."""
+    for targets in iterable if shape is None else shape(iterable):
+        yield targets, function()
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    import logging  # a failure is rare; the import is not free
+
+    logging.getLogger("bundlebee.weaving").warning(
+        "%s: %s: %s", what, type(error).__name__, error, exc_info=error
+    )

@@ -1,0 +1,103 @@
+"""Which functions become join points, and why the others do not."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Sequence
+
+from bundlebee.weaving.outcomes import Skipped, Woven
+
+#: Methods that our own machinery calls while it looks at an object; advice on them would call itself.
+_MACHINERY = frozenset(
+    {
+        "__getattribute__",
+        "__getattr__",
+        "__setattr__",
+        "__delattr__",
+        "__new__",
+        "__init_subclass__",
+        "__class_getitem__",
+        "__set_name__",
+        "__del__",
+        "__reduce__",
+        "__reduce_ex__",
+        "__getstate__",
+        "__setstate__",
+        "__getnewargs__",
+        "__getnewargs_ex__",
+        "__hash__",
+        "__eq__",
+        "__instancecheck__",
+        "__subclasscheck__",
+        "__subclasshook__",
+        "__prepare__",
+        "__mro_entries__",
+    }
+)
+
+#: Decorators that compile the code they are given; they must see the author's.
+_COMPILERS = frozenset(
+    {
+        "jit",
+        "njit",
+        "vectorize",
+        "guvectorize",
+        "generated_jit",
+        "cfunc",
+        "stencil",
+    }
+)
+
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def decide(node: FunctionNode, qualname: str, lines: Sequence[str]) -> Woven | Skipped:
+    """Whether a function of a module or class is woven.
+
+    Args:
+        node: its definition.
+        qualname: as the function will have it.
+        lines: the text of the module.
+    """
+    reason = _objection(node, lines)
+    return Woven(qualname, node.lineno) if reason is None else Skipped(qualname, node.lineno, reason)
+
+
+def _objection(node: FunctionNode, lines: Sequence[str]) -> str | None:
+    yields = mentions(node, lines, "yield") and any(
+        isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in _own_scope(node)
+    )
+    if isinstance(node, ast.AsyncFunctionDef):
+        return "is an asynchronous generator" if yields else "is a coroutine function"
+    if yields:
+        return "is a generator"
+    if node.name in _MACHINERY:
+        return "is called by the machinery of pickling and attribute access"
+    for decorator in node.decorator_list:
+        name = _last_name(decorator)
+        if name == "overload":
+            return "only declares an overload"
+        if name in _COMPILERS:
+            return f"is compiled by its decorator {name}"
+    return None
+
+
+def mentions(node: ast.stmt | ast.expr, lines: Sequence[str], word: str) -> bool:
+    """Whether a word occurs in the lines of a node: far cheaper than a look at all nodes below it."""
+    return any(word in line for line in lines[node.lineno - 1 : node.end_lineno])
+
+
+def _own_scope(function: FunctionNode) -> Iterator[ast.AST]:
+    todo: list[ast.AST] = list(function.body)
+    while todo:
+        node = todo.pop()
+        yield node
+        if not isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
+            todo.extend(ast.iter_child_nodes(node))
+
+
+def _last_name(decorator: ast.expr) -> str:
+    target = decorator.func if isinstance(decorator, ast.Call) else decorator
+    if isinstance(target, ast.Attribute):
+        return target.attr
+    return target.id if isinstance(target, ast.Name) else ""

@@ -1,0 +1,77 @@
+"""What weaving found and made, as values. Pure data; what reads it from the cache needs no libcst."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import CodeType
+
+ADVICE_NAME = "__bee__"
+"""The global under which a woven module sees its `Advice`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Woven:
+    """A function that became a join point."""
+
+    qualname: str  #: as `function.__qualname__`
+    line: int  #: line of the ``def``, from 1
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A function that stayed as it was, and why."""
+
+    qualname: str
+    line: int
+    reason: str  #: a clause for people, as in "is a generator"
+
+
+@dataclass(frozen=True, slots=True)
+class ScatterSite:
+    """An expression whose calls may be spread: the program does so while ``__bee__.s<index>`` is true."""
+
+    index: int  #: position in `WovenModule.spread`, and the number in ``__bee__.s<index>``
+    kind: str  #: "list", "set", "dict", "generator" or "map"
+    callee: str  #: the called expression as written, ``package.module.function``
+    qualname: str  #: of the function (or "<module>") that holds it
+    line: int  #: where the expression starts, from 1
+    column: int  #: in UTF-8 bytes, from 0
+    attributes: tuple[
+        str, ...
+    ] = ()  #: attribute names that the operands read; a property would run once more
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedSite:
+    """An expression that calls something for each item, but is not spread: one could see the difference."""
+
+    kind: str
+    callee: str
+    qualname: str
+    line: int
+    column: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class WovenModule:
+    """A module after weaving: what the loader executes, and what was found on the way."""
+
+    module: str  #: dotted name
+    path: str  #: what tracebacks show
+    text: str | None  #: the woven source; None where it came from the cache
+    code: CodeType
+    points: tuple[Woven | Skipped, ...]  #: in the order of the source
+    sites: tuple[ScatterSite | SkippedSite, ...]
+    facts: bytes  #: `bundlebee.bundles.facts` of the original source, encoded; empty where not collected
+    digest: str  #: blake2b of the original source, hex
+
+    @property
+    def woven(self) -> tuple[Woven, ...]:
+        """The join points among `points`."""
+        return tuple(point for point in self.points if isinstance(point, Woven))
+
+    @property
+    def spread(self) -> tuple[ScatterSite, ...]:
+        """The scatter sites among `sites`, by index."""
+        return tuple(site for site in self.sites if isinstance(site, ScatterSite))

@@ -1,0 +1,140 @@
+"""The bundles of one program: what it may import woven, what it brings along for its peers, what the grid brings to it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from bundlebee.bundles.repository import Repository, from_distribution
+from bundlebee.calls.control import BundlePath, MainSource
+from bundlebee.calls.leasing import BundlePiece
+from bundlebee.errors import ConfigurationError
+from bundlebee.hooks.finder import Claim
+from bundlebee.words import BundleRef
+
+if TYPE_CHECKING:
+    from bundlebee.bundles.facts import ModuleFacts
+    from bundlebee.bundles.repository import Bundle
+    from bundlebee.guest import Guest
+    from bundlebee.hooks.program import MainProgram
+
+log = logging.getLogger("bundlebee.bundles")
+
+MAIN = "__main__"
+
+
+class Workshop:
+    """See the module's text.
+
+    Args:
+        directory: of bundles; None is ``./bundles`` if there is one.
+        distributions: installed distributions to treat as bundles.
+        guest: to ask the grid for bundles that are imported and not here.
+
+    Raises:
+        ConfigurationError: the directory does not exist.
+        BundleError: a distribution is not installed, or cannot be a bundle.
+    """
+
+    def __init__(self, directory: Path | None, distributions: Sequence[str], guest: Guest) -> None:
+        if directory is not None and not directory.is_dir():
+            raise ConfigurationError(
+                f"{directory} is not a directory", hint="name the directory that your packages lie in"
+            )
+        place = directory if directory is not None else Path("bundles")
+        self._guest = guest
+        self._lock = threading.Lock()
+        self._main = BundleRef("main", "0", "", (MAIN,))
+        self._facts: dict[str, ModuleFacts | None] = {}
+        self._repository = Repository(place.absolute() if place.is_dir() else None)
+        self._repository.scan()
+        for problem in self._repository.problems():
+            log.warning("%s", problem)
+        self._bundles: dict[str, Bundle] = {}
+        self.claims: dict[str, Claim] = {}
+        for name in distributions:
+            self._claim(from_distribution(name))
+        for bundle in self._repository.bundles():
+            self._claim(bundle)
+
+    def adopt_main(self, main: MainProgram) -> MainSource:
+        """Treat the program's main module as a bundle of one module, which travels with each lease."""
+        digest = hashlib.sha256(main.source).hexdigest()
+        name = (
+            main.module_name.removesuffix(".__main__")
+            if main.module_name
+            else Path(main.path).stem.strip("<>")
+        )
+        self._main = BundleRef(name or "main", "0", digest, (MAIN,))
+        package = main.module_name.rpartition(".")[0] if main.module_name else None
+        return MainSource(main.source, main.path, digest, package)
+
+    def bundle_of(self, module: str) -> BundleRef:
+        """The bundle that a woven module belongs to."""
+        claim = self.claims.get(module.partition(".")[0])
+        return self._main if claim is None else claim.bundle
+
+    def needed(self, module: str) -> tuple[BundleRef, ...]:
+        """What a worker must be able to import for functions of that module: all bundles that are in use here."""
+        used = {top for name in list(sys.modules) if (top := name.partition(".")[0]) in self.claims}
+        top = module.partition(".")[0]
+        if top in self.claims:
+            used.add(top)
+        refs = {self.claims[top].bundle.digest: self.claims[top].bundle for top in used}
+        return tuple(refs[digest] for digest in sorted(refs))
+
+    def path(self, ref: BundleRef) -> BundlePath:
+        """Where a bundle lies on this disk."""
+        return BundlePath(ref, self._bundles[ref.digest].path)
+
+    def archive(self, digest: str) -> bytes:
+        """A bundle as bytes, for a peer that lacks it."""
+        return self._bundles[digest].archive()
+
+    def facts(self, module: str) -> ModuleFacts | None:
+        """What the weaver found out about a module; None for modules that are not woven."""
+        if module not in self._facts:
+            from bundlebee.bundles.facts import decode
+            from bundlebee.hooks.install import advice_of
+
+            advice = advice_of(module)
+            if advice is None:
+                return None
+            self._facts[module] = decode(advice.facts) if advice.facts else None
+        return self._facts[module]
+
+    def fetch(self, name: str) -> Claim | None:
+        """Bring the bundle that owns an import name from the grid; None where nobody has it."""
+        found = self._guest.wait_for_nodes().find_import(name)
+        if not found:
+            return None
+        from bundlebee.bundles.carrier import Carrier
+
+        holders = [view.row.address for view in found[0].nodes]
+        bundle = Carrier(self._repository, self._piece).get(found[0].bundle, holders)
+        log.info("fetched %s %s from %s", bundle.ref.name, bundle.ref.version, found[0].nodes[0].row.name)
+        return self._claim(bundle)
+
+    def _piece(self, address: str, digest: str, offset: int) -> tuple[int, bytes]:
+        body, buffers = self._guest.client.request(
+            address, "bundle.fetch", msgspec.msgpack.encode(BundlePiece(digest, offset)), timeout=30.0
+        )
+        return int(body), buffers[0]
+
+    def _claim(self, bundle: Bundle) -> Claim:
+        claim = Claim(bundle.path, bundle.ref)
+        self._bundles[bundle.ref.digest] = bundle
+        for name in bundle.ref.imports:
+            if name in self.claims and self.claims[name].bundle.digest != bundle.ref.digest:
+                other = self.claims[name].bundle.name
+                log.warning("%s of %s is left alone: %s has that name already", name, bundle.ref.name, other)
+                continue
+            self.claims[name] = claim
+        return claim

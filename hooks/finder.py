@@ -1,0 +1,170 @@
+"""Finders for the modules of bundles.
+
+`BundleFinder` stands at the head of ``sys.meta_path``. It knows the top-level names that bundles own, and
+rejects all others with one dictionary look-up, before anything else happens. `FallbackFinder` stands at the
+end, where names arrive that nobody found, and asks the grid.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import (
+    BYTECODE_SUFFIXES,
+    EXTENSION_SUFFIXES,
+    SOURCE_SUFFIXES,
+    ExtensionFileLoader,
+    FileFinder,
+    ModuleSpec,
+    NamespaceLoader,
+    PathFinder,
+    SourceFileLoader,
+    SourcelessFileLoader,
+)
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from bundlebee.words import BundleRef
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That a bundle owns a top-level import name."""
+
+    path: Path  #: the directory to search, as an entry of ``sys.path``
+    bundle: BundleRef
+    weave: bool = True  #: False loads its modules plain
+
+
+class BundleFinder(MetaPathFinder):
+    """Finds the modules of claimed names in the directory of their claim.
+
+    Args:
+        claims: by top-level import name. The mapping is kept, not copied: it may change at any time.
+        weaving_loader: makes the loader of a source file from module name and path.
+    """
+
+    def __init__(
+        self, claims: MutableMapping[str, Claim], weaving_loader: Callable[[str, str], SourceFileLoader]
+    ) -> None:
+        self.claims = claims
+        self._weaving_loader = weaving_loader
+        self._finders: dict[tuple[str, bool], FileFinder] = {}
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        top = fullname.partition(".")[0]
+        claim = self.claims.get(top)
+        if claim is None:
+            return None
+        root = os.fspath(claim.path)
+        if path is None:
+            return self._search(fullname, None, [root], claim)
+        # a package may have put other directories on its __path__; those are not the bundle's
+        return self._search(fullname, path, [entry for entry in path if _is_below(entry, root)], claim)
+
+    def _search(
+        self, fullname: str, path: Sequence[str] | None, entries: Iterable[str], claim: Claim
+    ) -> ModuleSpec | None:
+        portions: list[str] = []
+        for entry in entries:
+            spec = self._finder(entry, claim.weave).find_spec(fullname)
+            if spec is None:
+                continue
+            if spec.loader is not None:
+                return spec
+            portions += spec.submodule_search_locations or []
+        return self._namespace(fullname, path, portions) if portions else None
+
+    def _finder(self, entry: str, weave: bool) -> FileFinder:
+        finder = self._finders.get((entry, weave))
+        if finder is None:
+            source: Any = self._weaving_loader if weave else SourceFileLoader
+            finder = self._finders[entry, weave] = FileFinder(
+                entry,
+                (ExtensionFileLoader, EXTENSION_SUFFIXES),
+                (source, SOURCE_SUFFIXES),
+                (SourcelessFileLoader, BYTECODE_SUFFIXES),
+            )
+        return finder
+
+    def _namespace(self, fullname: str, path: Sequence[str] | None, portions: list[str]) -> ModuleSpec:
+        """A package without ``__init__``: our portions first, then those of other distributions."""
+        elsewhere = PathFinder.find_spec(fullname, path)
+        if elsewhere is not None and elsewhere.loader is None:
+            portions += [p for p in elsewhere.submodule_search_locations or [] if p not in portions]
+        known = ModuleSpec(fullname, None, is_package=True)
+        known.submodule_search_locations = portions
+        # asked again after each change of sys.path; a bundle stays where it is
+        loader = NamespaceLoader(fullname, portions, lambda name, path: known)
+        spec = ModuleSpec(fullname, loader, is_package=True)
+        spec.submodule_search_locations = loader._path  # type: ignore[attr-defined]
+        return spec
+
+    def invalidate_caches(self) -> None:
+        for finder in self._finders.values():
+            finder.invalidate_caches()
+
+    def find_distributions(self, context: Any = None) -> Iterable[Any]:
+        """The metadata of bundles that are not on ``sys.path``; `importlib.metadata` asks for it."""
+        from importlib.metadata import DistributionFinder, MetadataPathFinder
+
+        name = None if context is None else context.name
+        known = set(map(os.path.abspath, sys.path))
+        roots = {os.fspath(claim.path): None for claim in self.claims.values()}
+        places = [root for root in roots if os.path.abspath(root) not in known]
+        return MetadataPathFinder.find_distributions(DistributionFinder.Context(name=name, path=places))
+
+
+class FallbackFinder(MetaPathFinder):
+    """Asks the grid for a top-level name that nobody here knows; each name once.
+
+    Args:
+        finder: gets the claim, and finds the module with it.
+        fetch: brings the bundle that owns a name to this machine; None where nobody has it. It may raise: the
+            import then fails as it would have anyway, and the log says why.
+    """
+
+    def __init__(self, finder: BundleFinder, fetch: Callable[[str], Claim | None]) -> None:
+        self._finder = finder
+        self._fetch = fetch
+        self._asked: set[str] = set()
+        self._busy = threading.local()
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if path is not None or "." in fullname or fullname in self._asked:
+            return None
+        # names of the standard library that are not on this platform are asked for all the time
+        if fullname in sys.stdlib_module_names or getattr(self._busy, "now", False):
+            return None
+        self._asked.add(fullname)
+        self._busy.now = True  # what fetching imports is not to be fetched
+        try:
+            claim = self._fetch(fullname)
+        except Exception as error:
+            import logging
+
+            logging.getLogger("bundlebee.hooks").warning("cannot fetch %s: %s", fullname, error)
+            return None
+        finally:
+            self._busy.now = False
+        if claim is None:
+            return None
+        self._finder.claims[fullname] = claim
+        return self._finder.find_spec(fullname, None, target)
+
+    def forget(self) -> None:
+        """Ask again for names that nobody had: the grid has changed."""
+        self._asked.clear()
+
+
+def _is_below(entry: str, root: str) -> bool:
+    return entry == root or entry.startswith(root.rstrip(os.sep) + os.sep)

@@ -1,0 +1,3 @@
+"""Counts the words of a book: ``python -m wordcount``."""
+
+__version__ = "1.0"
