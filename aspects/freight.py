@@ -60,7 +60,7 @@ class Customs:
         from bundlebee.bundles.values import walk
 
         found = walk(args, kwargs)
-        summary = self._of(profile, args, found)
+        summary = self._of(profile, found)
         if summary.level is not Effect.UNSAFE:
             profile.unsafe = 0
             return summary
@@ -85,13 +85,13 @@ class Customs:
             raise Unshippable(
                 "an argument cannot travel", why="it is part of the state that the function reads"
             )
-        summary = self._of(profile, args, found)
+        summary = self._of(profile, found)
         if summary.level is Effect.UNSAFE or (level is Effect.FREE and summary.level is not Effect.FREE):
             raise Stays(summary.why or "it prints")
         if summary.reads != freight.summary.reads:
             raise Stays("it reads other state than the calls before it", reason=Reason.STATE)
 
-    def _of(self, profile: Profile, args: tuple[Any, ...], found: Walk) -> Summary:
+    def _of(self, profile: Profile, found: Walk) -> Summary:
         """The analysis for any arguments where that is good enough, else the one for these."""
         from bundlebee.bundles.effects import Effect
 
@@ -100,4 +100,4 @@ class Customs:
             general = profile.summary = self._grid.summary(profile.point)
         if general.level is not Effect.UNSAFE and not found.callables:
             return general
-        return self._grid.summary_for(profile.point, args, found)
+        return self._grid.summary_for(profile.point, found)

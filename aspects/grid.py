@@ -25,8 +25,14 @@ class Grid(Protocol):
     def summary(self, point: JoinPoint) -> Summary:
         """What the function reads and does, by analysis, whatever its arguments."""
 
-    def summary_for(self, point: JoinPoint, args: tuple[Any, ...], found: Walk) -> Summary:
+    def summary_for(self, point: JoinPoint, found: Walk) -> Summary:
         """The same for one call; ``found`` is what `bundlebee.bundles.values.walk` found in its arguments."""
+
+    def spreads(self, point: JoinPoint) -> bool:
+        """Whether the function has loops that may be spread."""
+
+    def runs_code(self, attributes: Sequence[str]) -> bool:
+        """Whether reading one of these attributes may run code of a woven module: a property, ``__getattr__``."""
 
     def here(self) -> Place:
         """This machine, as the caller's own thread finds it."""

@@ -63,9 +63,8 @@ class Profile:
         self.trust = 1  #: how often the sampler must meet it before it is armed again; doubles in vain
         self.hits = 0  #: how often the sampler met it since it was disarmed
         self.recursive = False  #: it was entered again before it returned
-        self.spreads = (
-            False  #: loops inside it were spread from here: that gains more than to send it as a whole
-        )
+        #: loops inside it are spread from here, which gains more than to send it as a whole; None: not known yet
+        self.spreads: bool | None = None
         self.sites: set[tuple[Advice, int]] = set()  #: loops over it that were switched off
         self.pin: Pin | None = None
         self.summary: Summary | None = None  #: its effects, once somebody asked

@@ -60,14 +60,15 @@ class Remote:
             return Verdict(HERE, profile.pin.reason, detail=profile.pin.detail), None
         if policy.kind is Kind.LOCAL:
             return Verdict(HERE, Reason.FORCED, detail="policy local"), None
+        if policy.kind is Kind.REMOTE and profile.spreads is None:
+            profile.spreads = grid.spreads(point)
+        if profile.spreads and policy.kind is not Kind.CHAOS:
+            why = Reason.FORCED if policy.kind is Kind.REMOTE else Reason.CHEAPER_HERE
+            return Verdict(HERE, why, detail="its loops are spread from here"), None
         work = self._work(profile, features)
         if policy.kind is Kind.AUTO:
             if work is None:
                 return Verdict(HERE, Reason.UNMEASURED), None
-            if profile.spreads:
-                return Verdict(
-                    HERE, Reason.CHEAPER_HERE, {HERE: work.seconds}, "its loops are spread from here"
-                ), None
             if work.seconds < WORTH_ASKING:
                 return Verdict(HERE, Reason.TOO_SHORT, {HERE: work.seconds}), None
         try:

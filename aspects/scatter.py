@@ -120,6 +120,9 @@ class Scatter:
         if self._running.quiet or not pulls_unseen(iterable):
             self._in_vain(advice, site, None, "its iterable might notice")
             return ((targets, function()) for targets in turns)
+        if site.attributes and self._grid.runs_code(site.attributes):
+            self._in_vain(advice, site, None, "an operand is a property")
+            return ((targets, function()) for targets in turns)
         left = length_hint(iterable, -1) if shape is None else -1
         return self._turns(advice, site, function, turns, left, args_of)
 

@@ -72,6 +72,7 @@ class Guest:
             seeds = (*seeds, self.own_node.address)
         registry = Registry(None, time.monotonic())
         self._driver = RegistryDriver(registry, self.keys.datagram, self.interface, seeds, self._ask)
+        self._driver.foreigners.level = logging.INFO
         self._driver.start()
         self._joined = time.monotonic()
 

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING, Any
 
 from bundlebee import hash_seed
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.effects import EffectAnalysis, Summary
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.hooks.install import Handle
     from bundlebee.weaving.joinpoint import JoinPoint
 
 log = logging.getLogger("bundlebee.exec")
@@ -79,6 +81,7 @@ class Program:
         self._reports = Reports(self._guest)
         self._log.listen(self._heard)
         self._effects: EffectAnalysis | None = None
+        self._handle: Handle | None = None
         self._run_seconds = 0.0
         self._trial_seconds = 0.0
         running = Running()
@@ -103,7 +106,7 @@ class Program:
         atexit.register(self.close)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_child)
-        handle = install(
+        handle = self._handle = install(
             self._workshop.claims,
             on_join_point=self._analysis.on_join_point,
             on_scatter=self._scatter.loop,
@@ -144,8 +147,8 @@ class Program:
     def summary(self, point: JoinPoint) -> Summary:
         return self._analyser().summary(point.plain)
 
-    def summary_for(self, point: JoinPoint, args: tuple[Any, ...], found: Walk) -> Summary:
-        return self._analyser().for_call(point.plain, args, found)
+    def summary_for(self, point: JoinPoint, found: Walk) -> Summary:
+        return self._analyser().for_call(point.plain, found)
 
     def _analyser(self) -> EffectAnalysis:
         if self._effects is None:
@@ -153,6 +156,20 @@ class Program:
 
             self._effects = EffectAnalysis(self._workshop.facts)
         return self._effects
+
+    def spreads(self, point: JoinPoint) -> bool:
+        from bundlebee.hooks.install import advice_of
+
+        advice = advice_of(point.module)
+        return advice is not None and any(site.qualname == point.qualname for site in advice.sites)
+
+    def runs_code(self, attributes: Sequence[str]) -> bool:
+        assert self._handle is not None
+        for name in list(self._handle.loom.advices):
+            for value in list(vars(sys.modules[name]).values()) if name in sys.modules else ():
+                if isinstance(value, type) and _runs_code(value, attributes):
+                    return True
+        return False
 
     def here(self) -> Place:
         return self._peers.here()
@@ -239,6 +256,19 @@ class Program:
         if log.isEnabledFor(logging.INFO):
             log.log(logging.INFO if changed else logging.DEBUG, "%s", text(decision))
         self._reports.add(decision, changed)
+
+
+def _runs_code(kind: type, attributes: Sequence[str]) -> bool:
+    for base in kind.__mro__:
+        members = vars(base)
+        if base is not object and ("__getattr__" in members or "__getattribute__" in members):
+            return True
+        for name in attributes:
+            member = members.get(name)
+            # functions and slots are descriptors too, but reading them runs nothing
+            if hasattr(type(member), "__get__") and not isinstance(member, (FunctionType, MemberDescriptorType)):
+                return True
+    return False
 
 
 def _depth() -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bundlebee.bundles.flow import Frame
+    from bundlebee.bundles.operations import Frame
 
 
 class Value:
@@ -54,7 +54,8 @@ class Given(Value):
         self.classes = classes  #: of the instances that it may be, or hold
         self.callables = callables  #: the functions and classes that it may be, or hold; None: any
         self.cached = cached
-        self.kind: type | None = None  #: the builtin container that it is, where that is known; its elements then are
+        #: the builtin container that it is, where that is known; then its elements are known, too
+        self.kind: type | None = None
         self.keys: set[Value] = set()
         self.contents: set[Value] = set()
 

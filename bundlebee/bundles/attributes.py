@@ -28,7 +28,20 @@ _FORBIDDEN = frozenset(
         "__mro__", "__bases__", "__base__", "__context__", "__cause__", "obj",
     }
 )  # fmt: skip
-_DATA: tuple[type, ...] = (int, float, str, list, dict, tuple, set, bool, bytes, frozenset, complex, re.Pattern)
+_DATA: tuple[type, ...] = (
+    int,
+    float,
+    str,
+    list,
+    dict,
+    tuple,
+    set,
+    bool,
+    bytes,
+    frozenset,
+    complex,
+    re.Pattern,
+)
 
 
 @dataclass(slots=True)
@@ -77,7 +90,7 @@ class Attributes(Heap):
 
     def _is_method(self, name: str) -> bool:
         """Whether builtin data has methods of that name."""
-        return name.startswith("__") and name.endswith("__") or bool(self.catalogue.methods(name))
+        return (name.startswith("__") and name.endswith("__")) or bool(self.catalogue.methods(name))
 
     def class_of(self, value: Value) -> Values:
         """What ``type(value)`` may be."""
@@ -167,7 +180,11 @@ class Attributes(Heap):
             found.kept |= more.kept
             is_method = is_method or bool(more)
         if not is_method:
-            found.values |= {value, ATOM} if value.classes else {ATOM, *(() if value.kind is None else self.elements(value))}
+            found.values |= (
+                {value, ATOM}
+                if value.classes
+                else {ATOM, *(() if value.kind is None else self.elements(value))}
+            )
         elif self.classes_of(value) and value.callables:
             found.values.add(value)  # an instance may hide a method by a function of its own
         return found
@@ -197,6 +214,9 @@ class Attributes(Heap):
         if isinstance(thing, type):
             return self._class_attribute(thing, name, label)
         kind = type(thing)
+        reason = self.catalogue.unsafe(kind)
+        if reason is not None:
+            raise Harm(f"{reason} ({label})")
         if isinstance(thing, FunctionType | LRU):
             if name in _ABOUT:
                 return Found({ATOM})
@@ -269,6 +289,10 @@ class Attributes(Heap):
             raw, property | types.MemberDescriptorType | FunctionType | LRU
         ):
             raise Harm(f"uses {label}, a {type(raw).__qualname__}")
-        if not owner.__flags__ & HEAP_TYPE and self.catalogue.type(owner) is None and not issubclass(owner, BaseException):
+        if (
+            not owner.__flags__ & HEAP_TYPE
+            and self.catalogue.type(owner) is None
+            and not issubclass(owner, BaseException)
+        ):
             raise Harm(f"looks at {label}")
         return Found({self.live(raw, label)})

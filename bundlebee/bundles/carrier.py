@@ -45,6 +45,10 @@ class Carrier:
             flight = self._flights.get(ref.digest)
             mine = flight is None
             if flight is None:
+                # it may have landed since we looked
+                here = self._repository.get(ref.digest)
+                if here is not None:
+                    return here
                 flight = self._flights[ref.digest] = _Flight()
         if mine:
             try:

@@ -10,7 +10,7 @@ import tomllib
 from dataclasses import dataclass, field
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, TypeAlias
 
 #: Modules of the interpreter that stand behind one of the standard library.
 _BEHIND = {
@@ -26,10 +26,29 @@ _BEHIND = {
     "_random": "random",
     "_statistics": "statistics",
     "_struct": "struct",
+    "_warnings": "warnings",
     "nt": "os",
     "posix": "os",
 }
-_WORDS = frozenset("number atom fresh copy nest hold element same rest own keys values item table".split())
+Kind: TypeAlias = type
+_WORDS = frozenset(
+    (
+        "number",
+        "atom",
+        "fresh",
+        "copy",
+        "nest",
+        "hold",
+        "element",
+        "same",
+        "rest",
+        "own",
+        "keys",
+        "values",
+        "item",
+        "table",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +81,12 @@ class Catalogue:
     def __init__(self, data: dict[str, Any]) -> None:
         self._functions: dict[str, Function] = {}
         self._whole: dict[str, frozenset[str]] = {}
-        self._writes: dict[str, tuple[int, ...]] = {name: tuple(where) for name, where in data["writes"].items()}
-        self._calls: dict[str, tuple[int | str, ...]] = {name: tuple(where) for name, where in data["calls"].items()}
+        self._writes: dict[str, tuple[int, ...]] = {
+            name: tuple(where) for name, where in data["writes"].items()
+        }
+        self._calls: dict[str, tuple[int | str, ...]] = {
+            name: tuple(where) for name, where in data["calls"].items()
+        }
         moves = data["moves"]
         self._depths = dict.fromkeys(moves["functions"], 0) | dict.fromkeys(moves["shallow"], 1)
         self._moving = frozenset(moves["methods"])
@@ -83,6 +106,9 @@ class Catalogue:
         for name in self._writes:
             if name.startswith("bisect."):
                 self._functions[name] = self._function(name, frozenset({"atom"}))
+        self._unsafe_types: dict[str, str] = {
+            name: reason for reason, names in data["unsafe-types"].items() for name in names
+        }
         self.types: dict[str, Type] = {}
         for name, entry in data["types"].items():
             self.types[name] = self._type(name, entry, data["types"])
@@ -92,7 +118,9 @@ class Catalogue:
                 for method, function in kind.methods.items():
                     self._by_method[method] = (*self._by_method.get(method, ()), function)
 
-    def _function(self, name: str, returns: frozenset[str], *, writes_self: bool = False, depth: int = 2) -> Function:
+    def _function(
+        self, name: str, returns: frozenset[str], *, writes_self: bool = False, depth: int = 2
+    ) -> Function:
         return Function(
             name,
             returns=returns,
@@ -104,7 +132,10 @@ class Catalogue:
 
     def _type(self, name: str, entry: dict[str, Any], types: dict[str, Any]) -> Type:
         kind = Type(
-            name, self._function(name, _words(entry["create"])), entry.get("immutable", False), entry.get("seeded", False)
+            name,
+            self._function(name, _words(entry["create"])),
+            entry.get("immutable", False),
+            entry.get("seeded", False),
         )
         for group in [types[entry["base"]], entry] if "base" in entry else [entry]:
             for words, methods in group.items():
@@ -113,7 +144,9 @@ class Catalogue:
                 returns, writes = _METHOD_GROUPS.get(words) or (_words(words), False)
                 for method in methods:
                     depth = 0 if method in self._moving else 2
-                    kind.methods[method] = self._function(f"{name}.{method}", returns, writes_self=writes, depth=depth)
+                    kind.methods[method] = self._function(
+                        f"{name}.{method}", returns, writes_self=writes, depth=depth
+                    )
         return kind
 
     def function(self, module: str | None, qualname: str) -> Function | None:
@@ -125,13 +158,22 @@ class Catalogue:
             found = self._function(f"{module}.{name}", self._whole[module])
         return found
 
-    def type(self, kind: type) -> Type | None:
+    def type(self, kind: Kind) -> Type | None:
         """The entry of exactly that type."""
-        module = _BEHIND.get(kind.__module__, kind.__module__) if kind.__module__ != "_hashlib" else "_hashlib"
+        module = (
+            _BEHIND.get(kind.__module__, kind.__module__) if kind.__module__ != "_hashlib" else "_hashlib"
+        )
         found = self.types.get(f"{module}.{kind.__qualname__}")
         if found is None or getattr(sys.modules.get(module), kind.__qualname__, None) is kind:
             return found
         return found if kind.__module__ in ("_hashlib", "builtins") and kind.__flags__ & 1 << 9 == 0 else None
+
+    def unsafe(self, kind: Kind) -> str | None:
+        """Why objects of that type are not for a shipped call, where people have a word for it."""
+        for base in kind.__mro__:
+            if (name := f"{base.__module__}.{base.__qualname__}") in self._unsafe_types:
+                return self._unsafe_types[name]
+        return None
 
     def methods(self, name: str) -> tuple[Function, ...]:
         """The methods of that name, of all types."""

@@ -78,9 +78,25 @@ _EXACT = {name: code for code, names in _NAMES.items() for name in names.split()
 _PREFIX = {name: code for code, names in _NAMES.items() for name in names.split() if name.endswith(".")}
 _BUILTINS = frozenset(name for name in _EXACT if "." not in name)
 #: Methods of paths, in modules that import pathlib
-_PATH_METHODS = frozenset({"read_text", "write_text", "read_bytes", "write_bytes", "open", "unlink", "mkdir", "rmdir", "touch", "iterdir", "glob"})
+_PATH_METHODS = frozenset(
+    (
+        "read_text",
+        "write_text",
+        "read_bytes",
+        "write_bytes",
+        "open",
+        "unlink",
+        "mkdir",
+        "rmdir",
+        "touch",
+        "iterdir",
+        "glob",
+    )
+)
 #: Attributes that are harmless to read and not to write
-_WRITTEN = {f"sys.{name}": "BEE109" for name in ("stdout", "stderr", "stdin", "ps1", "ps2", "argv", "tracebacklimit")}
+_WRITTEN = {
+    f"sys.{name}": "BEE109" for name in ("stdout", "stderr", "stdin", "ps1", "ps2", "argv", "tracebacklimit")
+}
 _NOQA = re.compile(r"#\s*noqa(?::\s*(?P<codes>[A-Z]+[0-9]+(?:[,\s]+[A-Z]+[0-9]+)*))?", re.IGNORECASE)
 
 
@@ -131,7 +147,9 @@ def sources(path: Path) -> Iterator[tuple[str, bytes]]:
     elif path.exists():
         raise UsageError(f"{path} is no bundle", hint="give a package directory, a module, a wheel or a zip")
     else:
-        raise UsageError(f"{path} does not exist", hint="give a package directory, a module, a wheel or a zip")
+        raise UsageError(
+            f"{path} does not exist", hint="give a package directory, a module, a wheel or a zip"
+        )
 
 
 def check_source(source: bytes, path: str) -> list[Violation]:
@@ -160,7 +178,9 @@ def _silenced(source: bytes) -> dict[int, frozenset[str]]:
             match = _NOQA.search(token.string) if token.type == tokenize.COMMENT else None
             if match:
                 codes = match.group("codes")
-                found[token.start[0]] = frozenset(re.split(r"[,\s]+", codes.upper())) if codes else frozenset()
+                found[token.start[0]] = (
+                    frozenset(re.split(r"[,\s]+", codes.upper())) if codes else frozenset()
+                )
     except (tokenize.TokenError, SyntaxError):
         pass  # ast accepted it; what was read so far counts
     return found
@@ -223,7 +243,12 @@ class _Visitor(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         called = node.func
-        if self.paths and isinstance(called, ast.Attribute) and called.attr in _PATH_METHODS and self.dotted(called) is None:
+        if (
+            self.paths
+            and isinstance(called, ast.Attribute)
+            and called.attr in _PATH_METHODS
+            and self.dotted(called) is None
+        ):
             self.report(called, "BEE101", f".{called.attr}()")
         self.generic_visit(node)
 

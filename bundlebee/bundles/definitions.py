@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from types import CodeType
 
+_DEFINITIONS = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _HARMLESS_CALLS = {
     "abs", "bool", "bytes", "chr", "complex", "dict", "divmod", "enumerate", "filter", "float", "frozenset", "hash", "hex",
     "int", "len", "list", "map", "max", "min", "oct", "ord", "pow", "range", "repr", "reversed", "round", "set", "slice",
@@ -20,9 +21,9 @@ _HARMLESS_MODULES = {
     "functools", "itertools", "datetime",
 }  # fmt: skip
 _HARMLESS_NAMES = {
-    "namedtuple", "Counter", "OrderedDict", "defaultdict", "deque", "Fraction", "TypeVar", "NewType", "ParamSpec", "NamedTuple", "Enum",
-    "IntEnum", "itemgetter", "attrgetter", "partial", "chain", "product", "permutations", "combinations", "timedelta",
-    "date", "field", "sqrt", "lru_cache", "cache",
+    "namedtuple", "Counter", "OrderedDict", "defaultdict", "deque", "Fraction", "TypeVar", "NewType", "ParamSpec",
+    "NamedTuple", "Enum", "IntEnum", "itemgetter", "attrgetter", "partial", "chain", "product", "permutations",
+    "combinations", "timedelta", "date", "field", "sqrt", "lru_cache", "cache",
 }  # fmt: skip
 
 
@@ -44,9 +45,7 @@ def definitions_only(source: bytes, path: str) -> CodeType:
 def _keep(body: list[ast.stmt], *, first: bool = False) -> list[ast.stmt]:
     kept: list[ast.stmt] = []
     for number, node in enumerate(body):
-        if isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            kept.append(node)
-        elif type(node).__name__ == "TypeAlias":
+        if isinstance(node, _DEFINITIONS) or type(node).__name__ == "TypeAlias":
             kept.append(node)
         elif isinstance(node, ast.Assign):
             if _harmless(node.value) and all(map(_is_name, node.targets)):

@@ -24,9 +24,11 @@ from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 from bundlebee.bundles.facts import ModuleFacts
+from bundlebee.bundles.values import ANYTHING, DATA, NUMBER
+from bundlebee.errors import Unshippable
 
 if TYPE_CHECKING:
-    from bundlebee.bundles.values import Walk
+    from bundlebee.bundles.values import Shape, Walk
 
 KEPT = 64
 """Summaries that are kept for one function: one for each kind of arguments."""
@@ -49,11 +51,28 @@ class Summary:
     reads: tuple[tuple[str, str], ...]  #: (module, global) of all state that the result depends on, sorted
     observed: tuple[tuple[str, Any, Any, Any], ...] = field(default=(), repr=False, compare=False)
 
+    classes: frozenset[type] = field(
+        default=frozenset(), repr=False, compare=False
+    )  #: of the instances it allows for
+
+    def covers(self, walk: Walk) -> bool:
+        """Whether it speaks of a call with such arguments, too, where it was asked for in general (`EffectAnalysis.summary`)."""
+        return not walk.callables and walk.classes <= self.classes
+
     def still_valid(self) -> bool:
         """Whether all that the analysis looked at is unchanged. Costs some 100 ns for each global that is read."""
-        from bundlebee.bundles.objects import unchanged
+        from bundlebee.bundles.heap import unchanged
 
         return unchanged(self.observed)
+
+
+@dataclass(frozen=True, slots=True)
+class Clearance:
+    """All that is to be known before one call is shipped."""
+
+    summary: Summary
+    walk: Walk  #: of its arguments
+    state: bytes  #: digest of the state that it reads, for the worker to compare; empty if the call is UNSAFE
 
 
 class EffectAnalysis:
@@ -71,81 +90,82 @@ class EffectAnalysis:
         """What the function does whatever plain arguments it gets, functions and classes among them excepted.
 
         Arguments may be instances of every class that modules with facts define at this moment; so the answer is careful, and
-        `for_call` can be better. A caller that ships by this answer must see to it that `Walk.callables` is empty.
+        `for_call` can be better. Before a call is shipped by this answer, `Summary.covers` must say yes to its arguments.
         """
         del qualname  # the function's own code says it
-        return self._summary(function, None, None, frozenset())
+        return self._summary(function, None, None, {})
 
-    def for_call(self, function: FunctionType, args: tuple[Any, ...], walk: Walk) -> Summary:
-        """What a call of the function with these arguments does.
+    def for_call(self, function: FunctionType, walk: Walk) -> Summary:
+        """What a call of the function with such arguments does.
 
         Args:
             function: the function itself (woven or not).
-            args: the positional arguments.
             walk: what `bundlebee.bundles.values.walk` found in all arguments.
         """
-        del args
-        return self._summary(function, walk.classes, walk.callables, self._frozen(function, walk))
+        return self._summary(function, walk.classes, walk.callables, _shapes(function, walk))
 
-    def _frozen(self, function: FunctionType, walk: Walk) -> frozenset[str]:
-        """The parameters that got immutable data."""
-        code = function.__code__
-        names = code.co_varnames
-        count = code.co_argcount
-        frozen = {name for name, is_frozen in zip(names[:count], walk.frozen, strict=False) if is_frozen}
-        # Parameters that got nothing take their defaults, which are part of the analysis anyway.
-        frozen.update(names[len(walk.frozen) : count])
-        frozen.update(names[count : count + code.co_kwonlyargcount])
-        frozen.difference_update(name for name in walk.names if name not in walk.frozen_names)
-        extra = count + code.co_kwonlyargcount
-        if code.co_flags & 4:
-            if all(walk.frozen[count:]):
-                frozen.add(names[extra])
-            extra += 1
-        if code.co_flags & 8:
-            known = set(names[: count + code.co_kwonlyargcount])
-            if all(name in walk.frozen_names for name in walk.names if name not in known):
-                frozen.add(names[extra])
-        return frozenset(frozen)
+    def clear(self, function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Clearance:
+        """Everything that must be asked before a call is shipped, in one.
+
+        Raises:
+            Unshippable: an argument cannot travel, or is itself part of the state that the call reads.
+            Unfingerprintable: that state cannot be compared.
+        """
+        from bundlebee.bundles.fingerprint import state
+        from bundlebee.bundles.values import walk
+
+        walked = walk(args, kwargs)
+        summary = self.for_call(function, walked)
+        if summary.level is Effect.UNSAFE:
+            return Clearance(summary, walked, b"")
+        found = state(summary.reads, modules=sys.modules)
+        if walked.containers and not found.objects.isdisjoint(map(id, walked.containers)):
+            shared = next(value for value in walked.containers if id(value) in found.objects)
+            raise Unshippable(
+                f"a {type(shared).__qualname__} among the arguments cannot travel",
+                why="it is also reached from a module global that the call reads, and a copy would be another object",
+            )
+        return Clearance(summary, walked, found.digest)
 
     def _summary(
         self,
         function: FunctionType,
         classes: frozenset[type] | None,
         callables: tuple[Any, ...] | None,
-        frozen: frozenset[str],
+        shapes: dict[str, Shape],
     ) -> Summary:
         world = self._all_classes() if classes is None else classes
-        key = (world, None if callables is None else frozenset(map(id, callables)), frozen)
+        key = (world, None if callables is None else frozenset(map(id, callables)), tuple(shapes.items()))
         known = self._known.setdefault(function, {})
         summary = known.get(key)
         if summary is not None and summary.still_valid():
             return summary
         if len(known) >= KEPT:
             known.clear()
-        known[key] = summary = self._analyse(function, world, callables, frozen)
+        known[key] = summary = self._analyse(function, world, callables, shapes)
         return summary
 
     def _analyse(
         self,
         function: FunctionType,
-        classes: Iterable[type],
+        classes: frozenset[type],
         callables: tuple[Any, ...] | None,
-        frozen: frozenset[str],
+        shapes: dict[str, Shape],
     ) -> Summary:
         from bundlebee.bundles.flow import Flow
-        from bundlebee.bundles.objects import Harm
+        from bundlebee.bundles.heap import Harm
 
-        flow = Flow(self._facts_of, function, set(classes), callables, frozen)
+        flow = Flow(self._facts_of, function, set(classes), callables, shapes)
         try:
             flow.run()
         except Harm as harm:
-            return Summary(Effect.UNSAFE, flow.story(harm), tuple(sorted(flow.reads)), tuple(flow.observed))
+            level, why = Effect.UNSAFE, flow.story(harm)
         except RecursionError:
-            return Summary(Effect.UNSAFE, "is nested too deeply to analyse", (), ())
-        level = Effect.PRINTS if flow.prints else Effect.FREE
+            level, why = Effect.UNSAFE, "is nested too deeply to analyse"
+        else:
+            level, why = Effect.PRINTS if flow.prints else Effect.FREE, ""
         observed = (*flow.observed, *(("keep", thing, None, None) for thing in callables or ()))
-        return Summary(level, "", tuple(sorted(flow.reads)), observed)
+        return Summary(level, why, tuple(sorted(flow.reads)), observed, frozenset(classes))
 
     def _all_classes(self) -> frozenset[type]:
         """Every class that a module with facts holds at this moment."""
@@ -160,3 +180,36 @@ class EffectAnalysis:
                     found.add(kind)
                     stack.extend(value for value in list(vars(kind).values()) if isinstance(value, type))
         return frozenset(found)
+
+
+def _shapes(function: FunctionType, walk: Walk) -> dict[str, Shape]:
+    """The shape of what each parameter gets."""
+    code = function.__code__
+    names = code.co_varnames
+    count = code.co_argcount
+    last = count + code.co_kwonlyargcount
+    # A parameter that gets nothing takes its default, which the analysis knows anyway.
+    shapes: dict[str, Shape] = dict.fromkeys(names[:last], DATA)
+    shapes.update(zip(names[:count], walk.shapes, strict=False))
+    extra: list[Shape] = []
+    for name, shape in walk.named.items():
+        if name in shapes and name not in names[: code.co_posonlyargcount]:
+            shapes[name] = shape
+        else:
+            extra.append(shape)
+    if code.co_flags & VARARGS:
+        shapes[names[last]] = _common(walk.shapes[count:])
+        last += 1
+    if code.co_flags & VARKEYWORDS:
+        shapes[names[last]] = _common(extra)
+    return shapes
+
+
+def _common(shapes: Iterable[Shape]) -> Shape:
+    found = set(shapes)
+    if found <= {NUMBER, DATA}:
+        return DATA
+    return found.pop() if len(found) == 1 else ANYTHING
+
+
+VARARGS, VARKEYWORDS = 4, 8  # of co_flags

@@ -31,7 +31,9 @@ LIMIT = 200_000
 """Values that one fingerprint looks at; about 0.2 s."""
 
 _HEAP_TYPE = 1 << 9
-_BY_REPR = frozenset({"int", "float", "complex", "bool", "str", "bytes", "NoneType", "range", "ellipsis", "slice"})
+_BY_REPR = frozenset(
+    {"int", "float", "complex", "bool", "str", "bytes", "NoneType", "range", "ellipsis", "slice"}
+)
 _REPR_VALUES = frozenset(
     {
         ("fractions", "Fraction"),
@@ -59,7 +61,12 @@ _NOT_OF_A_CLASS = frozenset(
 _WOVEN_NAMES = re.compile(r"__bee.*|scatter|args|s\d+")
 _LRU = type(functools.lru_cache(lambda: None))
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
-_C_METHODS = (types.WrapperDescriptorType, types.MethodDescriptorType, types.ClassMethodDescriptorType, types.MethodWrapperType)
+_C_METHODS = (
+    types.WrapperDescriptorType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.MethodWrapperType,
+)
 
 
 class Unfingerprintable(BundlebeeError):
@@ -82,7 +89,9 @@ class State:
     """The state behind a call, at one moment."""
 
     digest: bytes  #: 16 bytes; equal there and here, or the call may not be shipped
-    objects: frozenset[int]  #: ids of the mutable objects in it; an argument among them must not travel as a copy
+    objects: frozenset[
+        int
+    ]  #: ids of the mutable objects in it; an argument among them must not travel as a copy
 
 
 class _Opaque(Exception):
@@ -317,7 +326,9 @@ class _Encoder:
     def _other(self, value: Any, kind: type) -> None:
         key = (kind.__module__, kind.__qualname__)
         if isinstance(value, Enum):
-            self.write("member", *key, str(value._name_), repr(value._value_) if type(value._value_) in ATOMS else "")
+            self.write(
+                "member", *key, str(value._name_), repr(value._value_) if type(value._value_) in ATOMS else ""
+            )
             self.value(kind)
             return
         if key in _REPR_VALUES or kind.__module__ in ("typing", "types"):
@@ -366,7 +377,20 @@ class _Encoder:
 
 
 #: Instances of these modules' classes are never taken apart.
-_FOREIGN = frozenset({"threading", "socket", "io", "_io", "subprocess", "weakref", "contextvars", "random", "_thread", "asyncio"})
+_FOREIGN = frozenset(
+    {
+        "threading",
+        "socket",
+        "io",
+        "_io",
+        "subprocess",
+        "weakref",
+        "contextvars",
+        "random",
+        "_thread",
+        "asyncio",
+    }
+)
 
 
 def _object(encoder: _Encoder, value: object) -> None:
@@ -430,10 +454,11 @@ def _registered(value: type) -> list[str]:
     if "_abc_impl" not in value.__dict__:
         return []
     try:
-        from _abc import _get_dump
+        import _abc  # type: ignore[import-not-found]
     except ImportError:
         return []
-    return sorted(f"{kind.__module__}.{kind.__qualname__}" for ref in _get_dump(value)[0] if (kind := ref()) is not None)
+    registered = [ref() for ref in _abc._get_dump(value)[0]]
+    return sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in registered if kind is not None)
 
 
 def _original_code(function: FunctionType) -> CodeType:

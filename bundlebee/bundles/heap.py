@@ -91,26 +91,26 @@ class Heap:
     def bound(self, function: Value, receiver: Value) -> Value:
         """A function bound to its object."""
         key = (function, receiver)
-        value = self._once.get(key)
+        value: Value | None = self._once.get(key)
         if value is None:
             value = self._once[key] = Bound(function, receiver)
-        return value  # type: ignore[no-any-return]
+        return value
 
     def builtin_method(self, name: str, receiver: Value | None, owner: type | None) -> Value:
         """A method that the catalogue knows."""
         key = (name, receiver, owner)
-        value = self._once.get(key)
+        value: Value | None = self._once.get(key)
         if value is None:
             value = self._once[key] = BuiltinMethod(name, receiver, owner)
-        return value  # type: ignore[no-any-return]
+        return value
 
     def text(self, text: str) -> Value:
         """A text that matters."""
         key = ("text", text)
-        value = self._once.get(key)
+        value: Value | None = self._once.get(key)
         if value is None:
             value = self._once[key] = Text(text)
-        return value  # type: ignore[no-any-return]
+        return value
 
     # -- what is looked at -------------------------------------------------------------------------------
 
@@ -235,8 +235,13 @@ class Heap:
             return set(), {self.live(thing.__members__[name], value.name) for name in thing.__members__}
         if isinstance(thing, type) or kind in (FunctionType, BuiltinFunctionType, ModuleType, object):
             return set(), set()
-        if isinstance(thing, MAPPINGS):
-            return self._kinds(value, list(dict.keys(thing))), self._kinds(value, list(dict.values(thing)), "values")
+        reason = self.catalogue.unsafe(kind)
+        if reason is not None:
+            raise Harm(f"{reason} ({value.name})")
+        if isinstance(thing, dict):
+            return self._kinds(value, list(dict.keys(thing))), self._kinds(
+                value, list(dict.values(thing)), "values"
+            )
         if isinstance(thing, types.MappingProxyType):
             return self._kinds(value, list(thing.keys())), self._kinds(value, list(thing.values()), "values")
         if isinstance(thing, SEQUENCES):
@@ -295,7 +300,9 @@ class Heap:
         With ``pairs`` a source may also be a sequence of pairs, as for ``dict`` and ``update``.
         """
         for source in list(sources):
-            if _is_mapping(getattr(source, "kind", None)) or (isinstance(source, Live) and isinstance(source.object, MAPPINGS)):
+            if _is_mapping(getattr(source, "kind", None)) or (
+                isinstance(source, Live) and isinstance(source.object, MAPPINGS)
+            ):
                 self.store(targets, self.items(source), self.keys(source))
                 continue
             held = self.elements(source)

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
 from dataclasses import dataclass, field
-from types import FunctionType
+from types import FunctionType, MemberDescriptorType
 
-from bundlebee.bundles.abstract import ATOM, NUMBER, Bound, BuiltinMethod, Given, Live, Made, Super, Text, Value
+from bundlebee.bundles.abstract import (
+    ATOM,
+    NUMBER,
+    Bound,
+    BuiltinMethod,
+    Given,
+    Live,
+    Made,
+    Super,
+    Text,
+    Value,
+)
 from bundlebee.bundles.attributes import LRU, Attributes
 from bundlebee.bundles.catalogue import Function
 from bundlebee.bundles.heap import HEAP_TYPE, Harm, Values
@@ -23,7 +34,9 @@ IMPLICIT = frozenset(f"__{name}__" for name in f"{_PROTOCOL} {_OPERATORS}".split
 """Special methods that builtins call of what they are given. Those that write by their nature are called by operations only."""
 TEXTS = frozenset({"__str__", "__repr__", "__format__", "__getitem__", "__index__", "__int__", "__float__"})
 KEYS = frozenset({"__hash__", "__eq__"})
-_COPYING = frozenset({"__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"})
+_COPYING = frozenset(
+    {"__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"}
+)
 _ONLY = {
     "builtins.len": frozenset({"__len__"}),
     "builtins.hash": frozenset({"__hash__"}),
@@ -109,7 +122,9 @@ class Known(Attributes):
                         continue
                     if not isinstance(raw, FunctionType | LRU):
                         raise Harm(f"uses {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
-                    results |= self.call(self.live(raw, f"{kind.__qualname__}.{name}"), Args([{value}], rest=others))
+                    results |= self.call(
+                        self.live(raw, f"{kind.__qualname__}.{name}"), Args([{value}], rest=others)
+                    )
         return results
 
     def look_at(self, values: Values, depth: int, names: frozenset[str] = IMPLICIT) -> Values:
@@ -213,7 +228,7 @@ class Known(Attributes):
         results: Values = set()
         if called:
             pool = self.inside(touched)
-            for _ in range(3):  # what it returns may be passed to it again, as reduce does
+            for _ in range(2):  # what it returns may be passed to it again, as reduce does
                 results |= self.call_any(called, pool | results)
         if function.name in _ONLY:
             results |= self.special_calls(operands, _ONLY[function.name], set())
@@ -231,11 +246,14 @@ class Known(Attributes):
             self._fill(function, written, operands - written, elements, args)
         return self._give(function.returns, args, operands, elements, results, own)
 
-    def _fill(self, function: Function, written: Values, operands: Values, elements: Values, args: Args) -> None:
+    def _fill(
+        self, function: Function, written: Values, operands: Values, elements: Values, args: Args
+    ) -> None:
         """What a written object may hold afterwards."""
         name = function.name.rpartition(".")[2]
         if function.name.startswith(("builtins.dict.", "collections.")) and all(
-            isinstance(value, Made) and value.kind is not None and issubclass(value.kind, dict) for value in written
+            isinstance(value, Made) and value.kind is not None and issubclass(value.kind, dict)
+            for value in written
         ):
             if name == "setdefault":
                 self.store(written, args.behind(1) | {ATOM}, args.at(0))
@@ -249,10 +267,18 @@ class Known(Attributes):
             deeper |= self.elements(value)
         # An unknown container may be a mapping.
         everything = operands | elements | deeper
-        self.store(written, everything, everything if any(getattr(v, "kind", None) is None for v in written) else ())
+        self.store(
+            written, everything, everything if any(getattr(v, "kind", None) is None for v in written) else ()
+        )
 
     def _give(
-        self, words: frozenset[str], args: Args, operands: Values, elements: Values, results: Values, own: Value | None
+        self,
+        words: frozenset[str],
+        args: Args,
+        operands: Values,
+        elements: Values,
+        results: Values,
+        own: Value | None,
     ) -> Values:
         """What comes back, by the words of the catalogue."""
         found: Values = set()
@@ -317,9 +343,10 @@ class Known(Attributes):
             for kind in self.classes_of(value):
                 for owner in kind.__mro__:
                     if owner.__flags__ & HEAP_TYPE and any(
-                        hasattr(type(raw), "__get__") and not isinstance(raw, FunctionType) or name == "__getattr__"
+                        (hasattr(type(raw), "__get__") and not isinstance(raw, FunctionType))
+                        or name == "__getattr__"
                         for name, raw in owner.__dict__.items()
-                        if name not in ("__dict__", "__weakref__", "__classcell__")
-                        and not isinstance(raw, staticmethod | classmethod)
+                        if name not in ("__dict__", "__weakref__")
+                        and not isinstance(raw, staticmethod | classmethod | MemberDescriptorType)
                     ):
                         raise Harm(f"formats a {kind.__qualname__}, whose attributes may be computed")

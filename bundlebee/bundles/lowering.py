@@ -89,7 +89,9 @@ def _own(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
             values = (*node.decorator_list, *node.args.defaults, *node.args.kw_defaults)
             yield from _own(value for value in values if value is not None)
         elif isinstance(node, ast.Lambda):
-            yield from _own(value for value in (*node.args.defaults, *node.args.kw_defaults) if value is not None)
+            yield from _own(
+                value for value in (*node.args.defaults, *node.args.kw_defaults) if value is not None
+            )
         elif not isinstance(node, ast.ClassDef):
             yield from _own(ast.iter_child_nodes(node))
 
@@ -265,7 +267,9 @@ class _Function:
         for node in nodes:
             method = getattr(self, f"s_{type(node).__name__}", None)
             if method is None:
-                self.emit("bad", node.lineno, f"has a statement that is not understood ({type(node).__name__})")
+                self.emit(
+                    "bad", node.lineno, f"has a statement that is not understood ({type(node).__name__})"
+                )
             else:
                 method(node)
 
@@ -373,12 +377,20 @@ class _Function:
 
     s_While = s_If
 
-    def s_For(self, node: ast.For) -> None:
+    def s_For(self, node: ast.For | ast.AsyncFor) -> None:
         element = self.register()
         self.emit("iter", node.lineno, element, self.expression(node.iter))
         self.assign(node.target, element)
         self.statements(node.body)
         self.statements(node.orelse)
+
+    def s_AsyncFor(self, node: ast.AsyncFor) -> None:
+        self.emit("bad", node.lineno, "waits for an asynchronous iteration")
+        self.s_For(node)
+
+    def s_AsyncWith(self, node: ast.AsyncWith) -> None:
+        self.emit("bad", node.lineno, "waits for an asynchronous context")
+        self.s_With(node)
 
     def s_Assert(self, node: ast.Assert) -> None:
         self.truth(node.test)
@@ -411,7 +423,7 @@ class _Function:
 
     s_TryStar = s_Try
 
-    def s_With(self, node: ast.With) -> None:
+    def s_With(self, node: ast.With | ast.AsyncWith) -> None:
         for item in node.items:
             line = item.context_expr.lineno
             manager = self.expression(item.context_expr)
@@ -500,11 +512,18 @@ class _Function:
             if node.rest:
                 self.emit("item", line, element, subject, 0)
                 rest = self.register()
-                self.emit("new", line, rest, "dict", [element])
+                self.emit("new", line, rest, "dict", [element, element])
                 self.store(node.rest, rest, line)
         elif isinstance(node, ast.MatchClass):
             self.expression(node.cls)
-            plain = isinstance(node.cls, ast.Name) and node.cls.id in {"int", "str", "float", "bool", "list", "tuple"}
+            plain = isinstance(node.cls, ast.Name) and node.cls.id in {
+                "int",
+                "str",
+                "float",
+                "bool",
+                "list",
+                "tuple",
+            }
             if node.patterns and not plain:
                 self.emit("bad", line, "matches a class by position")
             for part in node.patterns:
@@ -628,11 +647,11 @@ class _Function:
     def e_Call(self, node: ast.Call) -> int:
         line = node.lineno
         called = node.func
-        if isinstance(called, ast.Name) and called.id == "super" and not node.args and not node.keywords:
-            if self._resolve("super")[0] == "name":
-                register = self.register()
-                self.emit("super", line, register)
-                return register
+        bare = isinstance(called, ast.Name) and not node.args and not node.keywords
+        if bare and called.id == "super" and self._resolve("super")[0] == "name":  # type: ignore[attr-defined]
+            register = self.register()
+            self.emit("super", line, register)
+            return register
         function = self.expression(called)
         naming = isinstance(called, ast.Name) and called.id in _NAMING
         arguments: list[int] = []
@@ -702,14 +721,16 @@ class _Function:
                 self.emit("item", value.lineno, inner, mapping, 0)
                 keys = self.register()
                 self.emit("iter", value.lineno, keys, mapping)
-                parts += [inner, keys]
+                parts += [keys, inner]
             else:
                 parts += [self.expression(key), self.expression(value)]
         register = self.register()
         self.emit("new", node.lineno, register, "dict", parts)
         return register
 
-    def _comprehension(self, kind: str, elements: list[ast.expr], generators: list[ast.comprehension], line: int) -> int:
+    def _comprehension(
+        self, kind: str, elements: list[ast.expr], generators: list[ast.comprehension], line: int
+    ) -> int:
         scope: dict[str, int] = {}
         for number, generator in enumerate(generators):
             if generator.is_async:
@@ -758,7 +779,9 @@ class _Function:
         arguments = node.args
         positional = [*arguments.posonlyargs, *arguments.args]
         defaults: list[list[Any]] = []
-        for argument, default in zip(positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True):
+        for argument, default in zip(
+            positional[len(positional) - len(arguments.defaults) :], arguments.defaults, strict=True
+        ):
             defaults.append([self.mangle(argument.arg), self.expression(default)])
         for argument, keyword_default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True):
             if keyword_default is not None:
@@ -793,4 +816,6 @@ class _Function:
 
 
 def _is_singleton(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and (node.value is None or node.value is ... or isinstance(node.value, bool))
+    return isinstance(node, ast.Constant) and (
+        node.value is None or node.value is ... or isinstance(node.value, bool)
+    )

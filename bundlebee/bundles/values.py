@@ -16,12 +16,12 @@ from __future__ import annotations
 import copyreg
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import Enum
 from itertools import chain
 from types import BuiltinFunctionType, FunctionType
-from typing import Any
+from typing import Any, TypeAlias
 
 from bundlebee.errors import Unshippable
 
@@ -55,6 +55,15 @@ _GENERATED = frozenset({("dataclasses", "_dataclass_getstate"), ("dataclasses", 
 _CONTAINER_METHODS = ("__iter__", "items", "__setitem__", "append", "extend", "add", "__init__", "update")
 
 
+Shape: TypeAlias = Any
+"""What a value is, as far as that is told in a few words: `NUMBER`, `DATA`, ``(type, shape of its elements)``, for mappings
+``(type, shape of its keys, shape of its values)``, or `ANYTHING`. Two values of equal shape are alike to the effect analysis."""
+
+NUMBER, DATA, ANYTHING = "number", "data", "anything"
+_DEPTH = 3
+_SHAPED = (list, set, deque, tuple, frozenset)
+
+
 @dataclass(slots=True)
 class Walk:
     """What `walk` found."""
@@ -62,14 +71,16 @@ class Walk:
     containers: list[Any]  #: mutable objects, each once, in an order that depends on the structure only
     classes: frozenset[type]  #: classes of the instances that are not builtin data
     callables: tuple[Any, ...]  #: functions, builtin functions and classes that are among the values
-    frozen: tuple[bool, ...]  #: for each positional argument: it and all that it contains is immutable builtin data
-    names: frozenset[str]  #: the keyword arguments
-    frozen_names: frozenset[str]  #: … of which that is true
+    shapes: tuple[Shape, ...]  #: of the positional arguments
+    named: dict[str, Shape]  #: of the keyword arguments
 
     @property
     def simple(self) -> bool:
         """Whether there is nothing but builtin data."""
         return not self.classes and not self.callables
+
+
+_ENUM_HASH: Any = Enum.__hash__
 
 
 class _Refused(Exception):
@@ -86,17 +97,15 @@ def walk(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Walk:
     Raises:
         Unshippable: something in them cannot travel; the message names it by its path, as in ``args[0].lock``.
     """
-    found = Walk([], frozenset(), (), (), frozenset(kwargs), frozenset())
+    found = Walk([], frozenset(), (), (), {})
     try:
         if set(map(type, args)) <= ATOMS and set(map(type, kwargs.values())) <= ATOMS:
             _check_nan(args)
             _check_nan(kwargs.values())
-            found.frozen = (True,) * len(args)
-            found.frozen_names = frozenset(kwargs)
-            return found
-        found.frozen = tuple(map(_is_frozen, args))
-        found.frozen_names = frozenset(name for name, value in kwargs.items() if _is_frozen(value))
-        _walk(chain(args, kwargs.values()), found)
+        else:
+            _walk(chain(args, kwargs.values()), found)
+        found.shapes = tuple([_shape(value) for value in args])
+        found.named = {name: _shape(value) for name, value in kwargs.items()}
     except _Refused as refused:
         raise Unshippable(f"{_path(args, kwargs, refused.value)}: {refused.why}") from None
     return found
@@ -108,7 +117,7 @@ def walk_result(result: Any) -> Walk:
     Raises:
         Unshippable: a copy would not do for something in it.
     """
-    found = Walk([], frozenset(), (), (), frozenset(), frozenset())
+    found = Walk([], frozenset(), (), (), {})
     try:
         _walk((result,), found)
     except _Refused as refused:
@@ -121,7 +130,7 @@ def _walk(roots: Any, found: Walk) -> None:
     seen: dict[int, Any] = {}
     classes: dict[type, None] = {}
     callables: dict[int, Any] = {}
-    queue = [value for value in _composite(list(roots))]
+    queue = list(_composite(list(roots)))
     for value in queue:  # grows while we go
         if id(value) in seen:
             continue
@@ -172,11 +181,35 @@ def _check_nan(values: Any) -> None:
             raise _Refused(value, "a nan is compared by identity, which a copy does not keep")
 
 
-def _is_frozen(value: Any) -> bool:
+def _shape(value: Any, depth: int = _DEPTH) -> Shape:
     kind = type(value)
     if kind in ATOMS:
-        return True
-    return (kind is tuple or kind is frozenset) and len(value) <= 1000 and all(map(_is_frozen, value))
+        return NUMBER if kind in NUMBERS else DATA
+    if depth:
+        if kind is dict or kind is Counter or kind is OrderedDict:
+            return kind, _shape_of_all(value, depth - 1), _shape_of_all(value.values(), depth - 1)
+        if kind in _SHAPED:
+            inside = _shape_of_all(value, depth - 1)
+            if kind in (tuple, frozenset) and inside in (NUMBER, DATA):
+                return DATA
+            return kind, inside
+    return ANYTHING
+
+
+def _shape_of_all(values: Iterable[Any], depth: int) -> Shape:
+    kinds = set(map(type, values))
+    if kinds <= ATOMS:
+        return NUMBER if kinds <= NUMBERS else DATA
+    if kinds & ATOMS or len(kinds) > 1 or not depth:
+        return ANYTHING
+    shape: Shape = None
+    for value in values:
+        found = _shape(value, depth)
+        if shape is None:
+            shape = found
+        elif found != shape:
+            return ANYTHING
+    return shape
 
 
 def _is_callable(value: Any) -> bool:
@@ -186,8 +219,9 @@ def _is_callable(value: Any) -> bool:
 def _is_known(kind: type) -> bool:
     """Builtin data, and value types of the standard library."""
     return kind in _CONTAINERS or (
-        (key := (kind.__module__, kind.__qualname__)) in _VALUES or key in _LEAVES
-    ) and _by_name(*key) is kind
+        ((key := (kind.__module__, kind.__qualname__)) in _VALUES or key in _LEAVES)
+        and _by_name(*key) is kind
+    )
 
 
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset, deque, defaultdict, OrderedDict, Counter})
@@ -255,8 +289,10 @@ def _hashed_by_value(value: Any) -> bool:
     if kind is tuple or kind is frozenset:
         return all(map(_hashed_by_value, value))
     if isinstance(value, Enum):
-        return kind.__hash__ is Enum.__hash__
-    return (kind.__module__, kind.__qualname__) in _VALUES and kind.__qualname__ != "Pattern" and _is_known(kind)
+        return getattr(kind, "__hash__", None) is _ENUM_HASH
+    return (
+        (kind.__module__, kind.__qualname__) in _VALUES and kind.__qualname__ != "Pattern" and _is_known(kind)
+    )
 
 
 def _instance(value: Any, kind: type) -> Iterator[Any]:
@@ -321,20 +357,20 @@ def _trap(kind: type) -> str | None:
             return f"it has its own {name}"
     for name in ("__new__", "__getnewargs__"):
         owner = _owner(kind, name)
-        if owner is not None and owner.__flags__ & _HEAP_TYPE:
-            if not (fields and "_fields" in owner.__dict__ and "_make" in owner.__dict__):
-                if name == "__new__" and owner.__module__ == "typing" and owner.__qualname__ == "Generic":
-                    continue
-                return f"it has its own {name}"
+        if owner is None or not owner.__flags__ & _HEAP_TYPE or (owner.__module__, owner.__qualname__) == ("typing", "Generic"):
+            continue
+        if not (fields and "_fields" in owner.__dict__ and "_make" in owner.__dict__):
+            return f"it has its own {name}"
     if base in (list, dict):
         for name in _CONTAINER_METHODS:
             owner = _owner(kind, name)
             if name != "__init__" and owner is not None and owner.__flags__ & _HEAP_TYPE:
                 return f"it has its own {name}"
     owner = _owner(kind, "__setattr__")
-    if owner is not None and owner.__flags__ & _HEAP_TYPE and copyreg._slotnames(kind):  # type: ignore[attr-defined]
-        if _owner(kind, "__setstate__") in (None, object):
-            return "it has __slots__ and its own __setattr__"
+    own = owner is not None and owner.__flags__ & _HEAP_TYPE
+    # pickle sets slots one by one, through __setattr__
+    if own and copyreg._slotnames(kind) and _owner(kind, "__setstate__") in (None, object):  # type: ignore[attr-defined]
+        return "it has __slots__ and its own __setattr__"
     return None
 
 

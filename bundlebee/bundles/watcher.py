@@ -28,7 +28,7 @@ class Watcher:
     def __init__(self, directory: Path, look: Callable[[], float | None], *, polling: bool = False) -> None:
         self._directory = directory
         self._look = look
-        self._polling = polling
+        self._polling = True  #: until the system has shown that it tells
         self._stop = threading.Event()
         self._nudge = threading.Event()
         self._threads = [threading.Thread(target=self._follow, name="bundlebee-bundles", daemon=True)]
@@ -70,9 +70,12 @@ class Watcher:
                 watch_filter=None,
                 debounce=200,
                 step=50,
+                rust_timeout=round(SAFETY * 1000),
+                yield_on_timeout=True,
                 stop_event=self._stop,
                 raise_interrupt=False,
             ):
+                self._polling = False
                 self._nudge.set()
             if not self._stop.is_set():
                 log.debug("%s is not watched any more; polling", self._directory)

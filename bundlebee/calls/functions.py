@@ -48,7 +48,7 @@ def find_function(ref: FunctionRef, line: int = 0) -> Callable[..., Any]:
                 vars(owner)[part] if isinstance(owner, type) and part in vars(owner) else getattr(owner, part)
             )
         except AttributeError:
-            raise UnknownFunction(f"{ref.module} has no {ref.qualname}") from None
+            raise UnknownFunction(f"{ref.module} has no {ref.qualname}", hint=_offer(owner, part)) from None
     for candidate in _inside(found):
         code = candidate.__code__
         if code.co_qualname == ref.qualname and (not line or code.co_firstlineno == line):
@@ -58,6 +58,17 @@ def find_function(ref: FunctionRef, line: int = 0) -> Callable[..., Any]:
     if not line:
         raise UnknownFunction(f"{ref.name} is not a function", why=f"it is a {type(found).__qualname__}")
     raise UnknownFunction(f"{ref.name} is another function here", why=f"none begins on line {line}")
+
+
+def _offer(owner: Any, missed: str) -> str:
+    """What might have been meant, for people."""
+    import difflib
+
+    names = [name for name, value in vars(owner).items() if callable(value) and not name.startswith("_")]
+    close = difflib.get_close_matches(missed, names, n=1)
+    if close:
+        return f"did you mean {close[0]}?"
+    return f"it has {', '.join(sorted(names)[:12])}" if names else "it has no functions"
 
 
 def _inside(found: Any) -> Iterable[FunctionType]:

@@ -40,8 +40,8 @@ OPERATIONS = (PING, PULL, EXCHANGE)
 #: So many datagrams are read before time gets its turn, whatever floods the port.
 _AT_ONCE = 256
 
-#: A channel that failed is tried again after that many seconds.
-_RETRY = 5.0
+#: A channel that failed is tried again after that many seconds: a cable that is put back works at once.
+_RETRY = 1.0
 
 _NIL = encode(None)
 

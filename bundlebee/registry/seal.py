@@ -59,8 +59,9 @@ class Foreigners:
         most: so many senders are mentioned; further ones are only counted.
     """
 
-    def __init__(self, most: int = 8) -> None:
+    def __init__(self, most: int = 8, level: int = logging.WARNING) -> None:
         self.count = 0
+        self.level = level  #: of the mention; a guest has no need to know of other grids
         self._most = most
         self._seen: set[str] = set()
 
@@ -71,10 +72,11 @@ class Foreigners:
             return
         self._seen.add(source)
         if len(self._seen) > self._most:
-            _log.warning(
-                "more senders of datagrams that do not belong to this grid; they are only counted now"
+            _log.log(
+                self.level,
+                "more senders of datagrams that do not belong to this grid; they are only counted now",
             )
         elif datagram.startswith(MAGIC):
-            _log.warning("%s belongs to another grid (its key is not ours); it is ignored", source)
+            _log.log(self.level, "%s belongs to another grid (its key is not ours); it is ignored", source)
         else:
-            _log.warning("%s sends to our multicast group what is not ours; it is ignored", source)
+            _log.log(self.level, "%s sends to our multicast group what is not ours; it is ignored", source)

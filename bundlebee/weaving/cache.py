@@ -5,28 +5,28 @@ edited file replaces its entry, and the directory does not grow. An entry that i
 another weaver is a miss; a directory that cannot be read or written is no error. Nothing here imports ast or
 libcst.
 
-    entry = blake2b-128 of the rest, then marshal of
-            (stamp, digest, code, points, sites, facts)
+    entry = CRC-32 of the rest (4 bytes, big-endian), then marshal of
+            (stamp, digest, code, sites, facts)
 
 The entry is code that will run, as in ``__pycache__``: the directory is made for its owner only.
 """
 
 from __future__ import annotations
 
-import hashlib
 import marshal
 import os
 import sys
+import zlib
+from importlib.util import MAGIC_NUMBER, source_hash
 from pathlib import Path
 from types import CodeType
 from typing import Any
 
-from bundlebee.weaving.outcomes import ScatterSite, Skipped, SkippedSite, Woven, WovenModule
+from bundlebee.weaving.outcomes import ScatterSite, SkippedSite, WovenModule
 
-_CHECK = 16  # bytes of the leading checksum
+_CHECK = 4  # bytes of the leading checksum: it finds damage, which could crash marshal
 
-_POINT_FIELDS = {"woven": (Woven, "qualname line"), "skipped": (Skipped, "qualname line reason")}
-_SITE_FIELDS = {
+_FIELDS = {
     "site": (ScatterSite, "index kind callee qualname line column attributes"),
     "skipped": (SkippedSite, "kind callee qualname line column reason"),
 }
@@ -50,7 +50,7 @@ class WovenCache:
         self.directory = directory
 
     def load(self, source: bytes, *, module: str, path: str, scatter: bool) -> WovenModule | None:
-        """The woven form of a source if it is here, else None. Its `text` is None."""
+        """The woven form of a source if it is here, else None. It has no `text` and no `points`."""
         try:
             data = self._file(module, path, scatter).read_bytes()
         except OSError:
@@ -58,16 +58,16 @@ class WovenCache:
         if _checksum(data[_CHECK:]) != data[:_CHECK]:
             return None
         try:
-            stamp, digest, code, points, sites, facts = marshal.loads(data[_CHECK:])
-            if stamp != weaver_stamp() or digest != _digest(source) or not isinstance(code, CodeType):
+            stamp, digest, code, sites, facts = marshal.loads(data[_CHECK:])
+            if stamp != weaver_stamp() or digest != digest_of(source) or not isinstance(code, CodeType):
                 return None
             return WovenModule(
                 module,
                 path,
                 None,
                 code,
-                tuple(_unpacked(point, _POINT_FIELDS) for point in points),
-                tuple(_unpacked(site, _SITE_FIELDS) for site in sites),
+                (),
+                tuple(_unpacked(site) for site in sites),
                 facts,
                 digest,
             )
@@ -80,8 +80,7 @@ class WovenCache:
             weaver_stamp(),
             woven.digest,
             woven.code,
-            tuple(_packed(point, _POINT_FIELDS) for point in woven.points),
-            tuple(_packed(site, _SITE_FIELDS) for site in woven.sites),
+            tuple(_packed(site) for site in woven.sites),
             woven.facts,
         )
         data = marshal.dumps(content)
@@ -101,7 +100,7 @@ class WovenCache:
 
     def _file(self, module: str, path: str, scatter: bool) -> Path:
         identity = repr((module, path, scatter, sys.flags.optimize))
-        name = hashlib.blake2b(identity.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+        name = source_hash(identity.encode("utf-8", "surrogatepass")).hex()
         return self.directory / f"{name}.{sys.implementation.cache_tag}"
 
 
@@ -112,8 +111,6 @@ def weaver_stamp() -> bytes:
     """What tells one weaver from another: the interpreter's bytecode version, and our own source files."""
     global _stamp
     if _stamp is None:
-        from importlib.util import MAGIC_NUMBER
-
         here = Path(__file__).parent
         stamps = [MAGIC_NUMBER.hex()]
         # facts come from the room of bundles; which of its files have a say in them is its own affair
@@ -123,25 +120,26 @@ def weaver_stamp() -> bytes:
             except OSError:  # a frozen or zipped installation: the version has to do
                 continue
             stamps.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
-        _stamp = _checksum("\n".join(stamps).encode())
+        _stamp = source_hash("\n".join(stamps).encode())
     return _stamp
 
 
-def _digest(source: bytes) -> str:
-    return hashlib.blake2b(source, digest_size=16).hexdigest()
+def digest_of(source: bytes) -> str:
+    """The digest by which a module's source is known here: Python's own for ``.pyc`` files (PEP 552), hex."""
+    return source_hash(source).hex()
 
 
 def _checksum(data: bytes) -> bytes:
-    return hashlib.blake2b(data, digest_size=_CHECK).digest()
+    return zlib.crc32(data).to_bytes(_CHECK)
 
 
-def _packed(outcome: object, table: dict[str, tuple[Any, str]]) -> tuple[Any, ...]:
-    for tag, (kind, fields) in table.items():
+def _packed(outcome: object) -> tuple[Any, ...]:
+    for tag, (kind, fields) in _FIELDS.items():
         if isinstance(outcome, kind):
             return (tag, *(getattr(outcome, field) for field in fields.split()))
     raise TypeError(f"{type(outcome).__name__} is no outcome")
 
 
-def _unpacked(packed: tuple[Any, ...], table: dict[str, tuple[Any, str]]) -> Any:
+def _unpacked(packed: tuple[Any, ...]) -> Any:
     tag, *values = packed
-    return table[tag][0](*values)
+    return _FIELDS[tag][0](*values)

@@ -40,6 +40,8 @@ _BLOCKERS = (
     (inspect.CO_GENERATOR, "is a generator"),
 )
 
+_BLOCKING = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR
+
 _HAS_DOCSTRING = 0x4000000  # since 3.14: the first constant is the docstring; not so in a dispatcher
 
 
@@ -80,14 +82,28 @@ class JoinPoint:
         self.qualname = qualname
         self.name = f"{module}:{qualname}"
         self.original = code
-        self.plain = FunctionType(
-            code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
-        )
-        self.plain.__kwdefaults__ = function.__kwdefaults__
         self.advice = None
         self.data = None
-        self.blocked = next((reason for flag, reason in _BLOCKERS if code.co_flags & flag), None)
+        self.blocked = None
+        if code.co_flags & _BLOCKING:
+            self.blocked = next(reason for flag, reason in _BLOCKERS if code.co_flags & flag)
         self._dispatcher: CodeType | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        # most functions of most programs are never advised: their twin is made when somebody asks for it
+        if name != "plain":
+            raise AttributeError(name)
+        function = self.function
+        plain = FunctionType(
+            self.original,
+            function.__globals__,
+            function.__name__,
+            function.__defaults__,
+            function.__closure__,
+        )
+        plain.__kwdefaults__ = function.__kwdefaults__
+        self.plain = plain
+        return plain
 
     def __repr__(self) -> str:
         return f"<JoinPoint {self.name} {'armed' if self.armed else 'disarmed'}>"

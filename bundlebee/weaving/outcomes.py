@@ -61,10 +61,10 @@ class WovenModule:
     path: str  #: what tracebacks show
     text: str | None  #: the woven source; None where it came from the cache
     code: CodeType
-    points: tuple[Woven | Skipped, ...]  #: in the order of the source
+    points: tuple[Woven | Skipped, ...]  #: in the order of the source; none where it came from the cache
     sites: tuple[ScatterSite | SkippedSite, ...]
     facts: bytes  #: `bundlebee.bundles.facts` of the original source, encoded; empty where not collected
-    digest: str  #: blake2b of the original source, hex
+    digest: str  #: of the original source, see `cache.digest_of`
 
     @property
     def woven(self) -> tuple[Woven, ...]:

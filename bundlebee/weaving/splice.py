@@ -9,8 +9,9 @@ weave.
 from __future__ import annotations
 
 import ast
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar, cast
 
 import libcst as cst
@@ -52,14 +53,15 @@ def splice(text: str, tree: ast.Module, *, scatter: bool = True) -> Spliced:
     except cst.ParserSyntaxError as error:
         raise WeaveError("libcst cannot read the module", why=str(error).partition("\n")[0]) from error
     walk = _Walk(module, tree, text.split("\n"), scatter)
-    body = walk.block(tree.body, module.body, _Scope("", False))
-    return Spliced(module.with_changes(body=body).code, tuple(walk.points), tuple(walk.sites))
+    body = walk.block(tree.body, module.body, _Scope())
+    return Spliced(_with(module, body=body).code, tuple(walk.points), tuple(walk.sites))
 
 
 @dataclass(frozen=True, slots=True)
 class _Scope:
-    prefix: str  #: of the qualified names in it, "Class." or ""
-    is_class: bool
+    prefix: str = ""  #: of the qualified names in it: "Class.", or the function's own name and a dot
+    is_class: bool = False  #: whether statements run in a class body
+    in_function: bool = False  #: whether it is inside a function, where there are no join points
 
     @property
     def name(self) -> str:
@@ -67,6 +69,8 @@ class _Scope:
 
 
 class _Walk:
+    """One pass over a module. A tree in which nothing changes comes back as the same object."""
+
     def __init__(self, module: cst.Module, tree: ast.Module, lines: list[str], scatter: bool) -> None:
         self.module = module
         self.names = Names(tree)
@@ -77,7 +81,8 @@ class _Walk:
 
     def block(
         self, nodes: Sequence[ast.stmt], statements: Sequence[cst.CSTNode], scope: _Scope
-    ) -> list[cst.CSTNode]:
+    ) -> Sequence[cst.CSTNode]:
+        """The statements of a block, woven; `nodes` are the same statements in the syntax tree."""
         done: list[cst.CSTNode] = []
         i = 0
         for statement in statements:
@@ -92,49 +97,42 @@ class _Walk:
                 i += 1
         if i != len(nodes) or len(done) != len(statements):
             raise WeaveError("libcst and Python read the module differently")
-        return done
+        return statements if all(map(operator.is_, done, statements)) else done
 
     def _compound(self, node: Any, statement: Any, scope: _Scope) -> Any:
         match statement:
             case cst.FunctionDef():
                 return self._function(node, statement, scope)
             case cst.ClassDef():
-                return self._suite(node.body, statement, _Scope(f"{scope.prefix}{node.name}.", True))
+                prefix = scope.prefix if scope.in_function else f"{scope.prefix}{node.name}."
+                return self._suite(node.body, statement, replace(scope, prefix=prefix, is_class=True))
             case cst.If() | cst.While() | cst.For():
                 part = "iter" if isinstance(statement, cst.For) else "test"
                 head = self._weave_sites([getattr(node, part)], getattr(statement, part), scope)
-                statement = self._suite(node.body, statement.with_changes(**{part: head}), scope)
+                woven = self._suite(node.body, _with(statement, **{part: head}), scope)
                 if isinstance(statement.orelse, cst.If):
-                    orelse: Any = self._compound(node.orelse[0], statement.orelse, scope)
-                else:
-                    orelse = self._suite(node.orelse, statement.orelse, scope)
-                return statement.with_changes(orelse=orelse)
+                    return _with(woven, orelse=self._compound(node.orelse[0], statement.orelse, scope))
+                return _with(woven, orelse=self._suite(node.orelse, statement.orelse, scope))
             case cst.Try() | cst.TryStar():
-                statement = self._suite(node.body, statement, scope)
-                handlers = [
-                    self._suite(handler.body, clause, scope)
-                    for handler, clause in zip(node.handlers, statement.handlers, strict=True)
-                ]
-                return statement.with_changes(
-                    handlers=handlers,
+                return _with(
+                    self._suite(node.body, statement, scope),
+                    handlers=self._suites(node.handlers, statement.handlers, scope),
                     orelse=self._suite(node.orelse, statement.orelse, scope),
                     finalbody=self._suite(node.finalbody, statement.finalbody, scope),
                 )
             case cst.With():
-                heads = [item.context_expr for item in node.items]
                 items = [
-                    item.with_changes(item=self._weave_sites([head], item.item, scope))
-                    for head, item in zip(heads, statement.items, strict=True)
+                    _with(item, item=self._weave_sites([twin.context_expr], item.item, scope))
+                    for twin, item in zip(node.items, statement.items, strict=True)
                 ]
-                return self._suite(node.body, statement.with_changes(items=items), scope)
+                return self._suite(node.body, _with(statement, items=items), scope)
             case cst.Match():
-                cases = [
-                    self._suite(case.body, clause, scope)
-                    for case, clause in zip(node.cases, statement.cases, strict=True)
-                ]
-                return statement.with_changes(cases=cases)
+                return _with(statement, cases=self._suites(node.cases, statement.cases, scope))
             case _:
                 return statement
+
+    def _suites(self, nodes: Sequence[Any], owners: Sequence[Any], scope: _Scope) -> Sequence[Any]:
+        return [self._suite(node.body, owner, scope) for node, owner in zip(nodes, owners, strict=True)]
 
     def _suite(self, nodes: Sequence[ast.stmt], owner: Any, scope: _Scope) -> Any:
         """The owner of a suite (or None) with its suite woven."""
@@ -142,23 +140,30 @@ class _Walk:
             return None
         suite = owner.body
         if isinstance(suite, cst.SimpleStatementSuite):  # ``if x: y()`` holds no function
-            return owner.with_changes(body=self._weave_sites(nodes, suite, scope))
-        return owner.with_changes(body=suite.with_changes(body=self.block(nodes, suite.body, scope)))
+            return _with(owner, body=self._weave_sites(nodes, suite, scope))
+        return _with(owner, body=_with(suite, body=self.block(nodes, suite.body, scope)))
 
-    def _function(self, node: FunctionNode, statement: cst.FunctionDef, scope: _Scope) -> cst.FunctionDef:
-        qualname = f"{scope.prefix}{node.name}"
-        outcome = decide(node, qualname, self.lines)
-        self.points.append(outcome)
-        body = self._weave_sites(node.body, statement.body, _Scope(f"{qualname}.", False))
-        statement = statement.with_changes(body=body)
-        if isinstance(outcome, Skipped):
-            return statement
-        return statement.with_changes(decorators=[*statement.decorators, _decorator(qualname)])
+    def _function(self, node: FunctionNode, statement: cst.FunctionDef, scope: _Scope) -> Any:
+        inner = replace(scope, is_class=False, in_function=True)
+        if not scope.in_function:
+            qualname = f"{scope.prefix}{node.name}"
+            outcome = decide(node, qualname, self.lines)
+            self.points.append(outcome)
+            inner = replace(inner, prefix=f"{qualname}.")
+            if isinstance(outcome, Woven):
+                decorators = [*statement.decorators, _decorator(qualname)]
+                statement = statement.with_changes(decorators=decorators)
+        if self._may_hold_sites(node.body):
+            return self._suite(node.body, statement, inner)
+        return statement
+
+    def _may_hold_sites(self, nodes: Sequence[ast.stmt | ast.expr]) -> bool:
+        return self.scatter and any(
+            mentions(node, self.lines, word) for node in nodes for word in _SITE_WORDS
+        )
 
     def _weave_sites(self, nodes: Sequence[ast.stmt | ast.expr], statement: Node, scope: _Scope) -> Node:
-        if not self.scatter or scope.is_class:
-            return statement
-        if not any(mentions(node, self.lines, word) for node in nodes for word in _SITE_WORDS):
+        if scope.is_class or not self._may_hold_sites(nodes):
             return statement
         positions = positions_of(nodes)
         if not positions:
@@ -166,6 +171,17 @@ class _Walk:
         weaver = SiteWeaver(self.module, self.names, scope.name, positions, self.sites)
         woven = cast(Node, statement.visit(weaver))
         return woven if weaver.changed else statement
+
+
+def _with(node: Any, **parts: Any) -> Any:
+    """The node with these parts; itself if it has them already."""
+    for name, part in parts.items():
+        now = getattr(node, name)
+        if part is not now and not (
+            isinstance(part, list) and len(part) == len(now) and all(map(operator.is_, part, now))
+        ):
+            return node.with_changes(**parts)
+    return node
 
 
 def _decorator(qualname: str) -> cst.Decorator:

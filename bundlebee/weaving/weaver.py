@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ast
-import hashlib
 import warnings
 from importlib.util import decode_source
 from types import CodeType
 
 from bundlebee.errors import WeaveError
-from bundlebee.weaving.outcomes import ADVICE_NAME, WovenModule
+from bundlebee.weaving.cache import digest_of
+from bundlebee.weaving.outcomes import WovenModule
 from bundlebee.weaving.positions import restore
 from bundlebee.weaving.splice import splice
 
@@ -50,11 +50,6 @@ def weave(
     )
 
 
-def digest_of(source: bytes) -> str:
-    """The digest by which a module's source is known, hex."""
-    return hashlib.blake2b(source, digest_size=16).hexdigest()
-
-
 def _compile(text: str, original: ast.Module, path: str) -> CodeType:
     with warnings.catch_warnings():
         # what the parser had to say about the source, it said when it read the original
@@ -72,6 +67,3 @@ def _facts(tree: ast.Module, module: str) -> bytes:
     from bundlebee.bundles.facts import collect, encode
 
     return encode(collect(tree, module))
-
-
-__all__ = ["ADVICE_NAME", "MAX_LINES", "digest_of", "weave"]

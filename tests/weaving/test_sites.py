@@ -393,3 +393,45 @@ def test_any_site_does_what_the_original_does(
     source = f"x = {form.format(f'f({argument}) for a in values {condition}')}"
     plain = value_of(source, {"f": f, "values": values, "b": 1})
     assert run(source, Ahead(window), f=f, values=values, b=1) == plain
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "if {}: pass",
+        "if a: pass\nelif {}: pass",
+        "while {}: pass",
+        "for a in {}: pass",
+        "with {} as a, b: pass",
+        "with a as b, {}: pass",
+        "if a: x = {}",
+        "for a in b:\n  pass\nelse:\n  x = {}",
+        "try:\n  pass\nexcept E:\n  x = {}\nfinally:\n  pass",
+        "match a:\n  case 1:\n    x = {}",
+        "x = 1; y = {}; z = 2",
+        "def g():\n  if a:\n    return {}",
+        "def g():\n  def h():\n    yield {}",
+        "def g():\n  class A:\n    def m(self): return {}",
+        "def g():\n  async def h():\n    async with a:\n      async for b in {}: pass",
+        "class A:\n  if a:\n    def m(self):\n      for a in {}: pass",
+        "x = lambda: {}",
+        "x = [1, (2, {{3: {}}})]",
+        "assert {}, 'no'",
+        "x = y = {}",
+        "print(a, *b, k={})",
+    ],
+)
+def test_wherever_it_stands(place: str) -> None:
+    source = place.format("[f(v) for v in w]")
+    result = spliced(source)
+    assert [type(site) for site in result.sites] == [ScatterSite]
+    line, column = result.sites[0].line, result.sites[0].column
+    assert source.split("\n")[line - 1][column:].startswith("[f(v)")
+    assert result.text.count("else [f(v) for v in w]") == 1
+
+
+@pytest.mark.parametrize(
+    "place", ["class A:\n  x = {}", "def g():\n  class A:\n    x = {}", "class A:\n  if {}: pass"]
+)
+def test_not_in_a_class_body(place: str) -> None:
+    assert spliced(place.format("[f(v) for v in w]")).sites == ()

@@ -13,9 +13,10 @@ import pytest
 
 from bundlebee.errors import WeaveError
 from bundlebee.weaving.advice import Advice
+from bundlebee.weaving.cache import digest_of
 from bundlebee.weaving.loom import Loom
 from bundlebee.weaving.outcomes import ADVICE_NAME, WovenModule
-from bundlebee.weaving.weaver import digest_of, weave
+from bundlebee.weaving.weaver import weave
 
 
 def woven(source: bytes, **options: Any) -> WovenModule:
@@ -133,17 +134,19 @@ def test_the_loom_weaves_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     first = Loom(cache_dir=tmp_path).weave(source, module="m", path="m.py")
     assert first is not None and first.text is not None
     second = Loom(cache_dir=tmp_path).weave(source, module="m", path="m.py")
-    assert second is not None and second.text is None and second.points == first.points
+    assert second is not None and second.text is None and second.code == first.code
 
 
-@pytest.mark.parametrize("source", [b"def f(:", b"__bee__ = 1", b"\0", b"# coding: nothing\n"])
+@pytest.mark.parametrize(
+    "source", [b"def f(:", b"def f(): __bee__", b"def f(): \0", b"# coding: nothing\ndef f(): pass"]
+)
 def test_the_loom_never_raises(source: bytes, tmp_path: Path) -> None:
     assert Loom(cache_dir=tmp_path).weave(source, module="m", path="m.py") is None
 
 
 def test_the_loom_says_why_a_module_runs_plain(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, "bundlebee.hooks"):
-        Loom(cache_dir=tmp_path).weave(b"__bee__ = 1", module="m", path="m.py")
+        Loom(cache_dir=tmp_path).weave(b"def f(): __bee__ = 1", module="m", path="m.py")
     assert "m runs plain: m cannot be woven: it uses names that begin with __bee_" in caplog.text
 
 
@@ -154,7 +157,7 @@ def test_a_weaver_that_fails_is_no_error(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr("bundlebee.weaving.weaver.splice", fail)
-    assert Loom(cache_dir=tmp_path).weave(b"x = 1", module="m", path="m.py") is None
+    assert Loom(cache_dir=tmp_path).weave(b"def f(): pass", module="m", path="m.py") is None
     assert "m runs plain: the weaver failed" in caplog.text
 
 

@@ -1,0 +1,422 @@
+"""The operations of a function, in the analysis: one method for each code of `bundlebee.bundles.facts`."""
+
+from __future__ import annotations
+
+import builtins
+import sys
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from enum import Enum
+from types import FunctionType, GeneratorType, ModuleType
+from typing import Any, TypeAlias
+
+from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Text, Value
+from bundlebee.bundles.calling import Calls
+from bundlebee.bundles.facts import FunctionFacts, ModuleFacts
+from bundlebee.bundles.heap import HEAP_TYPE, MISSING, Harm, Values
+from bundlebee.bundles.known import KEYS, TEXTS, Args
+
+Operation: TypeAlias = tuple[Any, ...]
+
+_DISPLAYS: dict[str, type] = {
+    "list": list,
+    "tuple": tuple,
+    "set": set,
+    "dict": dict,
+    "slice": slice,
+    "iterator": GeneratorType,
+}
+_SEQUENCES = (list, tuple, bytearray, deque)
+_MIRRORED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le", "eq": "eq", "ne": "ne"}
+_CONTAINS = frozenset({"__contains__", "__iter__", "__next__", "__getitem__", "__eq__", "__hash__"})
+_ITEM = frozenset({"__getitem__", "__missing__", "__hash__", "__eq__", "__class_getitem__", "__index__"})
+
+
+class Frame:
+    """One function of the closure."""
+
+    __slots__ = (
+        "caller",
+        "cells",
+        "facts",
+        "function",
+        "label",
+        "line",
+        "module",
+        "outer",
+        "path",
+        "registers",
+        "returned",
+        "source",
+    )
+
+    def __init__(
+        self,
+        facts: FunctionFacts,
+        source: ModuleFacts,
+        module: str,
+        path: str,
+        function: FunctionType | None,
+        outer: Frame | None,
+    ) -> None:
+        self.facts = facts
+        self.source = source
+        self.module = module
+        self.path = path
+        self.function = function
+        self.outer = outer  #: the frame of the function around it
+        self.label = facts.qualname.replace(".<locals>.", ".")
+        self.registers: list[Values] = [set() for _ in range(facts.size)]
+        self.registers[0].add(ATOM)
+        self.cells: dict[str, Values] = {}
+        self.returned: Values = set()
+        self.caller: Frame | None = None  #: who was the first to call it
+        self.line = facts.line  #: … and from which line
+
+
+class Operations(Calls):
+    """What each operation does to the registers of its frame."""
+
+    def inner_frame(self, frame: Frame, number: int) -> Frame:
+        """The frame of a nested function. (Given by `bundlebee.bundles.flow.Flow`.)"""
+        raise NotImplementedError
+
+    def raised(self) -> Values:
+        """What the functions of the analysis raise."""
+        raise NotImplementedError
+
+    # -- operations --------------------------------------------------------------------------------------
+
+    def _variable(self, frame: Frame, name: str) -> Values:
+        """The cell of a variable of an enclosing function."""
+        outer = frame.outer
+        if outer is None:
+            return frame.cells.setdefault(name, set())
+        register = outer.facts.variables.get(name)
+        if register is not None:
+            return outer.registers[register]
+        return self._variable(outer, name)
+
+    def o_name(self, frame: Frame, op: Operation) -> None:
+        _, _, target, name = op
+        holder = self._globals(frame)
+        found = self.global_value(frame.module, holder, name)
+        label = f"module global {name!r}"
+        if found is MISSING:
+            found = self.global_value("builtins", builtins.__dict__, name)
+            label = name
+        elif isinstance(found, type | FunctionType | ModuleType) or callable(found):
+            label = name
+        if found is not MISSING:
+            self.add(frame.registers[target], {self.live(found, label)})
+
+    def _globals(self, frame: Frame) -> dict[str, Any]:
+        while frame.function is None:
+            assert frame.outer is not None
+            frame = frame.outer
+        return frame.function.__globals__
+
+    def o_free(self, frame: Frame, op: Operation) -> None:
+        self.add(frame.registers[op[2]], self._variable(frame, op[3]))
+
+    def o_setfree(self, frame: Frame, op: Operation) -> None:
+        outer: Frame | None = frame
+        while outer is not None and (outer is frame or op[2] not in outer.facts.variables):
+            if outer.outer is None:
+                raise Harm(f"writes {op[2]!r}, a variable of the function around it")
+            outer = outer.outer
+        self.add(self._variable(frame, op[2]), frame.registers[op[3]])
+
+    def o_number(self, frame: Frame, op: Operation) -> None:
+        self.add(frame.registers[op[2]], {NUMBER})
+
+    def o_const(self, frame: Frame, op: Operation) -> None:
+        self.add(frame.registers[op[2]], {self.text(op[3])})
+
+    def o_copy(self, frame: Frame, op: Operation) -> None:
+        self.add(frame.registers[op[2]], frame.registers[op[3]])
+
+    def o_attr(self, frame: Frame, op: Operation) -> None:
+        _, _, target, holder, name = op
+        for value in list(frame.registers[holder]):
+            self.add(frame.registers[target], self.get_attribute(value, name))
+
+    def o_item(self, frame: Frame, op: Operation) -> None:
+        _, _, target, holder, index = op
+        holders, indices = frame.registers[holder], frame.registers[index]
+        found: Values = set()
+        for value in holders:
+            if isinstance(value, Live):
+                self._check_item(value)
+            found |= self.items(value)
+        if any(isinstance(value, Made) and value.kind is slice for value in indices):
+            copy = self.made((self.site, "slice"), None)
+            self.store({copy}, found)
+            found = {*found, copy}
+        reach = self.inside(holders | indices)
+        if any(self.classes_of(value) for value in reach):
+            found |= self.special_calls(holders, _ITEM, indices)
+            self.special_calls(reach - holders, KEYS, reach)
+        self.add(frame.registers[target], found)
+
+    def _check_item(self, value: Live) -> None:
+        thing = value.object
+        if isinstance(thing, defaultdict) and thing.default_factory is not None:
+            raise Harm(f"may fill {value.name}, a defaultdict")
+        if isinstance(thing, type) and not hasattr(type(thing), "__getitem__"):
+            raise Harm(f"makes a generic alias of {value.name}")
+
+    def o_slice(self, frame: Frame, op: Operation) -> None:
+        _, _, target, holder = op
+        found = self.special_calls(
+            frame.registers[holder], frozenset({"__getitem__"}), {self.made((self.site, "bounds"), slice)}
+        )
+        for value in frame.registers[holder]:
+            if value is ATOM or isinstance(value, Text):
+                found.add(ATOM)
+                continue
+            kind = type(value.object) if isinstance(value, Live) else getattr(value, "kind", None)
+            if kind is not None and kind.__flags__ & HEAP_TYPE:
+                kind = None
+            copy = self.made((self.site, kind), kind)
+            self.store({copy}, self.items(value))
+            found.add(copy)
+            if isinstance(value, Given) and value.kind is None:
+                found.add(ATOM)
+        self.add(frame.registers[target], found)
+
+    def o_iter(self, frame: Frame, op: Operation) -> None:
+        _, _, target, holder = op
+        for value in list(frame.registers[holder]):
+            self.add(frame.registers[target], self.next_of(value))
+
+    def o_call(self, frame: Frame, op: Operation) -> None:
+        _, _, target, function, arguments, named = op
+        args = Args()
+        for argument in arguments:
+            if argument < 0:
+                for value in list(frame.registers[-1 - argument]):
+                    args.rest |= self.next_of(value)
+            elif args.rest or any(part < 0 for part in arguments[: arguments.index(argument)]):
+                args.rest |= frame.registers[argument]
+            else:
+                args.positional.append(frame.registers[argument])
+        for name, register in named:
+            if name is None:
+                for value in list(frame.registers[register]):
+                    args.double |= self.items(value) | self.special_calls(
+                        {value}, frozenset({"__getitem__", "keys"}), {ATOM}
+                    )
+                args.double.add(ATOM)
+            else:
+                args.named[name] = frame.registers[register]
+        for value in list(frame.registers[function]):
+            self.add(frame.registers[target], self.call(value, args))
+
+    def o_op(self, frame: Frame, op: Operation) -> None:
+        _, _, target, name, left, right = op
+        self.add(frame.registers[target], self.operate(name, frame.registers[left], frame.registers[right]))
+
+    def o_iop(self, frame: Frame, op: Operation) -> None:
+        _, _, target, name, left, right = op
+        self.add(
+            frame.registers[target],
+            self.operate_in_place(name, frame.registers[left], frame.registers[right]),
+        )
+
+    def o_unary(self, frame: Frame, op: Operation) -> None:
+        _, _, target, name, operand = op
+        values = frame.registers[operand]
+        found = self.special_calls(values, frozenset({f"__{name}__"}), set())
+        if values:
+            made_counter = any(
+                getattr(value, "kind", Counter) is Counter
+                for value in values
+                if isinstance(value, Given | Made)
+            )
+            found |= {NUMBER} if values <= {NUMBER} else {ATOM}
+            if made_counter:  # +counter makes a new one
+                copy = self.made((self.site, "unary"), None)
+                self.pour({copy}, values)
+                found.add(copy)
+        self.add(frame.registers[target], found)
+
+    def o_compare(self, frame: Frame, op: Operation) -> None:
+        _, _, target, name, left, right = op
+        lefts, rights = frame.registers[left], frame.registers[right]
+        both = lefts | rights
+        reach = self.inside(both)
+        found: Values = {NUMBER}
+        if any(self.classes_of(value) for value in reach):
+            names = frozenset({f"__{name}__", f"__{_MIRRORED[name]}__", "__eq__", "__hash__"})
+            found |= self.special_calls(both, names, both)
+            self.special_calls(reach - both, names, reach)
+        self.add(frame.registers[target], found)
+
+    def o_in(self, frame: Frame, op: Operation) -> None:
+        _, _, item, container = op
+        reach = self.inside(frame.registers[item] | frame.registers[container])
+        if any(self.classes_of(value) for value in reach):
+            self.special_calls(frame.registers[container], _CONTAINS, reach)
+            self.special_calls(reach, KEYS, reach)
+            for value in list(frame.registers[container]):
+                self.next_of(value)
+
+    def o_is(self, frame: Frame, op: Operation) -> None:
+        left, right = frame.registers[op[2]], frame.registers[op[3]]
+        for one, other in ((left, right), (right, left)):
+            if one and all(self._named(value) for value in one):
+                return
+            if one and all(self._fresh(value) for value in one):
+                return
+            del other
+        if left and right:
+            raise Harm("compares identities, which copies do not keep")
+
+    def _named(self, value: Value) -> bool:
+        """Whether it is the same object wherever its name is looked up."""
+        if isinstance(value, Inner):
+            return True
+        if not isinstance(value, Live):
+            return False
+        # Objects that exist already are no arguments: `fingerprint.State.objects` says so at the call.
+        thing = value.object
+        if isinstance(thing, type | FunctionType | Enum | ModuleType) or type(thing) is object:
+            return True
+        entry = self.catalogue.type(type(thing))
+        return type(thing) not in (tuple, frozenset) and not (entry is not None and entry.immutable)
+
+    def _fresh(self, value: Value) -> bool:
+        """Whether it is an object with an identity of its own that the call made."""
+        return isinstance(value, Made) and value.kind is not None and value.kind not in (tuple, frozenset)
+
+    def o_truth(self, frame: Frame, op: Operation) -> None:
+        self.special_calls(frame.registers[op[2]], frozenset({"__bool__", "__len__"}), set())
+
+    def o_text(self, frame: Frame, op: Operation) -> None:
+        self.look_at(frame.registers[op[2]], 2, TEXTS)
+
+    def o_new(self, frame: Frame, op: Operation) -> None:
+        _, _, target, kind, parts = op
+        made = self.made((self.site, kind), _DISPLAYS[kind])
+        for number, register in enumerate(parts):
+            if kind == "dict" and number % 2 == 0:
+                self.store({made}, (), frame.registers[register])
+            else:
+                self.store({made}, frame.registers[register])
+        if kind in ("set", "dict"):
+            keys = made.keys if kind == "dict" else made.contents
+            self.special_calls(self.inside(keys), KEYS, keys)
+        self.add(frame.registers[target], {made})
+
+    def o_setattr(self, frame: Frame, op: Operation) -> None:
+        _, _, holder, name, value = op
+        self.set_attribute(set(frame.registers[holder]), name, frame.registers[value])
+
+    def o_delattr(self, frame: Frame, op: Operation) -> None:
+        _, _, holder, name = op
+        for value in list(frame.registers[holder]):
+            if any(self.special(kind, "__delattr__") is not None for kind in self.classes_of(value)):
+                raise Harm("deletes an attribute by a __delattr__ of its own")
+        self.set_attribute(set(frame.registers[holder]), name, set())
+
+    def o_setitem(self, frame: Frame, op: Operation) -> None:
+        _, _, holder, index, value = op
+        self._set_item(frame.registers[holder], frame.registers[index], frame.registers[value])
+
+    def o_delitem(self, frame: Frame, op: Operation) -> None:
+        _, _, holder, index = op
+        self._set_item(frame.registers[holder], frame.registers[index], None)
+
+    def _set_item(self, holders: Values, indices: Values, values: Values | None) -> None:
+        name = "__delitem__" if values is None else "__setitem__"
+        for holder in list(holders):
+            own = False
+            for kind in self.classes_of(holder):
+                raw = self.special(kind, name)
+                if raw is not None:
+                    own = True
+                    more = [] if values is None else [values]
+                    self.call(self.live(raw, f"{kind.__qualname__}.{name}"), Args([{holder}, indices, *more]))
+            if own and not isinstance(holder, Given):
+                continue
+            self.write({holder})
+            stored = set(values or ())
+            if any(isinstance(index, Made) and index.kind is slice for index in indices):
+                for value in values or ():
+                    stored |= self.next_of(value)
+            if values is not None:
+                self.store(
+                    {holder}, stored, indices if getattr(holder, "kind", None) not in _SEQUENCES else ()
+                )
+        reach = self.inside(indices)
+        if any(self.classes_of(value) for value in reach):
+            self.special_calls(reach, KEYS, self.inside(holders | indices))
+
+    def o_return(self, frame: Frame, op: Operation) -> None:
+        self.add(frame.returned, frame.registers[op[2]])
+
+    o_yield = o_return
+
+    def o_raise(self, frame: Frame, op: Operation) -> None:
+        for value in list(frame.registers[op[2]]):
+            if isinstance(value, Live) and isinstance(value.object, type):
+                self.add(self.raised(), self.call(value, Args()))
+            else:
+                self.add(self.raised(), {value})
+
+    def o_caught(self, frame: Frame, op: Operation) -> None:
+        error = self.made((self.site, "caught"), Exception)
+        self.store({error}, {self.anything, ATOM})
+        self.add(frame.registers[op[2]], {error, *self.raised()})
+
+    def o_function(self, frame: Frame, op: Operation) -> None:
+        _, _, target, number, defaults = op
+        inner_frame = self.inner_frame(frame, number)
+        for name, register in defaults:
+            self.add(inner_frame.registers[inner_frame.facts.variables[name]], frame.registers[register])
+        key = ("inner", inner_frame)
+        if key not in self._once:
+            self._once[key] = Inner(inner_frame)
+        self.add(frame.registers[target], {self._once[key]})
+
+    def o_import(self, frame: Frame, op: Operation) -> None:
+        _, _, target, name, attribute, level = op
+        if level:
+            package = self._globals(frame).get("__package__") or ""
+            parts = package.split(".")
+            parts = parts[: len(parts) - level + 1]
+            name = ".".join([*parts, name] if name else parts)
+        module = sys.modules.get(name)
+        self.observe("key", sys.modules, name, MISSING if module is None else module)
+        if module is None:
+            raise Harm(f"imports {name!r}, which is not loaded yet")
+        if attribute is None:
+            self.add(frame.registers[target], {self.live(module, name)})
+            return
+        if attribute == "*":
+            raise Harm("imports *")
+        if attribute not in module.__dict__:
+            inside = sys.modules.get(f"{name}.{attribute}")
+            if inside is None:
+                raise Harm(f"imports {attribute!r} from {name!r}, which is not there yet")
+            self.add(frame.registers[target], {self.live(inside, f"{name}.{attribute}")})
+            return
+        self.add(frame.registers[target], self.get_attribute(self.live(module, name), attribute))
+
+    def o_super(self, frame: Frame, op: Operation) -> None:
+        if frame.function is None:
+            raise Harm("uses super() in a nested function")
+        kinds = frame.cells.get("__class__", set())
+        for kind in kinds:
+            if isinstance(kind, Live) and isinstance(kind.object, type) and frame.facts.positional:
+                self.add(frame.registers[op[2]], {self.super_of(kind.object, frame.registers[1])})
+
+    def o_bad(self, _frame: Frame, op: Operation) -> None:
+        raise Harm(op[2])
+
+
+OPERATIONS: dict[str, Callable[[Any, Frame, Operation], None]] = {
+    name[2:]: method for name, method in vars(Operations).items() if name.startswith("o_")
+}
+"""By their code."""
