@@ -237,6 +237,9 @@ class Feeder:
                 self._drop(supply, supply.unanswered(), error)
             except CallError as error:
                 self._spread.give_up(error)
+            else:
+                if not supply.away and self._spread.waiting:
+                    self._spread.ran_dry()
 
     def _drop(self, supply: Supply, items: list[Item], error: CallError) -> None:
         with self._spread.changed:

@@ -298,6 +298,7 @@ class Scatter:
             here=kind is not Kind.REMOTE,
             seconds=seconds,
             on_here=on_here,
+            slow=grid.here().cores < 1.0,
             picks=(lambda: grid.draw() < grid.policy.probability) if kind is Kind.CHAOS else None,
         )
 

@@ -28,8 +28,14 @@ if TYPE_CHECKING:
 log = logging.getLogger("bundlebee.scatter")
 
 AHEAD = 0.25
-"""Seconds of work that a worker is given ahead of its answers. The caller's thread holds the interpreter lock for up to 5 ms at a
-time, and on a host with a tenth of a core that is 50 ms: a worker must not run dry in a few such turns."""
+"""Seconds of work that a worker is given ahead of its answers, to begin with. The caller's thread holds the interpreter lock for
+up to 5 ms at a time, and on a host with a tenth of a core that is 50 ms: a worker must not run dry in a few such turns."""
+
+MOST_AHEAD = 2.0
+"""The most that it grows to, each time a worker did run dry. More would be lost when a peer is lost."""
+
+PATIENCE = 1.0
+"""Seconds that the thread of a slow caller leaves its part of a core to the threads that open leases."""
 
 CHUNK = 0.1
 """Seconds of work in one message at the most."""
@@ -82,6 +88,7 @@ class Spread:
         plain: the function, unadvised.
         here: whether the caller's thread takes items, too (not under the policy ``remote``).
         seconds: expected run time of one item here, None where unknown.
+        slow: this machine has less than a core to give.
         on_here: told of each item that the caller's thread ran, with its seconds.
     """
 
@@ -94,6 +101,7 @@ class Spread:
         here: bool,
         seconds: float | None,
         on_here: Callable[[float], None],
+        slow: bool = False,
         picks: Callable[[], bool] | None = None,
     ) -> None:
         self.changed = threading.Condition()
@@ -113,6 +121,8 @@ class Spread:
         self._exhausted = False
         self._failed: BaseException | None = None
         self.seconds = seconds
+        self.ahead = AHEAD
+        self._patient_until = perf_counter() + PATIENCE if slow else 0.0
 
     def estimates(self) -> dict[str, float]:
         """Seconds of one item, by place, as measured so far."""
@@ -180,9 +190,10 @@ class Spread:
             self.wake()
 
     def _window(self) -> int:
-        each = self.seconds or 0.01
+        known = [supply.seconds for supply in self.supplies if supply.seconds]
+        each = min(known, default=self.seconds or 0.01)
         workers = len(self.supplies) + self.expecting + 1
-        return max(64, min(WINDOW, int(4 * workers * (AHEAD / max(each, 1e-6) + 2))))
+        return max(64, min(WINDOW, int(4 * workers * (self.ahead / max(each, 1e-6) + 2))))
 
     def _next(self) -> tuple[Item | None, Item | None]:
         """The head of the loop if it can be given (first), or an item to run meanwhile (second)."""
@@ -193,6 +204,9 @@ class Spread:
                 head = self._order[0]
                 if head.state in (State.READY, State.OURS):
                     return self._order.popleft(), None
+                if self._waits_for_leases():
+                    self.changed.wait(timeout=0.05)
+                    continue
                 alone = self.over or (not self.supplies and not self.expecting)
                 if head.state is State.WAITING and (self._here or alone):
                     if alone or self._worth_taking():
@@ -207,6 +221,19 @@ class Spread:
                         return None, late
                 # a peer's answer, a lost peer or a new lease ends this; the bound is for a clock of our own estimates
                 self.changed.wait(timeout=0.5)
+
+    def _waits_for_leases(self) -> bool:
+        return (
+            self.expecting > 0
+            and not self.supplies
+            and not self.over
+            and self._patient_until > 0.0
+            and perf_counter() < self._patient_until
+        )
+
+    def ran_dry(self) -> None:
+        """A worker had to wait for us: give all of them more ahead."""
+        self.ahead = min(MOST_AHEAD, 1.5 * self.ahead)
 
     @staticmethod
     def _take(item: Item) -> Item:
@@ -263,7 +290,7 @@ class Spread:
             if not self.waiting or self.closed:
                 return []
             each = supply.seconds or self.seconds or 0.01
-            room = AHEAD - supply.load() * each
+            room = self.ahead - supply.load() * each
             if supply.load() >= 2 and room <= 0:
                 return []
             # towards the end of the loop smaller pieces, so that all finish together

@@ -112,13 +112,16 @@ class Workshop:
 
     def fetch(self, name: str) -> Claim | None:
         """Bring the bundle that owns an import name from the grid; None where nobody has it."""
-        found = self._guest.wait_for_nodes().find_import(name)
-        if not found:
-            return None
         from bundlebee.bundles.carrier import Carrier
+        from bundlebee.bundles.import_lock import released
 
-        holders = [view.row.address for view in found[0].nodes]
-        bundle = Carrier(self._repository, self._piece).get(found[0].bundle, holders)
+        # we are in the middle of an import, and the threads that we wait for import too
+        with released():
+            found = self._guest.wait_for_nodes().find_import(name)
+            if not found:
+                return None
+            holders = [view.row.address for view in found[0].nodes]
+            bundle = Carrier(self._repository, self._piece).get(found[0].bundle, holders)
         log.info("fetched %s %s from %s", bundle.ref.name, bundle.ref.version, found[0].nodes[0].row.name)
         return self._claim(bundle)
 

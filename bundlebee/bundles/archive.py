@@ -70,7 +70,7 @@ def unpack(archive: Path | bytes, label: str, *, max_bytes: int = MAX_BYTES) -> 
 
 
 def _read(archive: ZipFile, label: str, max_bytes: int) -> dict[str, bytes]:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+    entries = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     if len(entries) > MAX_FILES:
         raise BrokenBundle(f"{label} is too large", why=f"{len(entries)} files, and {MAX_FILES} are allowed")
     files: dict[str, bytes] = {}
@@ -101,4 +101,6 @@ def _danger(entry: ZipInfo) -> str | None:
         return "is no ordinary file"
     if entry.flag_bits & 0x1:
         return "is encrypted"
+    if entry.compress_type not in (0, 8):  # stored, deflated: what wheels use, and what every Python can read
+        return "is compressed in a way that is not deflate"
     return None

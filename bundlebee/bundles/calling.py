@@ -374,7 +374,7 @@ class Calls(Classes):
             function = self.catalogue.function("builtins", "iter")
             assert function is not None
             return self.apply(function, args)
-        made = self.made((self.site, "iter"), None)
+        made = self.made((self.site, "iter"), GeneratorType)
         results: Values = {made}
         for value in args.all():
             if isinstance(value, Made) and (value.kind in (None, GeneratorType) or self.classes_of(value)):
@@ -387,8 +387,11 @@ class Calls(Classes):
         found = args.behind(1)
         for value in args.at(0):
             found |= self.special_calls({value}, frozenset({"__next__"}), set())
-            if isinstance(value, Live | Given) and self.classes_of(value):
-                continue  # arguments are never iterators of the interpreter's own
+            if isinstance(value, Live) and self.classes_of(value):
+                continue
+            if isinstance(value, Given) and not value.cached:
+                found.add(value)
+                continue  # arguments are never iterators of the interpreter's own: these do not travel
             self.write({value})
             found |= self.keys(value)
         return found

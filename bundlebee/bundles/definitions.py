@@ -2,7 +2,8 @@
 
 The script itself runs at the caller only. A worker needs its imports, functions, classes and constants, and must
 not run anything else: an unguarded script would start again in every worker. So every other statement at the top level is dropped.
-A global that is missing for that reason shows up in the state's fingerprint, and the call stays at the caller.
+A definition that fails, because it needs what was dropped, is passed over. A global that is missing for either reason shows
+up in the state's fingerprint, and the call stays at the caller.
 """
 
 from __future__ import annotations
@@ -38,8 +39,19 @@ def definitions_only(source: bytes, path: str) -> CodeType:
         SyntaxError: as compiling the whole would.
     """
     tree = ast.parse(source, path)
-    tree.body = _keep(tree.body, first=True)
+    tree.body = [_guarded(node) for node in _keep(tree.body, first=True)]
     return compile(tree, path, "exec", dont_inherit=True)
+
+
+def _guarded(node: ast.stmt) -> ast.stmt:
+    """The statement in a ``try`` that passes over what fails."""
+    if isinstance(node, ast.Expr) or (isinstance(node, ast.ImportFrom) and node.module == "__future__"):
+        return node
+    handler = ast.ExceptHandler(ast.Name("Exception", ast.Load()), None, [ast.Pass()])
+    guarded = ast.Try([node], [handler], [], [])
+    for part in (guarded, *ast.walk(handler)):
+        ast.copy_location(part, node)
+    return guarded
 
 
 def _keep(body: list[ast.stmt], *, first: bool = False) -> list[ast.stmt]:

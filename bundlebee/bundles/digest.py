@@ -19,6 +19,7 @@ _SCHEME = b"bundlebee-digest-1\n"
 _LEFT_OVER = frozenset(
     {
         "__pycache__",
+        "__MACOSX",
         ".git",
         ".hg",
         ".svn",
@@ -38,7 +39,7 @@ _LEFT_OVER_ENDS = (".pyc", ".pyo", ".swp", ".swo", "~", ".dist-info", ".egg-info
 
 def is_left_over(name: str) -> bool:
     """Whether a file or directory of that name (one part of a path) never belongs to a bundle."""
-    return name in _LEFT_OVER or name.endswith(_LEFT_OVER_ENDS) or name.startswith(".#")
+    return name in _LEFT_OVER or name.endswith(_LEFT_OVER_ENDS) or name.startswith((".#", "._"))
 
 
 def content(files: Mapping[str, bytes]) -> tuple[tuple[str, ...], dict[str, bytes]]:

@@ -16,6 +16,7 @@ The answer holds as long as
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ from bundlebee.errors import Unshippable
 
 if TYPE_CHECKING:
     from bundlebee.bundles.values import Shape, Walk
+
+log = logging.getLogger("bundlebee.effects")
 
 KEPT = 64
 """Summaries that are kept for one function: one for each kind of arguments."""
@@ -162,6 +165,9 @@ class EffectAnalysis:
             level, why = Effect.UNSAFE, flow.story(harm)
         except RecursionError:
             level, why = Effect.UNSAFE, "is nested too deeply to analyse"
+        except Exception as error:
+            log.exception("the effect analysis of %s failed", function.__qualname__)
+            level, why = Effect.UNSAFE, f"the analysis failed: {error!r}"
         else:
             level, why = Effect.PRINTS if flow.prints else Effect.FREE, ""
         observed = (*flow.observed, *(("keep", thing, None, None) for thing in callables or ()))

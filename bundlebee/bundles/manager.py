@@ -154,7 +154,11 @@ class Manager:
         self._set(bundle, State.RESOLVED)
         self._set(bundle, State.STARTING)
         # one that came over the network was checked where it was dropped in
-        problem = None if digest in self._adopted else check(bundle)
+        problem: BundleError | None
+        try:
+            problem = None if digest in self._adopted else check(bundle)
+        except BundleError as error:  # its files have gone meanwhile
+            problem = error
         if problem is not None:
             self._refused[digest] = problem
             self._end(self._held.pop(digest))

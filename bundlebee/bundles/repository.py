@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -19,6 +20,8 @@ from bundlebee.errors import BrokenBundle, BundleError, BundleNotFound
 from bundlebee.words import BundleRef
 
 __all__ = ["Bundle", "Repository", "State", "from_distribution"]
+
+log = logging.getLogger("bundlebee.bundles")
 
 _ARCHIVES = 8  #: packed bundles that are kept at hand while peers fetch them piece by piece
 _ARCHIVE_BYTES = 64 << 20
@@ -128,6 +131,9 @@ class Repository:
             if quiet < patience:
                 return True
             outcome = error
+        except Exception as error:  # whatever is wrong with one, the others go on
+            log.debug("taking %s failed", path, exc_info=True)
+            outcome = BrokenBundle(f"{path} cannot be read", why=f"{type(error).__name__}: {error}")
         return self._note(path, signature, outcome)
 
     def _note(self, path: Path, signature: str, outcome: Bundle | BundleError) -> bool:

@@ -69,7 +69,7 @@ def lack(bundle: Bundle, others: Iterable[Bundle], environment: Environment) -> 
             need = Requirement(text)
         except InvalidRequirement:
             continue  # old wheels; pip cannot do anything with it either
-        if need.marker is not None and not need.marker.evaluate({"extra": ""}):
+        if not _applies(need):
             continue
         here = [*versions.get(normal(need.name), ()), *environment(need.name)]
         if any(_fits(need, version) for version in here):
@@ -91,6 +91,17 @@ def installed_versions(name: str) -> list[str]:
         return [version(name)]
     except (PackageNotFoundError, ValueError):
         return []
+
+
+def _applies(need: Any) -> bool:
+    """Whether a requirement is meant for this machine. One whose condition makes no sense is not."""
+    from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
+    from packaging.version import InvalidVersion
+
+    try:
+        return need.marker is None or bool(need.marker.evaluate({"extra": ""}))
+    except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
+        return False
 
 
 def _fits(need: Any, version: str) -> bool:

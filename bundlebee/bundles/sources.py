@@ -87,6 +87,8 @@ def look(directory: Path) -> Listing:
             )
         elif path.is_dir():
             _directory(path, owners, listing)
+        elif not path.is_file():
+            continue  # a pipe would be read for ever
         elif lower.endswith(_ARCHIVES):
             listing.sources.append(Source(path))
         elif name.endswith(".py"):

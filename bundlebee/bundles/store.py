@@ -189,7 +189,7 @@ class Store:
                 with os.fdopen(handle, "wb") as file:
                     file.write(msgspec.json.encode(known))
                 os.replace(name, page)
-            except OSError:
+            except (OSError, UnicodeEncodeError):  # a source whose name is not UTF-8
                 os.unlink(name)
         except OSError:
             pass

@@ -71,10 +71,17 @@ class Tree:
         files = {}
         try:
             for path in self.paths:
+                path.encode()
                 with open(os.path.join(self._root, path), "rb") as file:
                     files[path] = file.read()
         except OSError as error:
             raise BrokenBundle(f"{label} cannot be read", why=str(error)) from error
+        except UnicodeEncodeError as error:
+            raise BrokenBundle(
+                f"{label} cannot be a bundle",
+                why=f"the name of {path!r} is not UTF-8, and does not mean the same everywhere",
+                hint="rename that file",
+            ) from error
         return files
 
 

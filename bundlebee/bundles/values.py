@@ -61,6 +61,7 @@ Shape: TypeAlias = Any
 
 NUMBER, DATA, ANYTHING = "number", "data", "anything"
 _DEPTH = 3
+_IMMUTABLE = ATOMS | {tuple, frozenset}
 _SHAPED = (list, set, deque, tuple, frozenset)
 
 
@@ -198,17 +199,22 @@ def _shape(value: Any, depth: int = _DEPTH) -> Shape:
 
 def _shape_of_all(values: Iterable[Any], depth: int) -> Shape:
     kinds = set(map(type, values))
-    if kinds <= ATOMS:
-        return NUMBER if kinds <= NUMBERS else DATA
-    if kinds & ATOMS or len(kinds) > 1 or not depth:
-        return ANYTHING
     shape: Shape = None
+    if kinds & ATOMS:
+        shape = NUMBER if kinds <= NUMBERS else DATA
+    if kinds <= ATOMS:
+        return shape or NUMBER
+    if (len(kinds) > 1 and not kinds <= _IMMUTABLE) or not depth:
+        return ANYTHING
     for value in values:
-        found = _shape(value, depth)
-        if shape is None:
-            shape = found
-        elif found != shape:
-            return ANYTHING
+        if type(value) not in ATOMS:
+            found = _shape(value, depth)
+            if shape in (NUMBER, DATA) and found in (NUMBER, DATA):
+                shape = DATA
+            elif shape is not None and found != shape:
+                return ANYTHING
+            else:
+                shape = found
     return shape
 
 

@@ -33,7 +33,7 @@ class World:
         module.__file__ = f"{name}.py"
         sys.modules[name] = module
         self.facts[name] = decode(encode(collect(ast.parse(source), name)))
-        exec(compile(source, f"{name}.py", "exec"), module.__dict__)
+        exec(compile(source, f"{name}.py", "exec", dont_inherit=True), module.__dict__)
         return module
 
     def ask(self, function: Any, *args: Any, **kwargs: Any) -> Summary:

@@ -34,8 +34,8 @@ RUNS = [
     ("mandelbrot", ["--width", "48", "--height", "36", "--iterations", "60"]),
     ("primes", ["--n", "20000"]),
     ("nqueens", ["--n", "7"]),
-    ("wordcount", []),
-    ("montecarlo", ["--n", "40000"]),
+    ("wordcount", ["--n", "800"]),
+    ("montecarlo", ["--n", "40"]),
     ("diary", []),
 ]
 

@@ -1,0 +1,297 @@
+"""Thousands of small programs: whatever the analysis lets go must do nothing here and give the same result elsewhere.
+
+Each program is made from a seed. It is analysed, then run. If the analysis says FREE, the run must leave its arguments and
+the module's state as they were, and the same call with copies, in a freshly loaded module, must give the same.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import pickle
+import random
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bundlebee.bundles.effects import Effect, EffectAnalysis
+from bundlebee.bundles.facts import ModuleFacts, collect
+from bundlebee.bundles.values import walk
+from bundlebee.errors import Unshippable
+
+PRELUDE = """
+import collections, functools, heapq, itertools, operator
+from collections import Counter, defaultdict, deque, namedtuple
+LIST = [1, [2], {3: [4]}]
+DICT = {"k": [1], "l": {"m": [2]}}
+NUMBER = 5
+TEXTS = ("a", "b")
+Pair = namedtuple("Pair", "one two")
+class Box:
+    shared = []
+    def __init__(self, value, *more, **named):
+        self.value = value
+        self.more = list(more)
+    def get(self):
+        return self.value
+    def put(self, value):
+        self.value = value
+        return self
+    def keep(self, value):
+        self.more.append(value)
+    def share(self, value):
+        Box.shared.append(value)
+    @property
+    def inner(self):
+        return self.value
+    @functools.cached_property
+    def lazy(self):
+        return [self.value]
+    def __getitem__(self, key):
+        return self.value
+    def __setitem__(self, key, value):
+        self.value = value
+    def __iadd__(self, other):
+        self.more.append(other)
+        return self
+    def __add__(self, other):
+        return Box(self.value, other)
+    def __iter__(self):
+        return iter(self.more)
+    def __eq__(self, other):
+        return isinstance(other, Box) and self.value == other.value
+    def __lt__(self, other):
+        return False
+    def __repr__(self):
+        return f"Box({self.value!r}, {self.more!r})"
+    __hash__ = None
+class Sub(Box):
+    def get(self):
+        return [super().get()]
+    def put(self, value):
+        self.last = value
+        return super().put(value)
+BOX = Box([1])
+def same(value): return value
+def first(values):
+    for value in values:
+        return value
+def push(into, value):
+    into.append(value)
+    return into
+def wrap(value, other=LIST): return [value, other]
+def fresh(*values, **named): return list(values) + list(named.values())
+def apply(function, value): return function(value)
+@functools.lru_cache(maxsize=None)
+def cached(n): return [n]
+def produce(values):
+    for value in values:
+        yield value
+def counted(values):
+    total = 0
+    for _ in values:
+        total += 1
+    return total
+def make(value):
+    def inner(other=None):
+        return value if other is None else other
+    return inner
+MADE = make(LIST)
+"""
+
+VARIABLES = ("a", "b", "x", "y", "z")
+ATOMS = ("0", "1", "'k'", "'m'", "None", "NUMBER", "-1")
+EXPRESSIONS = (
+    "{v}", "{v}", "{v}", "{v}", "{c}", "[{e}, {e}]", "({e}, {e})", "{{'k': {e}, 'm': {e}}}", "{{{c}: {e}}}", "LIST", "DICT", "BOX",
+    "{v}[0]", "{v}['k']", "{v}[1:]", "{v}[:]", "{v}.value", "{v}.more", "{v}.inner", "{v}.lazy", "{v}.one", "{v}.get()",
+    "{v}.copy()", "{v}.get('k')", "{v}.setdefault('k', {e})", "{v}.pop()", "list({e})", "dict({e})", "tuple({e})", "sorted({e}, key=str)",
+    "Box({e})", "Sub({e}, {e})", "Pair({e}, {e})", "{v} + {v}", "{v} * 2", "{v} or {v}", "{v} and {e}", "({e} if {v} else {e})",
+    "same({e})", "first({e})", "push({e}, {e})", "wrap({e})", "wrap({e}, {e})", "fresh({e}, k={e})", "fresh(*{e})", "apply(same, {e})",
+    "apply(lambda q: q, {e})", "apply(lambda q: {v}, {e})", "cached(1)", "list(produce({e}))", "next(iter({e}))", "max({e}, key=str)",
+    "max({e}, {e}, key=str)", "[q for q in {e}]", "[q for q in {e} for r in {e}]", "{{str(q): q for q in {e}}}",
+    "list(map(same, {e}))", "list(zip({e}, {e}))", "list(enumerate({e}))", "functools.reduce(lambda q, r: q, {e}, {e})",
+    "functools.partial(same, {e})()", "list(itertools.chain({e}, {e}))", "deque({e})", "operator.itemgetter(0)({e})",
+    "sum({e}, [])", "{v}.put({e})", "Box.get({v})", "list(reversed({e}))", "{v}.values()", "list({v}.items())", "make({e})()", "MADE()",
+    "getattr({v}, 'value', {e})", "[*{e}, {e}]", "{{**{v}, 'z': {e}}}", "(lambda q={e}: q)()", "list(filter(None, {e}))",
+    "operator.add({e}, {e})", "dict.fromkeys(TEXTS, {e})", "collections.ChainMap({v})", "{v}.__class__", "copy_of({e})",
+    "list(itertools.starmap(wrap, [({e}, {e})]))", "{v}._replace(one={e})", "heapq.nsmallest(1, {e}, key=str)", "(x := {e})",
+    "str({e})", "counted({e})", "len({e})", "{e} == {e}", "{e} in {v}", "[[{e}] for _ in range(2)]", "list(itertools.repeat({e}, 2))",
+    "Counter(TEXTS)", "defaultdict(list)", "defaultdict(lambda: {v})", "vars(Box)", "type({v})", "Box.shared", "{v}.__dict__",
+)  # fmt: skip
+STATEMENTS = (
+    "{w} = {e}", "{w} = {e}", "{w} = {e}", "{w}, {w2} = {v}, {e}", "{w}, *{w2} = {e}", "{v}.append({e})", "{v}[0] = {e}", "{v}['k'] = {e}",
+    "{v}.value = {e}", "{v}.put({e})", "{v}.keep({e})", "{w} += {e}", "{w} += 1", "{w} *= 2", "{w} |= {e}", "push({v}, {e})",
+    "for {w} in {e}: {s}", "for q, {w} in enumerate({e}): {s}", "if {v}: {s}", "del {v}[0]", "{v}.sort(key=str)", "{v}.update({e})",
+    "{v}.extend({e})", "{v}.clear()", "LIST.append({e})", "DICT['k'] = {e}", "BOX.put({e})", "Box.shared = {e}", "{v}.share({e})",
+    "heapq.heappush({v}, {e})", "{v}.insert(0, {e})", "setattr({v}, 'value', {e})", "{v}[:] = {e}", "{v}[0] += {e}", "{v}.value += {e}",
+    "[{v}.append(q) for q in {e}]", "list(map({v}.append, {e}))", "def h(q={v}): return q", "{w} = h() if 'h' in DICT else {e}",
+    "return {e}", "return {v}", "{v}.add({e})", "{v}.setdefault('z', []).append({e})", "{v}.pop('k')", "{v}[0].append({e})",
+    "{v}.more.append({e})", "{v}.inner.append({e})", "{v}.lazy.append({e})", "cached(1).append({e})", "{v}['k'].append({e})",
+    "next({v})", "{v}.get('k', []).append({e})", "{v}.appendleft({e})", "{w} = {v} = {e}", "raise ValueError({e})",
+    "match {e}:\n        case [{w}, *{w2}]: {s}\n        case {{'k': {w}}}: {s}\n        case _: pass", "{v}.one.append({e})",
+    "with nothing() as {w}: {s}", "try: {s}\n    except Exception as {w}: {s}", "{v}.__dict__['value'] = {e}", "{v}.__init__({e})",
+    "object.__setattr__({v}, 'value', {e})", "list.append({v}, {e})", "operator.setitem({v}, 0, {e})", "{v} = {v}[:]; {v}.append({e})",
+)  # fmt: skip
+
+
+class Writer:
+    """Writes one program."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+
+    def fill(self, template: str, depth: int) -> str:
+        pick = self.random.choice
+        out = template.replace("{{", "\0").replace("}}", "\1")
+        while "{" in out:
+            before, _, rest = out.partition("{")
+            name, _, after = rest.partition("}")
+            if name in ("v", "w", "w2"):
+                text = pick(VARIABLES)
+            elif name == "c":
+                text = pick(ATOMS)
+            elif name == "s":
+                text = self.fill(pick(STATEMENTS[:20]).replace("for q, {w} in enumerate({e}): {s}", "pass"), depth + 1)
+                text = "pass" if "\n" in text or ":" in text.partition(" ")[2][:40] or text.startswith(("for", "if")) else text
+            else:
+                text = self.fill(pick(EXPRESSIONS if depth < 2 else EXPRESSIONS[:5]), depth + 1)
+            out = before + text + after
+        return out.replace("\0", "{").replace("\1", "}")
+
+    def program(self) -> str:
+        while True:
+            lines = [self.fill(self.random.choice(STATEMENTS), 0) for _ in range(self.random.randint(1, 5))]
+            lines.append(f"return {self.fill(self.random.choice(EXPRESSIONS), 0)}")
+            body = "\n    ".join(["x = y = z = None", *lines])
+            source = f"{PRELUDE}\ndef f(a, b=NUMBER):\n    {body}\n"
+            try:
+                compile(source, "random.py", "exec", dont_inherit=True)
+            except SyntaxError:
+                continue
+            return source
+
+    def arguments(self, module: ModuleType) -> tuple[Any, ...]:
+        box, sub, pair = module.__dict__["Box"], module.__dict__["Sub"], module.__dict__["Pair"]
+        makers = [
+            lambda: [1, 2],
+            lambda: [[1], [2, [3]]],
+            lambda: {"k": [1], "m": 2},
+            lambda: {"k": {"k": []}, 0: [1]},
+            lambda: 3,
+            lambda: "text",
+            lambda: ([1], [2]),
+            lambda: box([1]),
+            lambda: sub([1], [2]),
+            lambda: pair([1], 2),
+            lambda: [box([1]), box(2)],
+            lambda: {1, 2},
+            lambda: module.__dict__["same"],
+            lambda: [(1, [2]), (3, [4])],
+        ]
+        return tuple(self.random.choice(makers)() for _ in range(self.random.randint(1, 2)))
+
+
+def load(source: str, name: str) -> ModuleType:
+    module = ModuleType(name)
+    sys.modules[name] = module
+    exec(compile(source, "random.py", "exec", dont_inherit=True), module.__dict__)
+    return module
+
+
+def shown(value: Any) -> str:
+    """The whole of a value, identities inside it included."""
+    seen: dict[int, int] = {}
+
+    def show(one: Any) -> str:
+        if isinstance(one, int | float | str | bytes | type(None)):
+            return repr(one)
+        if id(one) in seen:
+            return f"#{seen[id(one)]}"
+        seen[id(one)] = len(seen)
+        kind = type(one).__name__
+        if isinstance(one, dict):
+            return f"{kind}{{{', '.join(f'{show(k)}: {show(v)}' for k, v in one.items())}}}"
+        if isinstance(one, list | tuple | set | frozenset) or kind in ("deque", "dict_values", "dict_keys"):
+            return f"{kind}({', '.join(map(show, one))})"
+        if isinstance(one, type) or callable(one):
+            return getattr(one, "__qualname__", kind)
+        if hasattr(one, "__dict__"):
+            return f"{kind}{show({k: v for k, v in vars(one).items() if k != 'lazy'})}"
+        return kind
+
+    return show(value)
+
+
+def outcome(module: ModuleType, args: tuple[Any, ...]) -> Any:
+    try:
+        return module.__dict__["f"](*args)
+    except RecursionError:
+        raise
+    except Exception as error:
+        return f"{type(error).__name__}"
+
+
+def state_of(module: ModuleType) -> str:
+    names = ("LIST", "DICT", "BOX", "TEXTS")
+    return shown([module.__dict__[name] for name in names]) + shown(module.__dict__["Box"].shared) + shown(module.__dict__["cached"](1))
+
+
+def reachable(value: Any) -> Iterator[Any]:
+    stack, seen = [value], set()
+    while stack:
+        one = stack.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        if isinstance(one, dict):
+            stack += [*one.keys(), *one.values()]
+        elif isinstance(one, list | tuple | set):
+            stack += one
+        elif hasattr(one, "__dict__") and not isinstance(one, type) and not callable(one):
+            stack += vars(one).values()
+
+
+def check(seed: int) -> Effect | None:
+    writer = Writer(seed)
+    source = writer.program()
+    name = "random_program"
+    facts: dict[str, ModuleFacts] = {name: collect(ast.parse(source), name)}
+    module = load(source, name)
+    args = writer.arguments(module)
+    try:
+        found = walk(args, {})
+        summary = EffectAnalysis(facts.get).for_call(module.__dict__["f"], found)
+    except Unshippable:
+        return None
+    if summary.level is Effect.UNSAFE:
+        assert "failed" not in summary.why, summary.why
+        return summary.level
+    program = source[len(PRELUDE) :]
+    parcel = pickle.dumps(args)
+    before, state = shown(args), state_of(module)
+    result = outcome(module, args)
+    assert shown(args) == before, f"seed {seed}: an argument was written\n{program}\n{args}"
+    assert state_of(module) == state, f"seed {seed}: the module's state was written\n{program}"
+    kept = {id(one) for name in ("LIST", "DICT", "BOX", "MADE") for one in reachable(module.__dict__[name])}
+    kept |= {id(one) for one in reachable(module.__dict__["cached"](1))} | {id(module.__dict__["Box"].shared)}
+    atoms = (int, str, float, bytes, type(None), bool, tuple, type)
+    for one in reachable(result):
+        assert id(one) not in kept or isinstance(one, atoms) or callable(one), f"seed {seed}: state came back\n{program}"
+    elsewhere = load(source, name)
+    again = outcome(elsewhere, pickle.loads(parcel))
+    assert shown(copy.copy(again)) == shown(copy.copy(result)), f"seed {seed}: another result\n{program}\n{args}"
+    return summary.level
+
+
+@pytest.mark.parametrize("start", range(0, 4000, 500))
+def test_what_ships_does_nothing_here(start: int) -> None:
+    before = sys.modules.get("random_program")
+    levels = [check(seed) for seed in range(start, start + 500)]
+    if before is None:
+        sys.modules.pop("random_program", None)
+    assert levels.count(Effect.FREE) > 25  # it is not all refused
+    assert levels.count(Effect.UNSAFE) > 25
