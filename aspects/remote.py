@@ -18,7 +18,7 @@ from bundlebee.aspects.freight import Customs, Stays
 from bundlebee.aspects.profile import Profile
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
-from bundlebee.errors import BundlebeeError, CallError, PeerBusy, PeerLost, Unshippable
+from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, Unshippable
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Remote:
         except PeerLost as error:
             grid.lost(place, error)
             return _stays(verdict, Reason.PEER_LOST, error)
-        except CallError as error:
+        except BundlebeeError as error:  # it cannot run this bundle, or does not take it
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from operator import length_hint
 from time import perf_counter
 from types import FunctionType, MethodType
@@ -53,27 +53,17 @@ TINY = 20e-6
 VAIN = 3
 """Loops in a row that were not worth it until a site's flag goes off."""
 
-_CONTAINERS = frozenset(
+_CONTAINERS: frozenset[type] = frozenset(
     {list, tuple, range, str, bytes, bytearray, dict, set, frozenset}
-    | {type(view) for view in ({}.keys(), {}.values(), {}.items())}
+    | {type({}.keys()), type({}.values()), type({}.items())}
 )
-_ITERATORS = frozenset(
-    type(iter(thing))
-    for thing in (
-        [],
-        (),
-        range(0),
-        range(1 << 70, 1 << 71),
-        "",
-        "é",
-        b"",
-        bytearray(),
-        {},
-        set(),
-        {}.values(),
-        {}.items(),
-    )
-) | {type(reversed([])), type(reversed({}))}
+_SAMPLES: tuple[Any, ...] = (
+    *([], (), range(0), range(1 << 70, 1 << 71), "", "é", b"", bytearray(), {}, set()),
+    *({}.values(), {}.items()),
+)
+_ITERATORS: frozenset[type] = frozenset(
+    {type(iter(one)) for one in _SAMPLES} | {type(reversed([])), type(reversed({}))}
+)
 _WRAPPERS = (enumerate, zip, reversed)
 
 
@@ -89,6 +79,9 @@ def pulls_unseen(iterable: object) -> bool:
             return False
         return all(pulls_unseen(one) for one in (inner[:1] if kind is enumerate else inner))
     return False
+
+
+_END: Any = object()
 
 
 class Scatter:
@@ -135,9 +128,8 @@ class Scatter:
         left: int,
         args_of: ArgsOf,
     ) -> Iterator[Turn]:
-        for first in turns:
-            break
-        else:
+        first = next(turns, _END)
+        if first is _END:
             return
         turns = itertools.chain((first,), turns)
         called = function()
@@ -199,7 +191,7 @@ class Scatter:
         plain: Callable[..., Any],
         turns: Iterator[Any],
         left: int,
-    ) -> Iterator[Turn]:
+    ) -> Generator[Turn, None, float | None]:
         """Run and time the first turns. Returns the mean seconds where spreading the rest may pay; else runs it all."""
         spent, count = 0.0, 0
         for targets in turns:

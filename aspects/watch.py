@@ -12,6 +12,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Mapping
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -52,14 +53,14 @@ class Watch:
         for thread, frame in sys._current_frames().items():
             if thread == own:
                 continue
-            current = frame
+            current: FrameType | None = frame
             for _ in range(DEPTH):
                 if current is None:
                     break
                 profile = self._by_code.get(current.f_code)
                 if profile is not None:
                     seen[id(current)] = profile
-                current = current.f_back  # type: ignore[assignment]
+                current = current.f_back
             del frame, current
         for key, profile in seen.items():
             if profile.point.armed or profile.pin is not None:

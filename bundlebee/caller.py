@@ -66,7 +66,11 @@ def call_once(
 def _places(guest: Guest, workshop: Workshop, peers: Peers, module: str) -> tuple[BundleRef, Sequence[str]]:
     """The bundle, and who may run it: the node of this machine first, then those that hold it."""
     top = module.partition(".")[0]
-    grid = guest.wait_for(lambda grid: bool(grid.find_import(top)), DISCOVERY)
+    note = guest.own_node
+    grid = guest.wait_for(
+        lambda grid: bool(grid.find_import(top)) and (note is None or grid.node(note.id) is not None),
+        DISCOVERY,
+    )
     found = grid.find_import(top)
     own = None if guest.own_node is None else grid.node(guest.own_node.id)
     first = [] if own is None else [own.row.name]

@@ -16,7 +16,8 @@ import msgspec
 
 from bundlebee import presence
 from bundlebee.errors import BundlebeeError, CallError, PeerLost
-from bundlebee.registry.snapshot import Snapshot
+from bundlebee.registry.rows import BundleRow, NodeRow
+from bundlebee.registry.snapshot import NodeView, Snapshot
 from bundlebee.settings import DISCOVERY, GridOptions
 
 if TYPE_CHECKING:
@@ -126,11 +127,15 @@ class Guest:
         """The grid once all of it is likely to have answered: at once with a node on this machine, else after `DISCOVERY`."""
         if self._driver is None:
             return Snapshot()
-        own = self.own_node
-        grid = self.wait_for(lambda grid: own is not None and grid.node(own.id) is not None)
-        if own is not None and grid.node(own.id) is None:
-            self.own_node = None  # the note was stale
-        return grid
+        if self.own_node is not None:
+            try:
+                body, _ = self.client.request(self.own_node.address, "view", timeout=2.0)
+            except BundlebeeError:
+                self.own_node = None  # the note was stale
+            else:
+                views = msgspec.msgpack.decode(body, type=list[tuple[NodeRow, tuple[BundleRow, ...], str]])
+                return Snapshot(tuple(NodeView(row, bundles, 0.0, state) for row, bundles, state in views))
+        return self.wait_for(lambda _grid: False)
 
     def silence(self) -> str:
         """Why there is nobody to be seen, and the next step, for people."""

@@ -67,7 +67,9 @@ def _where(arguments: Sequence[str]) -> GridOptions:
     found = {"grid": os.environ.get(PREFIX + "GRID", ""), "key-file": os.environ.get(PREFIX + "KEY_FILE", "")}
     is_open = os.environ.get(PREFIX + "OPEN", "").lower() in ("1", "true", "yes", "on", "t", "y")
     for index, token in enumerate(arguments):
-        if token in ("-m", "-c", "--") or (not token.startswith("-") and not arguments[index - 1].startswith("--")):
+        if token in ("-m", "-c", "--") or (
+            not token.startswith("-") and not arguments[index - 1].startswith("--")
+        ):
             break  # the program begins
         name, equals, value = token[2:].partition("=")
         if token == "--open":

@@ -42,7 +42,7 @@ from bundlebee.registry import events as ev
 from bundlebee.registry.multicast import OPERATIONS, RegistryDriver
 from bundlebee.registry.rows import BundleRow, NodeRow, new_id
 from bundlebee.registry.state import Registry
-from bundlebee.settings import GridOptions
+from bundlebee.settings import GridOptions, cache_directory
 
 if TYPE_CHECKING:
     from bundlebee.words import BundleRef
@@ -124,11 +124,12 @@ class Node:
             "bundle.fetch": self._fetched,
             "decisions.tell": self._told,
             "decisions.read": self._read,
+            "view": self._view,
         }
         for op, handler in handlers.items():
             self._server.handle(op, handler)
         for op in OPERATIONS:
-            self._server.handle(op, lambda body, _buffers, op=op: (self.driver.serve(op, body), ()))
+            self._server.handle(op, self._registry(op))
         self._sampler.start()
         self.driver.start()
         self.manager.start()
@@ -197,6 +198,9 @@ class Node:
                 self._context.destroy(linger=0)
                 raise
             log.debug("port %d is taken; using a free one", DEFAULT_PORT)
+            # a context of its own: the first one's doorman may not have left yet
+            self._context.destroy(linger=0)
+            self._context = zmq.Context()
             return Server(self._context, self.keys, ip, None)
 
     # -- the registry ------------------------------------------------------------------------------------
@@ -212,7 +216,7 @@ class Node:
             python=python_platform.python_version(),
             slots=self.pool.slots,
             cores=load.cores,
-            speed=speed(),
+            speed=speed(cache_directory()),
             started=time.time(),
             free=self.pool.slots,
         )
@@ -266,6 +270,9 @@ class Node:
             log.debug("%s of %s: %s", op, address, error)
             return None
 
+    def _registry(self, op: str) -> Callable[[bytes, Sequence[bytes]], tuple[bytes, Sequence[bytes]]]:
+        return lambda body, _buffers: (self.driver.serve(op, body), ())
+
     # -- operations --------------------------------------------------------------------------------------
 
     def _lease(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
@@ -288,7 +295,9 @@ class Node:
             return msgspec.msgpack.encode(LeaseAnswer(missing=tuple(missing))), ()
         lacking = self.manager.lacking([path.ref.digest for path in paths])
         if lacking is not None:
-            raise CallError(f"{self.name} cannot run this: {lacking.what}", why=lacking.why, hint=lacking.hint)
+            raise CallError(
+                f"{self.name} cannot run this: {lacking.what}", why=lacking.why, hint=lacking.hint
+            )
         grant = self.pool.lease(paths, request.main, request.hash_seed, request.caller)
         return msgspec.msgpack.encode(LeaseAnswer(grant.token, grant.address)), ()
 
@@ -346,6 +355,11 @@ class Node:
             address, "bundle.fetch", msgspec.msgpack.encode(BundlePiece(digest, offset)), timeout=30.0
         )
         return int(body), buffers[0]
+
+    def _view(self, _body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
+        """The grid as this node sees it, for commands on its machine."""
+        views = [(view.row, view.bundles, view.state) for view in self.driver.snapshot().nodes()]
+        return msgspec.msgpack.encode(views), ()
 
     def _told(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
         records = msgspec.msgpack.decode(body, type=list[tuple[Decision, bool]])

@@ -21,11 +21,13 @@ from bundlebee.decisions.load import Sampler
 from bundlebee.decisions.load import slots as own_slots
 from bundlebee.decisions.model import Place
 from bundlebee.errors import PeerBusy, PeerLost
+from bundlebee.settings import cache_directory
 from bundlebee.words import HERE
 
 if TYPE_CHECKING:
     from bundlebee.calls.client import LeaseChannel, Outcome
     from bundlebee.calls.control import BundlePath, MainSource
+    from bundlebee.calls.keys import GridKeys
     from bundlebee.calls.lessee import Lessee, Lessor
     from bundlebee.calls.pool import WorkerPool
     from bundlebee.guest import Guest
@@ -85,7 +87,7 @@ class Peers:
             self._sampler = Sampler(self._own_pids)
             self._sampler.start()
         load = self._sampler.load()
-        return Place(HERE, speed=speed(), cores=load.cores, busy=load.foreign)
+        return Place(HERE, speed=speed(cache_directory()), cores=load.cores, busy=load.foreign)
 
     def places(self, function: str) -> Sequence[Place]:
         """Every peer that may take a call of ``function`` now; none is asked."""
@@ -263,7 +265,7 @@ class Peers:
     def _own_pids(self) -> list[int]:
         return [] if self._pool is None else self._pool.pids()
 
-    def _keys(self):  # type: ignore[no-untyped-def]
+    def _keys(self) -> GridKeys:
         from bundlebee.calls.keys import GridKey
 
         with self._lock:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType, MemberDescriptorType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bundlebee import hash_seed
 from bundlebee.aspects.analysis import Analysis, Running
@@ -266,7 +266,9 @@ def _runs_code(kind: type, attributes: Sequence[str]) -> bool:
         for name in attributes:
             member = members.get(name)
             # functions and slots are descriptors too, but reading them runs nothing
-            if hasattr(type(member), "__get__") and not isinstance(member, (FunctionType, MemberDescriptorType)):
+            if hasattr(type(member), "__get__") and not isinstance(
+                member, (FunctionType, MemberDescriptorType)
+            ):
                 return True
     return False
 

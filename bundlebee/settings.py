@@ -50,6 +50,13 @@ answer too, and is still short beside the work that is worth shipping.
 """
 
 
+def cache_directory() -> Path:
+    """Where things lie that can be made again: woven modules, fetched bundles, this machine's speed."""
+    import platformdirs
+
+    return platformdirs.user_cache_path("bundlebee")
+
+
 def check_environment(environ: Mapping[str, str]) -> None:
     """Raise `UsageError` for the first ``BUNDLEBEE_*`` variable that no option knows."""
     for name in sorted(environ):

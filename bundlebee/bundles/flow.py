@@ -294,7 +294,9 @@ def _is_its_source(
         facts.free
     ):
         return False
-    if len(function.__defaults__ or ()) > len(facts.positional) or set(function.__kwdefaults__ or ()) - set(names):
+    if len(function.__defaults__ or ()) > len(facts.positional) or set(function.__kwdefaults__ or ()) - set(
+        names
+    ):
         return False
     file = getattr(module, "__file__", None)
     if file is not None and os.path.basename(file) != os.path.basename(code.co_filename):

@@ -363,7 +363,11 @@ def _trap(kind: type) -> str | None:
             return f"it has its own {name}"
     for name in ("__new__", "__getnewargs__"):
         owner = _owner(kind, name)
-        if owner is None or not owner.__flags__ & _HEAP_TYPE or (owner.__module__, owner.__qualname__) == ("typing", "Generic"):
+        if (
+            owner is None
+            or not owner.__flags__ & _HEAP_TYPE
+            or (owner.__module__, owner.__qualname__) == ("typing", "Generic")
+        ):
             continue
         if not (fields and "_fields" in owner.__dict__ and "_make" in owner.__dict__):
             return f"it has its own {name}"

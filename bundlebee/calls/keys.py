@@ -204,7 +204,11 @@ def _read_secret(path: Path) -> bytes:
     try:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise KeyFileError(f"{path} is not a key file", why="it is not a regular file", hint="copy the key file of the grid again")
+            raise KeyFileError(
+                f"{path} is not a key file",
+                why="it is not a regular file",
+                hint="copy the key file of the grid again",
+            )
         if os.name == "posix" and status.st_mode & 0o077:
             raise KeyFileError(
                 f"the key file {path} is open to others",
@@ -219,7 +223,11 @@ def _read_secret(path: Path) -> bytes:
         os.close(handle)
     words = data.split()
     if len(data) > _LONGEST_FILE or len(words) != 2 or words[0] != _MAGIC.encode():
-        raise KeyFileError(f"{path} is not a key file", why=f"it is not one line '{_MAGIC} <base64>'", hint="copy the key file of the grid again")
+        raise KeyFileError(
+            f"{path} is not a key file",
+            why=f"it is not one line '{_MAGIC} <base64>'",
+            hint="copy the key file of the grid again",
+        )
     try:
         secret = base64.b64decode(words[1], validate=True)
     except binascii.Error:

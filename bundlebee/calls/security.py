@@ -38,6 +38,7 @@ _ZAP = "inproc://zeromq.zap.01"
 _EVENTS = (
     zmq.EVENT_ACCEPTED
     | zmq.EVENT_DISCONNECTED
+    | zmq.EVENT_HANDSHAKE_SUCCEEDED
     | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
@@ -260,11 +261,15 @@ class _Watch:
         self.on_disconnect = on_disconnect
         self.done = False
         self.peers: dict[int, str] = {}  # descriptor -> address
+        self.members: set[str] = set()  # addresses that have shown the key
         self._failed = False
 
     def seen(self, kind: int, value: int, turned_away: Callable[[str], None]) -> None:
         if kind == zmq.EVENT_ACCEPTED:
             self.peers[value] = _peer_address(value)
+        elif kind == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+            if len(self.members) < 1024:
+                self.members.add(self.peers.get(value, ""))
         elif kind & _FAILED:
             # the event does not say which connection; the next one that ends is it
             self._failed = True
@@ -272,7 +277,8 @@ class _Watch:
             address = self.peers.pop(value, "")
             if self._failed:
                 self._failed = False
-                if address:
+                # a member may hang up in the middle of a greeting; that is not worth a word
+                if address and address not in self.members:
                     turned_away(address)
             if self.on_disconnect is not None:
                 self.on_disconnect(value)

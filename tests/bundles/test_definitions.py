@@ -55,13 +55,30 @@ def test_an_unguarded_script_does_not_run_again() -> None:
         '''
     )
     assert set(found) == {
-        *("annotations", "math", "namedtuple", "LIMIT", "SQUARES", "WORDS", "Pair", "x", "A", "B", "C", "ROOT", "f", "K")
+        *(
+            "annotations",
+            "math",
+            "namedtuple",
+            "LIMIT",
+            "SQUARES",
+            "WORDS",
+            "Pair",
+            "x",
+            "A",
+            "B",
+            "C",
+            "ROOT",
+            "f",
+            "K",
+        )
     }
     assert found["K"]().m() == 101
 
 
 def test_the_guard_is_left_out() -> None:
-    found = run("def f(): return 1\nif __name__ == '__main__':\n    N = 3\n    print(1 / 0)\nelse:\n    M = 4\n")
+    found = run(
+        "def f(): return 1\nif __name__ == '__main__':\n    N = 3\n    print(1 / 0)\nelse:\n    M = 4\n"
+    )
     assert set(found) == {"f"}
 
 
@@ -100,7 +117,9 @@ def test_lines_and_columns_are_those_of_the_source() -> None:
 
 
 def test_encoding_and_future() -> None:
-    source = "# -*- coding: latin-1 -*-\nfrom __future__ import annotations\nX = 'é'\ndef f(a: Missing): pass\n".encode("latin-1")
+    source = "# -*- coding: latin-1 -*-\nfrom __future__ import annotations\nX = 'é'\ndef f(a: Missing): pass\n".encode(
+        "latin-1"
+    )
     made: dict[str, Any] = {}
     exec(definitions_only(source, "script.py"), made)
     assert made["X"] == "é"

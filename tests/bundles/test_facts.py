@@ -13,7 +13,16 @@ from typing import Any
 
 import pytest
 
-from bundlebee.bundles.facts import COROUTINE, GENERATOR, PLAIN, FunctionFacts, collect, decode, encode, facts_of_source
+from bundlebee.bundles.facts import (
+    COROUTINE,
+    GENERATOR,
+    PLAIN,
+    FunctionFacts,
+    collect,
+    decode,
+    encode,
+    facts_of_source,
+)
 
 
 def facts(source: str) -> list[FunctionFacts]:
@@ -51,7 +60,12 @@ def test_names_kinds_and_lines() -> None:
         ("<lambda>", 13, PLAIN),
     ]
     first = found[0]
-    assert (first.positional, first.keyword_only, first.star, first.double_star) == (("a", "b"), ("d",), "c", "e")
+    assert (first.positional, first.keyword_only, first.star, first.double_star) == (
+        ("a", "b"),
+        ("d",),
+        "c",
+        "e",
+    )
     assert [first.variables[name] for name in "abdce"] == [1, 2, 3, 4, 5]
 
 
@@ -121,7 +135,13 @@ def test_what_is_always_unsafe(body: str, reason: str) -> None:
 
 @pytest.mark.parametrize(
     "body, absent",
-    [("x is None", "is"), ("None is not x", "is"), ("1 + 2", "op"), ("if 1: pass", "truth"), ("1 < 2", "compare")],
+    [
+        ("x is None", "is"),
+        ("None is not x", "is"),
+        ("1 + 2", "op"),
+        ("if 1: pass", "truth"),
+        ("1 < 2", "compare"),
+    ],
 )
 def test_what_needs_no_operation(body: str, absent: str) -> None:
     assert operations(f"def f(x):\n    {body}", absent) == []
@@ -164,7 +184,9 @@ def globals_of(code: CodeType) -> set[str]:
     """Names that code takes from its module, comprehensions included."""
     found = {one.argval for one in dis.get_instructions(code) if one.opname in ("LOAD_GLOBAL", "LOAD_NAME")}
     for constant in code.co_consts:
-        if isinstance(constant, CodeType) and constant.co_name.startswith(("<listcomp", "<genexpr", "<setcomp", "<dictcomp")):
+        if isinstance(constant, CodeType) and constant.co_name.startswith(
+            ("<listcomp", "<genexpr", "<setcomp", "<dictcomp")
+        ):
             found |= globals_of(constant)
     return found - {"super"}
 
@@ -185,18 +207,26 @@ def test_agrees_with_the_compiler(name: str) -> None:
     checked = 0
     for code in codes(compile(source, name, "exec")):
         hidden = ("<listcomp>", "<genexpr>", "<setcomp>", "<dictcomp>", "<module>", "<generic parameters")
-        if code.co_name.startswith(hidden) or not code.co_flags & 1 or any(part in code.co_qualname for part in hidden):
+        if (
+            code.co_name.startswith(hidden)
+            or not code.co_flags & 1
+            or any(part in code.co_qualname for part in hidden)
+        ):
             continue
         numbers = found.find(code.co_qualname, code.co_firstlineno)
         if len(numbers) != 1:
-            assert code.co_name == "<lambda>" or not numbers and "<locals>" in code.co_qualname, code.co_qualname
+            assert code.co_name == "<lambda>" or (not numbers and "<locals>" in code.co_qualname), (
+                code.co_qualname
+            )
             continue
         one = found[numbers[0]]
         count = code.co_argcount + code.co_kwonlyargcount
         assert (*one.positional, *one.keyword_only) == code.co_varnames[:count]
         assert set(one.free) == set(code.co_freevars) - {"__class__"}, code.co_qualname
         if not any(op[0] == "bad" and op[2].startswith("defines class") for op in one.operations):
-            assert {op[3] for op in one.operations if op[0] == "name"} - {"super"} == globals_of(code), code.co_qualname
+            assert {op[3] for op in one.operations if op[0] == "name"} - {"super"} == globals_of(code), (
+                code.co_qualname
+            )
         kinds = {PLAIN: 0, GENERATOR: 0x20, COROUTINE: 0x80}
         if not code.co_flags & 0x200:
             assert code.co_flags & 0xA0 == kinds[one.kind], code.co_qualname

@@ -37,7 +37,10 @@ SAME = [
     ("class x:\n    a = 1\n    def m(self): return 1", "class x:\n    a = 1\n    def m(self): return 1"),
     ("import re; x = re.compile('a')", "import re; x = re.compile('a')"),
     ("x = []; x.append(x)", "x = []; x.append(x)"),
-    ("import enum\nclass C(enum.Enum):\n    A = 1\nx = C.A", "import enum\nclass C(enum.Enum):\n    A = 1\nx = C.A"),
+    (
+        "import enum\nclass C(enum.Enum):\n    A = 1\nx = C.A",
+        "import enum\nclass C(enum.Enum):\n    A = 1\nx = C.A",
+    ),
     ("from dataclasses import dataclass\n@dataclass\nclass x:\n    a: int = 1",) * 2,
     ("from typing import *\nclass x(NamedTuple):\n    a: int = 1",) * 2,
     ("import functools\n@functools.lru_cache\ndef x(): return 1",) * 2,
@@ -46,7 +49,10 @@ SAME = [
     ("from typing import Optional as x",) * 2,
     ("x = 10 ** 6000",) * 2,
     ("from fractions import Fraction\nx = Fraction(1, 3)",) * 2,
-    ("from functools import wraps\ndef d(f):\n    @wraps(f)\n    def w(*a): return f(*a)\n    return w\n@d\ndef x(): return 1",) * 2,
+    (
+        "from functools import wraps\ndef d(f):\n    @wraps(f)\n    def w(*a): return f(*a)\n    return w\n@d\ndef x(): return 1",
+    )
+    * 2,
 ]
 
 
@@ -81,7 +87,10 @@ DIFFERENT = [
     ("class x: pass", "class x: pass\nx.m = len"),
     ("class B: pass\nclass x(B): pass", "class B: pass\nclass x(B): pass\nB.n = 1"),
     ("class x:\n    def m(self): return a", "class x:\n    def m(self): return b"),
-    ("class x:\n    @property\n    def m(self): return a", "class x:\n    @property\n    def m(self): return b"),
+    (
+        "class x:\n    @property\n    def m(self): return a",
+        "class x:\n    @property\n    def m(self): return b",
+    ),
     ("class C: pass\nx = C()", "class C: pass\nx = C()\nx.a = 1"),
     ("class C:\n    __slots__ = ('a',)\nx = C()", "class C:\n    __slots__ = ('a',)\nx = C()\nx.a = 1"),
     ("class C(list): pass\nx = C()", "class C(list): pass\nx = C([1])"),
@@ -89,9 +98,18 @@ DIFFERENT = [
     ("from math import sqrt as x", "from cmath import sqrt as x"),
     ("import re; x = re.compile('a')", "import re; x = re.compile('a', re.I)"),
     ("import abc\nclass x(abc.ABC): pass", "import abc\nclass x(abc.ABC): pass\nx.register(int)"),
-    ("def f(n):\n    def g(): return n\n    return g\nx = f(1)", "def f(n):\n    def g(): return n\n    return g\nx = f(2)"),
-    ("from functools import partial\nx = partial(len, 1)", "from functools import partial\nx = partial(len, 2)"),
-    ("import enum\nclass C(enum.Enum):\n    A = 1\nx = C.A", "import enum\nclass C(enum.Enum):\n    A = 2\nx = C.A"),
+    (
+        "def f(n):\n    def g(): return n\n    return g\nx = f(1)",
+        "def f(n):\n    def g(): return n\n    return g\nx = f(2)",
+    ),
+    (
+        "from functools import partial\nx = partial(len, 1)",
+        "from functools import partial\nx = partial(len, 2)",
+    ),
+    (
+        "import enum\nclass C(enum.Enum):\n    A = 1\nx = C.A",
+        "import enum\nclass C(enum.Enum):\n    A = 2\nx = C.A",
+    ),
 ]
 
 
@@ -102,7 +120,9 @@ def test_different(one: str, other: str) -> None:
 
 def test_missing_names_and_modules_are_state() -> None:
     here = module("x = 1")
-    assert fingerprint([("sample", "x")], modules={"sample": here}) != fingerprint([("sample", "x")], modules={})
+    assert fingerprint([("sample", "x")], modules={"sample": here}) != fingerprint(
+        [("sample", "x")], modules={}
+    )
     assert digest("y = 1", "x") != digest("x = None", "x")
 
 
@@ -192,7 +212,12 @@ def test_equal_in_another_process(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": "7"}
     results = {
         subprocess.run(
-            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=30
+            [sys.executable, "-c", code],
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
         ).stdout
         for _ in range(2)
     }
@@ -202,7 +227,11 @@ def test_equal_in_another_process(tmp_path: Path) -> None:
 values = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(), st.binary()),
     lambda inner: st.one_of(
-        st.lists(inner), st.tuples(inner), st.dictionaries(st.text(), inner), st.sets(st.integers()), st.frozensets(st.text())
+        st.lists(inner),
+        st.tuples(inner),
+        st.dictionaries(st.text(), inner),
+        st.sets(st.integers()),
+        st.frozensets(st.text()),
     ),
     max_leaves=12,
 )
@@ -217,7 +246,12 @@ def test_equal_digests_mean_equal_values(one: Any, other: Any) -> None:
 
     import copy
 
-    assert of(one) == of(copy.deepcopy(one)) or isinstance(one, set | frozenset) or "set" in repr(one) or "{" in repr(one)
+    assert (
+        of(one) == of(copy.deepcopy(one))
+        or isinstance(one, set | frozenset)
+        or "set" in repr(one)
+        or "{" in repr(one)
+    )
     if repr(one) != repr(other) and one != other:
         assert of(one) != of(other)
 

@@ -238,7 +238,11 @@ def test_a_set_with_a_history_stays() -> None:
     walk((set(list(seen)),), {})
 
 
-@given(st.sets(st.one_of(st.integers(), st.text(), st.floats(allow_nan=False), st.tuples(st.integers(), st.text()))))
+@given(
+    st.sets(
+        st.one_of(st.integers(), st.text(), st.floats(allow_nan=False), st.tuples(st.integers(), st.text()))
+    )
+)
 def test_sets_that_travel_keep_their_order(values: set[Any]) -> None:
     try:
         walk((values,), {})
@@ -258,7 +262,20 @@ def test_recursive_and_shared_structure() -> None:
 
 def test_shapes() -> None:
     found = walk(
-        (1, "a", (1, (2, "x")), [1, 2.5], ["a", 1], [[1], [2]], [[1], ["a"]], {"a": 1}, {"a": [1]}, Plain(), [Plain()], [[[[1]]]]),
+        (
+            1,
+            "a",
+            (1, (2, "x")),
+            [1, 2.5],
+            ["a", 1],
+            [[1], [2]],
+            [[1], ["a"]],
+            {"a": 1},
+            {"a": [1]},
+            Plain(),
+            [Plain()],
+            [[[[1]]]],
+        ),
         {"k": [1, []]},
     )
     assert found.shapes == (
@@ -295,7 +312,10 @@ def test_results_are_named_as_such() -> None:
 plain = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary()),
     lambda inner: st.one_of(
-        st.lists(inner), st.tuples(inner, inner), st.dictionaries(st.text(), inner), st.builds(lambda x: Plain(x=x), inner)
+        st.lists(inner),
+        st.tuples(inner, inner),
+        st.dictionaries(st.text(), inner),
+        st.builds(lambda x: Plain(x=x), inner),
     ),
     max_leaves=20,
 )

@@ -99,7 +99,9 @@ def test_bad_bundles_are_named_and_the_good_ones_served(home: Home, bundles: Wri
     )
     with zipfile.ZipFile(directory / "second-1.0-py3-none-any.whl", "w") as archive:
         archive.writestr("rival/__init__.py", "x = 1\n")
-        archive.writestr("second-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: second\nVersion: 1.0\n")
+        archive.writestr(
+            "second-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: second\nVersion: 1.0\n"
+        )
     with zipfile.ZipFile(directory / "needy-1.0-py3-none-any.whl", "w") as archive:
         archive.writestr("needy.py", "import nothing_like_it\n")
         archive.writestr(

@@ -155,7 +155,7 @@ def test_prints_and_errors_of_shipped_calls_come_home(home: Home) -> None:
     assert ours.stdout == plain.stdout
     assert ours.returncode == 1
     assert "IndexError: list index out of range" in ours.stderr
-    assert "talk.py\", line 8, in fail" in ours.stderr
+    assert 'talk.py", line 8, in fail' in ours.stderr
     records = [json.loads(line) for line in (home.path / "d.jsonl").read_text().splitlines()]
     assert {(record["function"], record["where"]) for record in records} == {
         ("__main__:talk", "own-cores"),
