@@ -362,10 +362,12 @@ class Node:
         return msgspec.msgpack.encode(views), ()
 
     def _told(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
-        records = msgspec.msgpack.decode(body, type=list[tuple[Decision, bool]])
+        records, summary = msgspec.msgpack.decode(body, type=tuple[list[tuple[Decision, bool]], list[str]])
         self.ledger.add([record for record, _changed in records])
         for record, changed in records:
             log.log(logging.INFO if changed else logging.DEBUG, "%s", text(record))
+        for line in summary:
+            log.info("%s", line)
         return b"", ()
 
     def _read(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:

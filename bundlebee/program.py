@@ -132,9 +132,10 @@ class Program:
             self._closed = True
         self._watch.stop()
         self._peers.close()
-        for line in self._log.summary():
+        summary = self._log.summary()
+        for line in summary:
             log.info("%s", line)
-        self._reports.close()
+        self._reports.close(summary)
         self._log.close()
         self._guest.leave()
 

@@ -29,6 +29,7 @@ class Reports:
         self._waiting: deque[tuple[Decision, bool]] = deque(maxlen=MOST)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._summary: list[str] = []
 
     def add(self, decision: Decision, changed: bool) -> None:
         """Take a record; never waits."""
@@ -39,8 +40,9 @@ class Reports:
             self._thread = threading.Thread(target=self._run, name="bundlebee-reports", daemon=True)
             self._thread.start()
 
-    def close(self) -> None:
-        """Send what is left."""
+    def close(self, summary: list[str]) -> None:
+        """Send what is left, and lines that sum up the program."""
+        self._summary = summary
         self._closing.set()
         if self._thread is not None:
             self._thread.join(timeout=3.0)
@@ -49,16 +51,17 @@ class Reports:
         over = False
         while not over:
             over = self._closing.wait(EVERY)
-            self._send()
+            while self._waiting:
+                self._send([self._waiting.popleft() for _ in range(min(len(self._waiting), 500))], [])
+        self._send([], self._summary)
 
-    def _send(self) -> None:
+    def _send(self, batch: list[tuple[Decision, bool]], summary: list[str]) -> None:
         own = self._guest.own_node
-        while self._waiting and own is not None:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), 500))]
-            try:
-                self._guest.client.request(
-                    own.address, "decisions.tell", msgspec.msgpack.encode(batch), timeout=2.0
-                )
-            except BundlebeeError as error:
-                log.debug("the node on this machine does not listen: %s", error)
-                self._guest.own_node = None
+        if own is None:
+            return
+        try:
+            body = msgspec.msgpack.encode((batch, summary))
+            self._guest.client.request(own.address, "decisions.tell", body, timeout=2.0)
+        except BundlebeeError as error:
+            log.debug("the node on this machine does not listen: %s", error)
+            self._guest.own_node = None
