@@ -1,11 +1,11 @@
 """The analysis aspect: it times calls and takes away the advice where there is nothing to gain.
 
 A function starts armed. Three short calls in a row disarm it, and from then on it is its original code: no cost.
-The watch (`aspects/watch.py`) looks at the running stacks now and then, and arms those functions again that are seen
-to take time. So the cost does not depend on how many functions a program has.
+The watch (`aspects/watch.py`) looks at the running stacks now and then, and arms those functions again that are
+seen to take time. So the cost does not depend on how many functions a program has.
 
-A recursive function is disarmed while its outermost call runs here: what counts is the whole call, and its inner calls
-run at full speed.
+A recursive function is disarmed while its outermost call runs here: what counts is the whole call, and its inner
+calls run at full speed.
 """
 
 from __future__ import annotations

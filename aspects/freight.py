@@ -1,8 +1,8 @@
 """May this call leave, and what does it take along? One place for the safety of shipping.
 
-Three things must hold for each call: its arguments are plain, the analysis of its effects covers just these arguments, and no
-argument is part of the state that the function reads. `Customs` answers for a function and its arguments;
-a `Freight` is the header of the calls that passed.
+Three things must hold for each call: its arguments are plain, the analysis of its effects covers just these
+arguments, and no argument is part of the state that the function reads. `Customs` answers for a function and its
+arguments; a `Freight` is the header of the calls that passed.
 """
 
 from __future__ import annotations

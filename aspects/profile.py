@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from bundlebee.weaving.joinpoint import JoinPoint
 
 SHORT = 0.0005
-"""Seconds. A call that is over sooner cannot pay for a message (a null call costs some 0.15 ms each way, and the
-caller's thread has better things to do); `scatter` sends such calls in chunks, and measures them itself."""
+"""Seconds. A call that is over sooner cannot pay for a message (a null call costs some 0.15 ms each way, and
+the caller's thread has better things to do); `scatter` sends such calls in chunks, and measures them itself."""
 
 SAMPLES = 3
 """Short calls in a row until a function is disarmed. One or two may be the cheap edge cases (``fib(1)``)."""
@@ -60,8 +60,8 @@ class Profile:
         self.unsafe = 0  #: calls in a row that were found to have effects
         self.refusals = 0  #: calls in a row that a worker or the pickle refused
         self.shipped = 0  #: calls that ran elsewhere
-        self.trust = 1  #: how often the sampler must meet it before it is armed again; doubles in vain
-        self.hits = 0  #: how often the sampler met it since it was disarmed
+        self.trust = 1  #: factor on the glances that must meet it until it is armed again; doubles each time
+        self.hits = 0  #: glances of the watch that met it since it was disarmed
         self.recursive = False  #: it was entered again before it returned
         #: loops inside it are spread from here, which gains more than to send it as a whole; None: not known yet
         self.spreads: bool | None = None
@@ -69,9 +69,7 @@ class Profile:
         self.pin: Pin | None = None
         self.summary: Summary | None = None  #: its effects, once somebody asked
         self.times: RunTimes | None = None  #: made at the first measurement
-        self.told: tuple[str, Reason] | None = (
-            None  #: the last verdict that was recorded while it was too short
-        )
+        self.told: tuple[str, Reason] | None = None  #: the last verdict on record
 
     def measured(self) -> RunTimes:
         """The estimator, made on first use: most functions of a program are never called."""

@@ -1,9 +1,9 @@
 """The remote aspect: the story of one call, from the question where it should run to its result.
 
-`decide` asks, in this order: is it known how long it takes? may it leave at all? who could take it, and would it be done
-sooner there? `ship` then takes it there. It ends in one of two ways: the outcome is in hand (`Came`), or the call has not
-happened anywhere and must run here (a verdict, with the reason why). Only calls without effects are shipped, so one whose peer was
-lost may run again.
+`decide` asks, in this order: is it known how long it takes? may it leave at all? who could take it, and would it
+be done sooner there? `ship` then takes it there. It ends in one of two ways: the outcome is in hand (`Came`), or
+the call has not happened anywhere and must run here (a verdict, with the reason why). Only calls without effects
+are shipped, so one whose peer was lost may run again.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """The scatter aspect: a loop over a function free of effects runs on many machines at once.
 
-The weaver has put a guard round each comprehension that may be spread; while its flag is on, the loop's iterable comes
-through `Scatter.loop`, which yields the loop's own turns in order, each with what to call at that turn: the function itself
-where the turn runs right there, or a stand-in that hands out the ready result. The first turns run plainly and are timed.
-Then:
+The weaver has put a switch round each comprehension that may be spread; while it is on, the loop's iterable comes
+through `Scatter.loop`, which yields the loop's own turns in order, each with what to call at that turn: the
+function itself where the turn runs right there, or a stand-in that hands out the ready result. The first turns run
+plainly and are timed. Then:
 
-* the function is too short, does more than compute, or nobody can take work: the rest runs plainly, and after a few such
-  loops the flag goes off, and the author's comprehension runs at its own speed;
+* the function is too short, does more than compute, or nobody can take work: the rest runs plainly, and after a
+  few such loops the switch goes off, and the author's comprehension runs at its own speed;
 * otherwise the rest goes through `aspects.spread`.
 """
 
@@ -51,7 +51,7 @@ TINY = 20e-6
 """Seconds. Items shorter than this cost more to pickle than to run (some 10 µs each way)."""
 
 VAIN = 3
-"""Loops in a row that were not worth it until a site's flag goes off."""
+"""Loops in a row that were not worth it until a site is switched off."""
 
 _CONTAINERS: frozenset[type] = frozenset(
     {list, tuple, range, str, bytes, bytearray, dict, set, frozenset}
@@ -221,8 +221,11 @@ class Scatter:
     def _may_spread(
         self, profile: Profile, receiver: tuple[Any, ...], args_of: ArgsOf, sample: Any, work: float | None
     ) -> Freight | None:
-        """What the items take along, if they are free of effects and somebody can take them, or may soon; on record
-        why not. Judged by the first turn; each item is looked at again before it leaves."""
+        """What the items take along, if they are free of effects and somebody can take them, or may soon.
+
+        Judged by the first turn; each item is looked at again before it leaves. Where the answer is None, the reason
+        is put on record.
+        """
         from bundlebee.bundles.effects import Effect
 
         grid, point = self._grid, profile.point
@@ -309,8 +312,10 @@ class Scatter:
         self._grid.decided(profile.point, Verdict(HERE, why, detail=detail), seconds=seconds)
 
     def _in_vain(self, advice: Advice, site: ScatterSite, profile: Profile | None, why: str) -> None:
-        """Count a loop that gained nothing; after a few in a row the author's own runs. The watch turns it on again
-        when it meets the function at length."""
+        """Count a loop that gained nothing; after a few in a row the author's own runs.
+
+        The watch switches the site on again when it arms the function.
+        """
         if self._grid.policy.kind not in (Kind.AUTO, Kind.LOCAL):
             return
         count = advice.site_data[site.index] = advice.site_data.get(site.index, 0) + 1

@@ -1,12 +1,14 @@
 """One loop, spread: a queue of items that the caller's thread and the workers of peers pull from.
 
-The caller's thread pulls the arguments out of the program's own iterable (only that thread runs the program's code), runs
-items itself, and gives results back in order. A second thread, the feeder, keeps the leased workers supplied, each with about
-`AHEAD` seconds of work, so that no worker waits for the caller to come round; small items travel in chunks.
+The caller's thread pulls the arguments out of the program's own iterable (only that thread runs the program's
+code), runs items itself, and gives results back in order. A second thread, the feeder, keeps the leased workers
+supplied, each with about `AHEAD` seconds of work, so that no worker waits for the caller to come round; small items
+travel in chunks.
 
-Every item is free of effects (the scatter aspect has seen to that), so an item may be run twice without harm. That is used three times:
-a lost peer's items go back to the queue; at the end of the loop the caller's thread runs an item that it would have to wait longer for; and an item that
-raised an exception is run again by the program itself, which makes the exception, and its traceback, the program's own.
+Every item is free of effects (the scatter aspect has seen to that), so it may be run twice without harm. That is
+used three times: a lost peer's items go back to the queue; at the end of the loop the caller's thread runs an item
+that it would have to wait longer for; and an item that raised an exception is run again by the program itself, which
+makes the exception, and its traceback, the program's own.
 """
 
 from __future__ import annotations
@@ -28,8 +30,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("bundlebee.scatter")
 
 AHEAD = 0.25
-"""Seconds of work that a worker is given ahead of its answers, to begin with. The caller's thread holds the interpreter lock for
-up to 5 ms at a time, and on a host with a tenth of a core that is 50 ms: a worker must not run dry in a few such turns."""
+"""Seconds of work that a worker is given ahead of its answers, to begin with. The caller's thread holds the
+interpreter lock for up to 5 ms at a time, and on a host with a tenth of a core that is 50 ms: a worker must not run
+dry in a few such turns."""
 
 MOST_AHEAD = 2.0
 """The most that it grows to, each time a worker did run dry. More would be lost when a peer is lost."""
@@ -90,6 +93,7 @@ class Spread:
         seconds: expected run time of one item here, None where unknown.
         slow: this machine has less than a core to give.
         on_here: told of each item that the caller's thread ran, with its seconds.
+        picks: asked for each item whether it may leave (the policy ``chaos``); None lets all of them.
     """
 
     def __init__(

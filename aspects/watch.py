@@ -1,10 +1,10 @@
 """The watch: a thread that glances at the running stacks and arms again what is seen to take time.
 
 Disarmed functions cost nothing, and so say nothing either. Many times a second the watch reads which functions are
-on the stacks (`sys._current_frames`). One that is met in two glances with the same frame is inside one long call: it is armed
-when that call is over. One that is met again and again in different frames is called often: it is armed for a few samples;
-each time that turns out vain, it must be met twice as often before the next. The cost of a glance is bounded by `DEPTH` frames a
-thread, whatever the number of functions.
+on the stacks (`sys._current_frames`). One that is met in two glances with the same frame is inside one long call:
+it is armed when that call is over. One that is met again and again in different frames is called often: it is
+armed for a few samples, and must be met twice as often before the next time. The cost of a glance is bounded by
+`DEPTH` frames a thread, whatever the number of functions.
 """
 
 from __future__ import annotations

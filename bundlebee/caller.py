@@ -1,7 +1,7 @@
 """One explicit call: what `bundlebee call` does.
 
-Unlike calls of a program under `exec`, this one is asked for by name, so it is shipped without an analysis, and at
-most once: a peer that is lost while it runs is an error.
+Unlike calls of a program under `exec`, this one is asked for by name, so it is shipped without an analysis, and
+at most once: a peer that is lost while it runs is an error.
 """
 
 from __future__ import annotations

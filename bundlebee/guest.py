@@ -1,7 +1,8 @@
 """A guest: a process that joins a grid to use it, and hosts nothing.
 
-Every command but `run` is one. A guest needs the grid's key; without a key file there is no grid for it, and it works alone. It
-finds the grid through the node on its own machine if there is one (at once), by multicast, and by ``--peer``.
+The commands `exec`, `call`, `nodes`, `bundles` and `decisions` are guests. A guest needs the grid's key; without a
+key file there is no grid for it, and it works alone. It finds the grid through the node on its own machine if there
+is one (at once), by multicast, and by ``--peer``.
 """
 
 from __future__ import annotations

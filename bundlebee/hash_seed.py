@@ -1,8 +1,8 @@
 """One hash seed for a program and its workers: sets must iterate alike wherever a call runs.
 
-Python takes its hash seed from ``PYTHONHASHSEED`` before it starts. So `bundlebee exec` starts itself a second time, with the
-seed of the grid, unless the person has set one. That second start comes before anything is imported that need not be: it costs
-some 20 ms of CPU time, and on a host with a tenth of a core that is 0.2 s.
+Python takes its hash seed from ``PYTHONHASHSEED`` before it starts. So `bundlebee exec` starts itself a second
+time, with the seed of the grid, unless the person has set one. That second start comes before anything is imported
+that need not be: it costs some 20 ms of CPU time, and on a host with a tenth of a core that is 0.2 s.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ def settle(arguments: Sequence[str]) -> None:
     """Start again with the grid's seed if this process has none. Returns if it has.
 
     Args:
-        arguments: of `bundlebee exec`. Only the options that name the grid are looked for, roughly: they are parsed in
-            earnest after the second start. Should this look be mistaken, the seed is another one, and workers with
-            that seed are started for the program.
+        arguments: of `bundlebee exec`. Only the options that name the grid are looked for, roughly: they are
+            parsed in earnest after the second start. Should this look be mistaken, the seed is another one, and
+            workers with that seed are started for the program.
     """
     if _given() is not None:
         return

@@ -29,7 +29,7 @@ class Ledger:
             self._changed.notify_all()
 
     def read(self, after: int, wait: float, most: int = 1000) -> tuple[int, list[Decision]]:
-        """At most ``most`` records that were added after number ``after``; waits up to ``wait`` seconds for the first.
+        """At most ``most`` records added after number ``after``; waits up to ``wait`` seconds for the first.
 
         Returns:
             the number of the last one, to read on from, and the records, oldest first.

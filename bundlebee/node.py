@@ -32,6 +32,7 @@ from bundlebee.calls.control import BundlePath
 from bundlebee.calls.leasing import PIECE, BundleOffer, BundlePiece, LeaseAnswer, LeaseRequest
 from bundlebee.calls.pool import WorkerPool
 from bundlebee.calls.rpc import Client, Server
+from bundlebee.calls.security import strangers
 from bundlebee.decisions.load import Sampler, slots
 from bundlebee.decisions.records import Decision, text
 from bundlebee.decisions.speed import speed
@@ -108,6 +109,7 @@ class Node:
             self._ask,
             self._changed,
         )
+        self.driver.foreigners.unnamed = strangers.first  # one line a stranger, whichever door it tries first
         self._note: Path | None = None
         self._stop = threading.Event()
         self._last_load = 0.0

@@ -1,6 +1,6 @@
 """The peers of one program: which there are, what is known of each, and channels to their workers.
 
-Peers are the nodes of the grid; with no node anywhere, a private pool of workers on this machine takes their place.
+Peers are the nodes of the grid; with no node anywhere, a private pool of workers on this machine stands in.
 """
 
 from __future__ import annotations
@@ -51,8 +51,10 @@ class Peers:
         guest: our membership in the grid.
         path: gives the place of a bundle on this disk.
         archive: gives a bundle's archive by digest, for peers that lack it.
-        main: the program's own main module; set by `settle`.
         hash_seed: this process's ``PYTHONHASHSEED``.
+
+    Attributes:
+        main: the program's own main module, which travels with each lease; None until the program is found.
     """
 
     def __init__(
@@ -137,8 +139,8 @@ class Peers:
     def slots(self, *, forced: bool, work: float | None) -> Sequence[tuple[str, int]]:
         """For a loop: each peer, with the number of its workers that the loop may lease.
 
-        A peer on this very machine shares its cores with the caller's own thread, which works, too: so one worker less,
-        unless the policy keeps the caller's thread idle.
+        A peer on this very machine shares its cores with the caller's own thread, which works, too: so one worker
+        less, unless the policy keeps the caller's thread idle.
 
         Args:
             forced: the caller's thread does not take items.

@@ -103,8 +103,7 @@ def _rank(one: Interface) -> int:
 
 
 def _default_address() -> str | None:
-    """Our address on the default route. Connecting a datagram socket sends nothing; it only looks up the
-    route."""
+    """Our address on the default route. To connect a datagram socket sends nothing, and finds the route."""
     import socket
 
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

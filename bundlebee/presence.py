@@ -1,7 +1,8 @@
-"""Notes that running nodes leave in the user's state directory, so that commands on the same machine find them at once.
+"""Notes that running nodes leave in the user's state directory, for commands on the same machine to find them by.
 
-A note says where a node listens, and nothing secret. It is only a hint: the node is asked, over the authenticated
-connection, before anything is believed, and a note whose process is gone is removed by whoever finds it.
+A note says where a node listens, and nothing secret. It is only a hint: the node is asked, over the
+authenticated connection, before anything is believed, and a note whose process is gone is removed by whoever
+finds it.
 """
 
 from __future__ import annotations

@@ -36,6 +36,14 @@ VARIABLES: Mapping[str, str] = {
     "QUIET": "1: as -q",
     "WEAVE": "installed distributions to treat as bundles, separated by spaces",
     "DECISIONS": "file for decision records, one JSON object a line",
+    "TIMEOUT": "seconds to wait for the result of a call",
+    "FOLLOW": "1: go on printing decisions",
+    "JSON": "1: JSON instead of tables",
+    "DIFF": "1: print what weaving changes only",
+    "REPORT": "1: list what is woven, and what is not and why",
+    "WIDTH": "pixels of the demo's picture",
+    "HEIGHT": "pixels of the demo's picture",
+    "OUT": "file of the demo's picture",
 }
 """Option variables without their prefix, with what they set."""
 

@@ -1,4 +1,4 @@
-"""The bundles of one program: what it may import woven, what it brings along for its peers, what the grid brings to it."""
+"""The bundles of one program: what it imports woven, what it brings along for its peers, what the grid brings it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ MAIN = "__main__"
 
 
 class Workshop:
-    """See the module's text.
+    """Claims, archives and facts of one program's bundles.
 
     Args:
         directory: of bundles; None is ``./bundles`` if there is one.

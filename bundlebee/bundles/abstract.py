@@ -1,8 +1,8 @@
 """The values of the effect analysis: sets of these stand for what a variable may hold.
 
-`ATOM` and `NUMBER` are immutable data. `Given` is whatever came with the call: an argument, and all that can be reached from
-it. `Live` is an object that exists already: a function, a class, a module's table. `Made` is an object that the call itself
-made, named by the place in the code that makes it; only these may be written.
+`ATOM` and `NUMBER` are immutable data. `Given` is whatever came with the call: an argument, and all that can be
+reached from it. `Live` is an object that exists already: a function, a class, a module's table. `Made` is an object
+that the call itself made, named by the place in the code that makes it; only these may be written.
 """
 
 from __future__ import annotations
@@ -79,7 +79,8 @@ class Live(Value):
 class Made(Value):
     """An object that the call makes.
 
-    ``kind`` is a class of a bundle for an instance, else the type of a builtin container; None stands for some builtin data.
+    ``kind`` is a class of a bundle for an instance, else the type of a builtin container; None stands for some
+    builtin data.
     """
 
     __slots__ = ("attributes", "contents", "keys", "kind")

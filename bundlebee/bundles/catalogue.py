@@ -1,6 +1,6 @@
 """What builtins and the standard library do: `catalogue.toml`, ready for look-up.
 
-The data file says all that there is to say; this module only reads it. It is loaded when the first analysis runs.
+The data file says all that there is to say; this module only reads it, when the first analysis runs.
 """
 
 from __future__ import annotations

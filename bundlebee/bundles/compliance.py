@@ -13,8 +13,8 @@
 | BEE108 | depends on the environment (variables, working directory, locale, time zone) | it differs between machines |
 | BEE109 | changes the interpreter (recursion limit, tracing, standard streams) | others run in it |
 
-A line that ends in ``# noqa`` or ``# noqa: BEE101`` is not reported. The check reads source only: it names the places, it does not
-prove their absence. The effect analysis does not rely on it.
+A line that ends in ``# noqa`` or ``# noqa: BEE101`` is not reported. The check reads source only: it names the
+places, it does not prove their absence. The effect analysis does not rely on it.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """A program's main module, without the program: what a worker loads to run the functions of a script.
 
 The script itself runs at the caller only. A worker needs its imports, functions, classes and constants, and must
-not run anything else: an unguarded script would start again in every worker. So every other statement at the top level is dropped.
-A definition that fails, because it needs what was dropped, is passed over. A global that is missing for either reason shows
-up in the state's fingerprint, and the call stays at the caller.
+not run anything else: an unguarded script would start again in every worker. So every other statement at the top
+level is dropped. A definition that fails, because it needs what was dropped, is passed over. A global that is
+missing for either reason shows up in the state's fingerprint, and the call stays at the caller.
 """
 
 from __future__ import annotations

@@ -1,17 +1,17 @@
 """May this call run elsewhere, and give exactly the answer that it would give here?
 
-`EffectAnalysis` answers for a function, or better for one call of it, with a `Summary`. The answer rests on the facts
-that the weaver collected (`bundlebee.bundles.facts`), on the real objects that the function's names mean at this moment, and on the
-catalogue of the standard library. What cannot be shown to be harmless is UNSAFE, and the summary says why: the chain of calls, what
-happens there, the file and the line.
+`EffectAnalysis` answers for a function, or better for one call of it, with a `Summary`. The answer rests on the
+facts that the weaver collected (`bundlebee.bundles.facts`), on the real objects that the function's names mean at
+this moment, and on the catalogue of the standard library. What cannot be shown to be harmless is UNSAFE, and the
+summary says why: the chain of calls, what happens there, the file and the line.
 
 The answer holds as long as
 
-- the arguments are plain (`bundlebee.bundles.values.walk`), and are what the summary was asked for: with instances of
-  those classes only, and those functions only;
+- the arguments are plain (`bundlebee.bundles.values.walk`), and are what the summary was asked for: with
+  instances of those classes only, and those functions only;
 - what the analysis looked at is unchanged (`Summary.still_valid`);
-- the worker's state is the same (`bundlebee.bundles.fingerprint` of `Summary.reads`), and no argument is itself part of that
-  state (`bundlebee.bundles.fingerprint.State.objects`).
+- the worker's state is the same (`bundlebee.bundles.fingerprint` of `Summary.reads`), and no argument is itself
+  part of that state (`bundlebee.bundles.fingerprint.State.objects`).
 """
 
 from __future__ import annotations
@@ -53,13 +53,11 @@ class Summary:
     why: str  #: for UNSAFE: the chain of calls, what happens, file and line; else ``""``
     reads: tuple[tuple[str, str], ...]  #: (module, global) of all state that the result depends on, sorted
     observed: tuple[tuple[str, Any, Any, Any], ...] = field(default=(), repr=False, compare=False)
-
-    classes: frozenset[type] = field(
-        default=frozenset(), repr=False, compare=False
-    )  #: of the instances it allows for
+    #: of the instances it allows for
+    classes: frozenset[type] = field(default=frozenset(), repr=False, compare=False)
 
     def covers(self, walk: Walk) -> bool:
-        """Whether it speaks of a call with such arguments, too, where it was asked for in general (`EffectAnalysis.summary`)."""
+        """Whether a general answer (`EffectAnalysis.summary`) speaks of a call with such arguments, too."""
         return not walk.callables and walk.classes <= self.classes
 
     def still_valid(self) -> bool:
@@ -92,8 +90,9 @@ class EffectAnalysis:
     def summary(self, function: FunctionType, qualname: str = "") -> Summary:
         """What the function does whatever plain arguments it gets, functions and classes among them excepted.
 
-        Arguments may be instances of every class that modules with facts define at this moment; so the answer is careful, and
-        `for_call` can be better. Before a call is shipped by this answer, `Summary.covers` must say yes to its arguments.
+        Arguments may be instances of every class that modules with facts define at this moment; so the answer is
+        careful, and `for_call` can be better. Before a call is shipped by this answer, `Summary.covers` must say yes
+        to its arguments.
         """
         del qualname  # the function's own code says it
         return self._summary(function, None, None, {})

@@ -1,9 +1,9 @@
 """What can be said about a module's functions without running anything: the input of the effect analysis.
 
-Each function is lowered to a short list of *operations* over numbered registers. The order of the operations and
-all control flow are forgotten: the analysis asks what a function may do, not when. Register 0 holds every
-immutable value that the function makes itself (numbers, strings, None); the parameters and other local variables
-come next, then temporaries. An operation is a tuple, its code first, then the line:
+Each function is lowered to a short list of *operations* over numbered registers. The order of the operations
+and all control flow are forgotten: the analysis asks what a function may do, not when. Register 0 holds every
+immutable value that the function makes itself (numbers, strings, None); the parameters and other local
+variables come next, then temporaries. An operation is a tuple, its code first, then the line:
 
     ("name",  line, dst, name)                    a module global or a builtin
     ("free",  line, dst, name)                    a variable of an enclosing function
@@ -33,8 +33,8 @@ come next, then temporaries. An operation is a tuple, its code first, then the l
     ("super", line, dst)                          super() without arguments
     ("bad",   line, reason)                       something that is unsafe whatever the operands
 
-The facts of a module travel through the weaver's cache as bytes. Decoding touches only an index; a function's own
-operations are decoded when somebody asks for them.
+The facts of a module travel through the weaver's cache as bytes. Decoding touches only an index; a function's
+own operations are decoded when somebody asks for them.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
 """A digest of the state that a call reads and nobody passes: module globals, with all that hangs on them.
 
-The caller computes it from its modules, the worker from its own; if they differ, the call stays at the caller. So a
-patched function, a filled table, a changed setting is noticed, whoever changed it and whenever.
+The caller computes it from its modules, the worker from its own; if they differ, the call stays at the caller. So
+a patched function, a filled table, a changed setting is noticed, whoever changed it and whenever.
 
-The encoding is canonical: sets without order, instances by their attributes, functions and classes by name and content.
-A woven function must look like the plain one, so its bytecode is not compared but what it is made of: name, line,
-parameters, names and texts used, defaults and closure. (That the *source* is the same is the bundle digest's affair.)
-Shared and recursive structure is encoded by the order of first meeting.
+The encoding is canonical: sets without order, instances by their attributes, functions and classes by name and
+content. A woven function must look like the plain one, so its bytecode is not compared but what it is made of:
+name, line, parameters, names and texts used, defaults and closure. (That the *source* is the same is the bundle
+digest's affair.) Shared and recursive structure is encoded by the order of first meeting.
 """
 
 from __future__ import annotations
@@ -89,9 +89,8 @@ class State:
     """The state behind a call, at one moment."""
 
     digest: bytes  #: 16 bytes; equal there and here, or the call may not be shipped
-    objects: frozenset[
-        int
-    ]  #: ids of the mutable objects in it; an argument among them must not travel as a copy
+    #: ids of the mutable objects in it; an argument among them must not travel as a copy
+    objects: frozenset[int]
 
 
 class _Opaque(Exception):

@@ -1,11 +1,12 @@
 """The effect analysis of one call: everything that may run, and where values may go, to a fixed point.
 
-Each function that may be reached has one `Frame`, whatever it is called with and from where: its registers collect all
-values that they may ever hold. Operations are looked at again and again until no set grows any more. The first harm that is
-found ends it: sets only grow, so it would be found in the end anyhow.
+Each function that may be reached has one `Frame`, whatever it is called with and from where: its registers collect
+all values that they may ever hold. Operations are looked at again and again until no set grows any more. The first
+harm that is found ends it: sets only grow, so it would be found in the end anyhow.
 
-The classes build on each other, each with one concern: `heap.Heap` (objects and what they hold) → `attributes.Attributes` →
-`known.Known` (the catalogue) → `classes.Classes` (instances) → `calling.Calls` → `operations.Operations` → `Flow`.
+The classes build on each other, each with one concern: `heap.Heap` (objects and what they hold) →
+`attributes.Attributes` → `known.Known` (the catalogue) → `classes.Classes` (instances) → `calling.Calls` →
+`operations.Operations` → `Flow`.
 """
 
 from __future__ import annotations

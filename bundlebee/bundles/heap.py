@@ -1,7 +1,7 @@
 """The objects of one analysis: made once each, with what they hold, and a record of all that was looked at.
 
-`Heap.reads` names the state that the call depends on; `Heap.observed` is what the analysis found there, so that a later change is
-noticed by `unchanged`.
+`Heap.reads` names the state that the call depends on; `Heap.observed` is what the analysis found there, so that a
+later change is noticed by `unchanged`.
 """
 
 from __future__ import annotations

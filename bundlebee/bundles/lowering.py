@@ -1,8 +1,8 @@
 """From a syntax tree to the operations that `bundlebee.bundles.facts` describes.
 
 Comprehensions and generator expressions are folded into the function they are in, with variables of their own.
-Nested functions and lambdas are lowered beside it. Code at the level of modules and classes is searched for functions only: what
-it does, it did at import.
+Nested functions and lambdas are lowered beside it. Code at the level of modules and classes is searched for
+functions only: what it does, it did at import.
 """
 
 from __future__ import annotations

@@ -22,12 +22,11 @@ SETTLE = 0.25
 tool, short enough that it runs within a second."""
 
 PATIENCE = 3.0
-"""Seconds that an archive which looks damaged must have been left alone before it is called broken: it may be
-half-copied."""
+"""Seconds until an archive that looks damaged, and may be half-copied, is called broken."""
 
 
 class Manager:
-    """See the module's text.
+    """The life of all bundles of one node.
 
     Args:
         repository: with the directory to follow.

@@ -167,8 +167,10 @@ class Repository:
             return [*broken, *self._misplaced.values()]
 
     def bundles(self) -> list[Bundle]:
-        """The bundles to use: the newest of each distribution, no two with one import name; and what came over
-        the network."""
+        """The bundles to use: of each distribution the newest, no two with one import name.
+
+        What came over the network is among them.
+        """
         with self._lock:
             chosen = list(resolve(self.installed()).chosen)
             digests = {bundle.ref.digest for bundle in chosen}

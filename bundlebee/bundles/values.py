@@ -1,8 +1,8 @@
 """What may travel as an argument: *plain* values, of which a copy does as well as the original.
 
 `walk` goes through the arguments of a call once. It refuses what cannot travel, naming it by its path, and tells
-what the effect analysis and the identity of results need to know: the mutable objects, in an order that is the same for every equal
-structure, the classes of the instances, and the functions and classes among the values.
+what the effect analysis and the identity of results need to know: the mutable objects, in an order that is the
+same for every equal structure, the classes of the instances, and the functions and classes among the values.
 
 Some values pickle well and still would not be the same there:
 
@@ -56,8 +56,8 @@ _CONTAINER_METHODS = ("__iter__", "items", "__setitem__", "append", "extend", "a
 
 
 Shape: TypeAlias = Any
-"""What a value is, as far as that is told in a few words: `NUMBER`, `DATA`, ``(type, shape of its elements)``, for mappings
-``(type, shape of its keys, shape of its values)``, or `ANYTHING`. Two values of equal shape are alike to the effect analysis."""
+"""What a value is, in a few words: `NUMBER`, `DATA`, ``(type, shape of its elements)``, for mappings ``(type, shape
+of its keys, shape of its values)``, or `ANYTHING`. Two values of equal shape are alike to the effect analysis."""
 
 NUMBER, DATA, ANYTHING = "number", "data", "anything"
 _DEPTH = 3

@@ -23,9 +23,8 @@ from bundlebee.errors import BundlebeeError, Refused, Unshippable
 from bundlebee.words import Reason
 
 GATHER = 0.005  #: seconds; a message costs some 50 µs, so gathering for longer than this gains less than 1 %
-COPY_BELOW = (
-    64 << 10
-)  #: bytes; ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this
+#: Bytes. ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this.
+COPY_BELOW = 64 << 10
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
 

@@ -27,9 +27,8 @@ from bundlebee.words import Reason
 
 __all__ = ["Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
 
-COPY_BELOW = (
-    64 << 10
-)  #: bytes; ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this
+#: Bytes. ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this.
+COPY_BELOW = 64 << 10
 
 
 class Ended(Enum):

@@ -62,9 +62,8 @@ class Guard:
     __slots__ = ("_thread", "active", "tripped")
 
     def __init__(self) -> None:
-        self._thread = (
-            threading.main_thread().ident
-        )  # calls run there; our own other threads may do as they like
+        # calls run there; our own other threads may do as they like
+        self._thread = threading.main_thread().ident
         self.active = False
         self.tripped: str | None = None
 

@@ -1,4 +1,4 @@
-"""What a caller and a node say to each other about worker slots and bundles. Bodies of the operations in `calls.rpc`.
+"""What a caller and a node say to each other about worker slots and bundles: bodies of operations of `calls.rpc`.
 
 ``lease``          LeaseRequest → LeaseAnswer
 ``release``        the lease's token → nothing (a caller that dies need not say it: its worker notices)

@@ -14,24 +14,21 @@ from typing import Any
 from bundlebee.calls.guard import guard
 from bundlebee.calls.wire import Printed
 
-FULL = (
-    64 << 10
-)  #: characters; then a message goes ahead of the answer, so that a worker's memory stays bounded
+#: Characters; then a message goes ahead of the answer, so that a worker's memory stays bounded.
+FULL = 64 << 10
 
 
 class Printing:
     """Collects what the item at work prints, of both streams, in order."""
 
     def __init__(self) -> None:
-        self._thread = (
-            threading.get_ident()
-        )  # a call has no other; what a module's own thread says is not the call's
+        # a call has no other thread; what a module's own says is not the call's
+        self._thread = threading.get_ident()
         self.index: int | None = None  #: the item at work; None: nobody listens
         self.parts: list[Printed] = []
         self.size = 0
-        self.flush: Callable[[], None] = lambda: (
-            None
-        )  #: sends what there is, called in the thread that prints
+        #: sends what there is, called in the thread that prints
+        self.flush: Callable[[], None] = lambda: None
 
     def add(self, stream: str, text: str) -> None:
         """Text from a stream."""

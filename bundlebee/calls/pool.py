@@ -46,9 +46,7 @@ from bundlebee.errors import CallError, PeerBusy
 
 START_SECONDS = 30.0  #: a worker that does not listen by then never will; slow hosts need several seconds
 IDLE_SECONDS = 2.0  #: a lease idle for so long may be taken back when another caller asks
-STOP_SECONDS = (
-    2.0  #: a worker exits in milliseconds when its pipe ends, unless it is stopped or stuck in C code
-)
+STOP_SECONDS = 2.0  #: a worker exits in milliseconds when its pipe ends, unless it is stuck in C code
 MOST_FAILURES = 3  #: workers that die before they listen, in a row; then the pool stops trying for a while
 
 __all__ = ["BundlePath", "LeaseGrant", "MainSource", "WorkerPool"]

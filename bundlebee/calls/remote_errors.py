@@ -32,9 +32,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     file: str
     name: str  #: ``co_name``
     qualname: str
-    positions: tuple[
-        int, int, int, int
-    ]  #: line, end line, column, end column, as `code.co_positions` gives them
+    #: line, end line, column, end column, as `code.co_positions` gives them
+    positions: tuple[int, int, int, int]
     text: str  #: the source line
 
 

@@ -84,13 +84,19 @@ class Strangers:
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
-    def turned_away(self, address: str) -> None:
-        """Somebody was turned away. Any thread."""
+    def first(self, address: str) -> bool:
+        """Whether nothing has been said of that address yet; from now on something has. Any thread."""
         if address in self._seen or len(self._seen) > _REMEMBERED:
-            return
+            return False
         self._seen.add(address)
         if len(self._seen) > _REMEMBERED:
             log.warning("more strangers than %d at our doors; no more of them will be named", _REMEMBERED)
+            return False
+        return True
+
+    def turned_away(self, address: str) -> None:
+        """Somebody was turned away. Any thread."""
+        if not self.first(address):
             return
         log.warning(
             "turned away %s: it does not hold this grid's key (another grid on this network, or a stranger)",

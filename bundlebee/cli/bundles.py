@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from bundlebee.cli.options import grid_options, json_option
@@ -20,6 +18,7 @@ Examples:
 @json_option
 def bundles(where: GridOptions, as_json: bool) -> None:
     """List the bundles of the grid, with the nodes that hold each."""
+    from bundlebee.cli.tables import printed, table
     from bundlebee.guest import Guest
 
     with Guest(where) as guest:
@@ -34,14 +33,8 @@ def bundles(where: GridOptions, as_json: bool) -> None:
         {"name": name, "version": version, "digest": digest, "state": state, "nodes": sorted(names)}
         for (name, version, digest, state), names in sorted(holders.items())
     ]
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
+    if printed(rows, as_json, silence):
         return
-    if silence is not None:
-        click.echo(silence, err=True)
-        return
-    from bundlebee.cli.tables import table
-
     table(
         ["name", "version", "digest", "state", "nodes"],
         [

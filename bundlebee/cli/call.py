@@ -27,8 +27,11 @@ Examples:
 @option(
     "--bundles", variable="BUNDLES", type=click.Path(path_type=Path), help="Directory of bundles [./bundles]."
 )
-@click.option(
-    "--timeout", type=click.FloatRange(0.001), help="Seconds to wait for the result; default: no limit."
+@option(
+    "--timeout",
+    variable="TIMEOUT",
+    type=click.FloatRange(0.001),
+    help="Seconds to wait for the result; default: no limit.",
 )
 @grid_options
 @log_options

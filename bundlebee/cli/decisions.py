@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from bundlebee.cli.options import grid_options
+from bundlebee.cli.options import grid_options, option
 from bundlebee.errors import ConfigurationError
 from bundlebee.settings import GridOptions
 
@@ -17,8 +17,13 @@ Examples:
   bundlebee decisions
   bundlebee decisions --follow --json | jq 'select(.where != "here")'"""
 )
-@click.option("--follow", is_flag=True, help="Go on printing as decisions are made; stop with Ctrl-C.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@option(
+    "--follow",
+    variable="FOLLOW",
+    is_flag=True,
+    help="Go on printing as decisions are made; stop with Ctrl-C.",
+)
+@option("--json", "as_json", variable="JSON", is_flag=True, help="One JSON object a line.")
 @grid_options
 def decisions(follow: bool, as_json: bool, where: GridOptions) -> None:
     """Show the decisions that the node on this machine has heard of: those of the programs that ran on it."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bundlebee.cli.options import option
 from bundlebee.errors import BundlebeeError, ConfigurationError
 from bundlebee.settings import PREFIX
 
@@ -33,10 +34,13 @@ Examples:
   bundlebee demo
   bundlebee demo --width 1920 --height 1080 --out wallpaper.png"""
 )
-@click.option("--width", type=click.IntRange(16), default=640, show_default=True, help="Pixels.")
-@click.option("--height", type=click.IntRange(16), default=480, show_default=True, help="Pixels.")
-@click.option(
+@option("--width", variable="WIDTH", type=click.IntRange(16), default=640, show_default=True, help="Pixels.")
+@option(
+    "--height", variable="HEIGHT", type=click.IntRange(16), default=480, show_default=True, help="Pixels."
+)
+@option(
     "--out",
+    variable="OUT",
     type=click.Path(path_type=Path, dir_okay=False),
     default=Path("mandelbrot.png"),
     show_default=True,

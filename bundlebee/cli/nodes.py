@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
 from bundlebee.cli.options import grid_options, json_option
@@ -20,6 +18,7 @@ Examples:
 @json_option
 def nodes(where: GridOptions, as_json: bool) -> None:
     """List the nodes of the grid, as the node on this machine sees them, or by asking the LAN."""
+    from bundlebee.cli.tables import printed, table
     from bundlebee.guest import Guest
 
     with Guest(where) as guest:
@@ -38,14 +37,8 @@ def nodes(where: GridOptions, as_json: bool) -> None:
             for view in snapshot.nodes()
         ]
         silence = guest.silence() if not rows else None
-    if as_json:
-        click.echo(json.dumps(rows, indent=2))
+    if printed(rows, as_json, silence):
         return
-    if silence is not None:
-        click.echo(silence, err=True)
-        return
-    from bundlebee.cli.tables import table
-
     table(
         ["name", "address", "python", "slots", "load", "bundles"],
         [

@@ -105,4 +105,6 @@ def policy_option(command: Command) -> Command:
     )(command)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON for programs instead of a table.")
+json_option = option(
+    "--json", "as_json", variable="JSON", is_flag=True, help="JSON for programs instead of a table."
+)

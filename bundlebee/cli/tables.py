@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+
+def printed(rows: Sequence[Mapping[str, object]], as_json: bool, silence: str | None) -> bool:
+    """Print rows as JSON if that was asked for, or why there are none; False where a table is still to be printed."""
+    import json
+
+    import click
+
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    elif silence is not None:
+        click.echo(silence, err=True)
+    else:
+        return False
+    return True
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -27,9 +27,14 @@ Examples:
   bundlebee weave --report networkx"""
 )
 @click.argument("target", metavar="MODULE|FILE")
-@click.option("--diff", is_flag=True, help="Only what differs from the original, as a unified diff.")
-@click.option(
-    "--report", is_flag=True, help="Each function and loop: woven, or not and why. Packages as a whole."
+@option(
+    "--diff", variable="DIFF", is_flag=True, help="Only what differs from the original, as a unified diff."
+)
+@option(
+    "--report",
+    variable="REPORT",
+    is_flag=True,
+    help="Each function and loop: woven, or not and why. Packages as a whole.",
 )
 @option(
     "--bundles",

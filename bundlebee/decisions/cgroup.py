@@ -27,8 +27,7 @@ class CpuGroup:
     usage_unit: float = 1e-9  #: seconds in one unit of the figure in that file
 
     def quota(self) -> float | None:
-        """Cores that we may use, as in 0.4 or 2.0; None where nothing limits them. Read anew each time: it
-        may change."""
+        """Cores that we may use, as in 0.4 or 2.0; None where nothing limits them. Read anew each time."""
         quotas = [quota for directory in self.limits if (quota := _quota(directory)) is not None]
         return min(quotas) if quotas else None
 
@@ -53,8 +52,10 @@ class CpuGroup:
 
 
 def find(root: Path = Path("/")) -> CpuGroup:
-    """The group of this process. `root` is where ``/proc`` and ``/sys`` are looked for (tests have their
-    own).
+    """The group of this process.
+
+    Args:
+        root: where ``/proc`` and ``/sys`` are looked for; tests have their own.
 
     Never raises: what cannot be read limits nothing.
     """
@@ -133,8 +134,7 @@ def _directories(
     top, point = mounts[name]
     path = memberships[name]
     if top != "/":
-        # Inside a container the mount shows only our part of the tree, while the membership may name all of
-        # it.
+        # Inside a container the mount shows only our part of the tree; the membership may name all of it.
         path = path[len(top) :] if path == top or path.startswith(top + "/") else "/"
     start = root / point.lstrip("/")
     directory = Path(os.path.normpath(start / path.lstrip("/")))

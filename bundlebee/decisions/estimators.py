@@ -120,8 +120,7 @@ DEFAULT_ROUND_TRIP = 0.002
 DEFAULT_BANDWIDTH = 60e6
 #: A message below this says something about the round trip, one above about the bandwidth.
 SMALL_MESSAGE = 16_384
-#: The measured run may differ from the promise by this much at most; more is an outlier (a page fault, a
-#: suspend).
+#: The measured run may differ from the promise by this much; more is an outlier (a page fault, a suspend).
 MAX_RUN_RATIO = 20.0
 MAX_FUNCTIONS = 512  #: functions for which a peer's own ratio is remembered
 PARTING = 4  #: samples after which a function's own ratio is trusted more than the peer's general one
@@ -142,8 +141,7 @@ class PeerTimes:
         """Take the time of one exchange that was not spent running.
 
         Args:
-            overhead: seconds from sending to the reply, less the seconds that the peer spent running the
-                call.
+            overhead: seconds from sending to the reply, less the seconds that the call ran there.
             bytes_out: bytes of the call.
             bytes_back: bytes of the reply.
         """
@@ -152,8 +150,7 @@ class PeerTimes:
         size = bytes_out + bytes_back
         with self._lock:
             if size < SMALL_MESSAGE:
-                # A single reply that waited for a busy process must not hide a fast peer: outliers count in
-                # part.
+                # One reply that waited for a busy process must not hide a fast peer: outliers count in part.
                 known = self._round_trip
                 self._round_trip.add(min(overhead, 4.0 * known.mean) if known.count >= 3 else overhead)
             else:
@@ -166,8 +163,7 @@ class PeerTimes:
 
         Args:
             function: name of the function, ``module:qualname``.
-            expected: CPU seconds that the peer should have needed, by our estimate and its speed; 0.0 if
-                unknown.
+            expected: CPU seconds that the peer should have needed, by our estimate and its speed; 0.0: unknown.
             cpu_seconds: CPU seconds that it needed.
             seconds: wall-clock seconds that the run took there.
         """

@@ -2,8 +2,7 @@
 
 ``fib(10)`` and ``fib(35)`` are different calls, and so are ``sort(list of 10)`` and ``sort(list of 10**6)``.
 A feature set has two parts: the *shape* (kinds of the arguments, hashable) and the *sizes* (a flat vector of
-floats, one entry per number, length or dimension). Two calls with equal features are expected to cost the
-same.
+floats, one entry per number, length or dimension). Calls with equal features are expected to cost the same.
 
 Looking must be harmless and cheap, since it happens for every sampled call: only exact built-in types are
 looked into, never a subclass whose methods the program wrote; containers are judged by their length and their
@@ -49,8 +48,7 @@ def _look(value: Any, sizes: list[float], depth: int) -> Any:
 
 
 def coarse(number: int) -> float:
-    """A whole number with about four leading bits, so that near sizes share a bucket; exact below
-    `EXACT_BELOW`."""
+    """A number with four leading bits, so that near sizes share a bucket; exact below `EXACT_BELOW`."""
     if -EXACT_BELOW < number < EXACT_BELOW:
         return float(number)
     size = abs(number)
@@ -67,8 +65,7 @@ def _int(value: int, sizes: list[float], depth: int) -> str:
 
 
 def _float(value: float, sizes: list[float], depth: int) -> str:
-    # Each float of a plot differs and few of them decide the cost, so only the magnitude counts (1e-9 as a
-    # tolerance).
+    # Each float of a plot differs and few decide the cost (1e-9 as a tolerance does): the magnitude counts.
     sizes.append(float(math.frexp(value)[1] & ~1))
     return "float"
 

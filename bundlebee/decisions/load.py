@@ -145,8 +145,7 @@ class Meter:
         return busy, len(percents) - busy
 
     def _used(self) -> float | None:
-        """CPU seconds of the group with the quota; added up from its processes where the kernel does not do
-        it."""
+        """CPU seconds of the group with the quota; added up from its processes if the kernel does not."""
         if self._quota is None:
             return None
         used = self.group.used()
@@ -187,8 +186,7 @@ class Meter:
 
 
 def run_delay(pid: int) -> float:
-    """Seconds that a process was ready to run and got no core, as Linux counts them; 0.0 where nobody
-    does."""
+    """Seconds that a process was ready to run and got no core, as Linux counts them; 0.0 elsewhere."""
     try:
         with open(f"/proc/{pid}/schedstat") as file:
             return int(file.read().split()[1]) / 1e9
@@ -221,8 +219,7 @@ def affinity() -> list[int] | None:
 
 
 def capacity(group: cgroup.CpuGroup | None = None) -> float:
-    """Cores that this process may use, as in 0.4 or 8.0: the least of CPU quota, affinity and what is
-    there."""
+    """Cores that this process may use, as in 0.4 or 8.0: the least of quota, affinity and what is there."""
     return _cores((cgroup.find() if group is None else group).quota())
 
 

@@ -41,8 +41,7 @@ class Tally:
 
 
 class DecisionLog:
-    """Bounded memory of decisions, an optional JSON lines file, and listeners. Safe for use from several
-    threads.
+    """Bounded memory of decisions, an optional JSON lines file, and listeners. Any thread may use it.
 
     Args:
         path: file to append one JSON object a line to; None: no file.
@@ -62,8 +61,7 @@ class DecisionLog:
         self._file = None if self.path is None else _open(self.path)
 
     def add(self, decision: Decision) -> bool:
-        """Take a record, write it, tell the listeners. Returns whether this is a new verdict on the
-        function."""
+        """Take a record, write it, tell the listeners; whether this is a new verdict on the function."""
         with self._lock:
             self._recent.append(decision)
             tally = self._tally(decision.function)
@@ -157,8 +155,7 @@ class DecisionLog:
         return changed
 
     def _write(self, decision: Decision) -> None:
-        # One write for a whole line: several processes may append to one file, and nothing is lost if we are
-        # killed.
+        # One write a line: several processes may append to one file, and nothing is lost if we are killed.
         assert self._file is not None
         line = decision.to_json().encode() + b"\n"
         try:

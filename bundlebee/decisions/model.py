@@ -24,8 +24,8 @@ from bundlebee.words import HERE, Reason
 SHIPPING_CPU = 0.0003
 #: Bytes a second that one core pickles and encrypts. Bulk data goes faster; nested small objects go slower.
 PICKLING_RATE = 200e6
-#: A call must be done this much sooner there than here. Estimates wobble, and a wrong trip costs more than a
-#: wrong stay.
+#: A call must take at most this share of the time here: estimates wobble, and a wrong trip costs more than
+#: a wrong stay does.
 MARGIN = 0.85
 #: ... and at least this many seconds sooner: below it the difference is noise.
 MIN_GAIN = 0.0005
@@ -122,8 +122,7 @@ def choose(work: Work | None, here: Place, peers: Sequence[Place]) -> Verdict:
             best = (seconds, peer.name)
     if best is not None and _pays(best[0], at_home):
         return Verdict(best[1], Reason.CHEAPER_THERE, estimates)
-    # What the emptiest message to the nearest peer costs: a call that is over by then is too short for any of
-    # them.
+    # What the emptiest message to the nearest peer costs: a call that is over by then is too short.
     least = SHIPPING_CPU / rate(here.cores, here.busy) + min(peer.round_trip for peer in peers)
     if work.seconds < MIN_RUN or at_home <= least:
         return Verdict(HERE, Reason.TOO_SHORT, estimates)

@@ -50,8 +50,7 @@ class Policy:
 
     @classmethod
     def parse(cls, text: str) -> Policy:
-        """Read ``auto``, ``local``, ``remote`` or ``chaos:P[:SEED]`` with 0 ≤ P ≤ 1 and a whole number as
-        seed.
+        """Read ``auto``, ``local``, ``remote`` or ``chaos:P[:SEED]``; 0 ≤ P ≤ 1, SEED a whole number.
 
         Raises:
             UsageError: the text is none of these.
@@ -175,8 +174,7 @@ def _force(work: Work | None, here: Place, peers: Sequence[Place], detail: str) 
 
 
 def _explore(verdict: Verdict, work: Work, peers: Sequence[Place], trials: Trials) -> Verdict:
-    """Try a peer where this function never ran, if that costs little: its speed there may be another than
-    promised."""
+    """Try a peer where this function never ran, if that costs little: it may be faster there than promised."""
     if work.seconds < EXPLORATION_MIN_RUN or verdict.why is Reason.PEER_BUSY:
         return verdict
     at_home = verdict.estimates[HERE]

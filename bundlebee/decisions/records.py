@@ -12,8 +12,7 @@ from bundlebee.words import HERE
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=False):
-    """Where one call went, and why. The field names are the names in JSON; they are part of the public
-    interface."""
+    """Where one call went, and why. The field names are those in JSON, and part of the public interface."""
 
     function: str  #: ``module:qualname``
     bundle: str  #: name of the bundle that the function belongs to
@@ -81,8 +80,10 @@ _decode = msgspec.json.Decoder(Decision).decode
 
 
 def text(decision: Decision) -> str:
-    """One line for people: ``mandelbrot:row → b  cheaper-there  expected here 1.21 s, b 212 ms; took 230
-    ms``."""
+    """One line for people.
+
+    ``mandelbrot:row → b  cheaper-there  expected here 1.21 s, b 212 ms; took 230 ms; 312 B out, 4.1 kB back``
+    """
     line = f"{decision.function} → {decision.where}  {decision.why}"
     if decision.detail:
         line += f" ({decision.detail})"

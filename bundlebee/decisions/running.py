@@ -24,8 +24,7 @@ class Running:
         self.variance = 0.0
 
     def add(self, value: float) -> None:
-        """Take one more value. Values that are not finite are left out: one of them would poison the mean for
-        ever."""
+        """Take one more value. One that is not finite is left out: it would poison the mean for ever."""
         if not math.isfinite(value):
             return
         self.count += 1

@@ -11,8 +11,7 @@ import os
 import time
 from pathlib import Path
 
-#: CPU seconds of one round on the reference, a virtual core of a 2024 server with Python 3.11: that is speed
-#: 1.0.
+#: CPU seconds of one round at speed 1.0, the reference: a virtual core of a 2024 server, Python 3.11.
 REFERENCE = 0.0010
 ROUNDS = 8  #: rounds of a measurement; the quickest counts, since disturbances only ever add
 KEEP = 7 * 86400.0  #: seconds that a stored figure is good for; firmware and cooling change slowly

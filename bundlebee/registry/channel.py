@@ -88,8 +88,7 @@ class Channel:
             # Several nodes and guests of one machine share the port.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if hasattr(socket, "SO_REUSEPORT") and not sys.platform.startswith("linux"):
-                # BSD and macOS want this one; on Linux it would spread unicast and forbid other users to
-                # join.
+                # BSD and macOS want this one; on Linux it would spread unicast, and bar other users.
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
             if sys.platform.startswith("linux"):

@@ -21,8 +21,7 @@ LONG_AGO = float("-inf")
 
 
 def view_hash(id: str, version: int) -> int:
-    """The hash of one node at one version. The xor of these over all nodes is the hash of a view of a
-    grid."""
+    """The hash of one node at one version. The xor of these over all nodes is the hash of a view."""
     return int.from_bytes(hashlib.blake2b(f"{id}:{version}".encode(), digest_size=8).digest(), "big")
 
 
@@ -96,8 +95,7 @@ class Members:
         return self._members.get(id)
 
     def admit(self, pulse: Pulse, heard: float) -> Member | None:
-        """A node that we do not know gives this sign of life. None if it is one that left, and this is
-        old."""
+        """A node that we do not know gives this sign of life. None if it is one that left, and this is old."""
         gone = self._gone.get(pulse.id)
         if gone is not None and pulse.count <= gone.count:
             return None

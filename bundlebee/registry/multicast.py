@@ -59,11 +59,10 @@ class RegistryDriver:
         interface: where to multicast.
         seeds: ``host:port`` of service sockets that are asked even where multicast does not reach.
         ask: ``ask(address, op, body)`` sends a request to a peer's service socket and returns the answer's
-        body, or
-            None if there was none. Called in threads of the driver; it should give up after a second or two.
+            body, or None if there was none. Called in threads of the driver; it should give up after a second
+            or two.
         on_change: called with each `Change` (who joined, left …) in the driver's thread, one at a time, in
-        order.
-            An exception in there is logged and does no harm.
+            order. An exception in there is logged and does no harm.
     """
 
     def __init__(

@@ -57,8 +57,7 @@ class Others:
     def hear_of(self, heard: Heard, told_by: str, now: float, multicast: bool) -> Member | None:
         """Somebody at address `told_by` (empty if it has none) passed on a sign of life.
 
-        Old news bring nobody back: who has been silent for too long left, even if others have not noticed
-        yet.
+        Old news bring nobody back: who has been silent for too long has left, noticed or not.
         """
         if not 0 <= heard.age < self._timing.expire:
             return None

@@ -1,9 +1,8 @@
 """What the registry is made of: the rows that a node writes about itself.
 
 A node writes its own rows and nobody else's, so there is never a conflict to resolve: the rows of one node
-carry one version number, and the higher number is the newer truth. A node's id is drawn anew at every start;
-it stands for the node *and* its incarnation, so a restarted node is a new writer and not an old one that lost
-its memory.
+carry one version number, and the higher number is the newer truth. A node's id is drawn anew at every start, and
+stands for the node *and* its incarnation: a restarted node is a new writer.
 
 What changes all the time (load, free slots) is not versioned. It rides on the beat, as a `Pulse`.
 """

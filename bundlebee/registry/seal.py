@@ -13,6 +13,7 @@ numbered and old numbers are ignored.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 import os
 
 from nacl.bindings import crypto_secretbox, crypto_secretbox_open
@@ -62,6 +63,8 @@ class Foreigners:
     def __init__(self, most: int = 8, level: int = logging.WARNING) -> None:
         self.count = 0
         self.level = level  #: of the mention; a guest has no need to know of other grids
+        #: whether an address was not named elsewhere yet (at another door of the same node)
+        self.unnamed: Callable[[str], bool] = lambda _address: True
         self._most = most
         self._seen: set[str] = set()
 
@@ -76,6 +79,8 @@ class Foreigners:
                 self.level,
                 "more senders of datagrams that do not belong to this grid; they are only counted now",
             )
+        elif not self.unnamed(source):
+            pass
         elif datagram.startswith(MAGIC):
             _log.log(self.level, "%s belongs to another grid (its key is not ours); it is ignored", source)
         else:

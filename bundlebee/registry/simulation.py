@@ -1,5 +1,4 @@
-"""A network that exists in memory only: a thousand nodes in one process, in any weather, the same again for a
-seed.
+"""A network in memory: a thousand nodes in one process, in any weather, and the same again for a seed.
 
 It does to datagrams what networks do (loses, delays, reorders and doubles them), pulls cables, stops, kills
 and restarts nodes, and lets their clocks differ. Requests between nodes take time too and fail when the other

@@ -17,8 +17,7 @@ class Timing:
     #: thousand is asked without need each second, and being asked harms nobody.
     suspect: float = 3.0
 
-    #: Silent that long, and deaf to the question too, a node has left. "In seconds", with two questions in
-    #: between.
+    #: Silent that long, and deaf to the questions too (two of them, by then), a node has left.
     expire: float = 5.0
 
     #: A doubted node is asked again that often.
@@ -35,8 +34,7 @@ class Timing:
     #: So many nodes of the grid, chosen by lot, answer a hello. The newcomer has the rest from one of them.
     answerers: int = 8
 
-    #: A newcomer that hears of nodes it does not know waits that long for them to speak up, then asks one for
-    #: all.
+    #: A newcomer that hears of nodes it does not know gives them that long to speak up, then asks for all.
     settle_new: float = 0.05
 
     #: Two nodes that differ in their view of the grid for that long compare notes. Longer than the time

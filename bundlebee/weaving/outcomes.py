@@ -36,9 +36,8 @@ class ScatterSite:
     qualname: str  #: of the function (or "<module>") that holds it
     line: int  #: where the expression starts, from 1
     column: int  #: in UTF-8 bytes, from 0
-    attributes: tuple[
-        str, ...
-    ] = ()  #: attribute names that the operands read; a property would run once more
+    #: attribute names that the operands read; a property would run once more
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,6 +217,7 @@ def load(source: str, name: str) -> ModuleType:
 def shown(value: Any) -> str:
     """The whole of a value, identities inside it included."""
     seen: dict[int, int] = {}
+    kept: list[Any] = []
 
     def show(one: Any) -> str:
         if isinstance(one, int | float | str | bytes | type(None)):
@@ -224,6 +225,7 @@ def shown(value: Any) -> str:
         if id(one) in seen:
             return f"#{seen[id(one)]}"
         seen[id(one)] = len(seen)
+        kept.append(one)  # no other object may get its id meanwhile
         kind = type(one).__name__
         if isinstance(one, dict):
             return f"{kind}{{{', '.join(f'{show(k)}: {show(v)}' for k, v in one.items())}}}"
@@ -333,7 +335,7 @@ def check(seed: int) -> Effect | None:
     return summary.level
 
 
-@pytest.mark.parametrize("start", range(0, 4000, 500))
+@pytest.mark.parametrize("start", range(0, 2000, 500))
 def test_what_ships_does_nothing_here(start: int) -> None:
     before = sys.modules.get("random_program")
     levels = [check(seed) for seed in range(start, start + 500)]
