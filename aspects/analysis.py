@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from dataclasses import replace
 from time import perf_counter, thread_time
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
 
 from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came

@@ -7,8 +7,9 @@ arguments; a `Freight` is the header of the calls that passed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from bundlebee.errors import Unshippable
 from bundlebee.words import Reason
@@ -34,8 +35,7 @@ class Stays(Unshippable):
         self.reason = reason
 
 
-@dataclass(frozen=True, slots=True)
-class Freight:
+class Freight(msgspec.Struct, frozen=True):
     """The header of calls of one function, made when the state that they read was looked at."""
 
     call: Call

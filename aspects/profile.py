@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from bundlebee.words import Reason
 
@@ -21,8 +22,7 @@ SAMPLES = 3
 """Short calls in a row until a function is disarmed. One or two may be the cheap edge cases (``fib(1)``)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(msgspec.Struct, frozen=True):
     """A function stays here from now on, and why."""
 
     reason: Reason

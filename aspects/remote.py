@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from bundlebee.aspects.freight import Customs, Stays
 from bundlebee.aspects.profile import Profile
@@ -35,9 +37,11 @@ WORTH_ASKING = 0.001
 REFUSALS = 3
 """So many refusals in a row (state, arguments) keep a function here for good; one alone may be that call's own matter."""
 
+HOPELESS = 20
+"""So many calls in a row whose arguments cannot travel keep a function here: to find that out means to walk through them."""
 
-@dataclass(frozen=True, slots=True)
-class Came:
+
+class Came(msgspec.Struct, frozen=True):
     """The call ran elsewhere."""
 
     value: Any = None
@@ -76,6 +80,9 @@ class Remote:
         except Stays as error:
             return Verdict(HERE, error.reason, detail=error.what), None
         except Unshippable as error:
+            profile.refusals += 1
+            if profile.refusals >= HOPELESS:
+                profile.hold(Reason.UNPICKLABLE, str(error))
             return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error)), None
         places = grid.places(point) if policy.kind is Kind.AUTO else grid.expect_places(point)
         verdict = decide(policy, work, grid.here(), places, draw=grid.draw(), trials=grid.trials())

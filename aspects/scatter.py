@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 from collections.abc import Callable, Generator, Iterator
 from operator import length_hint
 from time import perf_counter
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
     from bundlebee.calls.client import Outcome
     from bundlebee.weaving.advice import Advice, Shape
+    from bundlebee.weaving.joinpoint import JoinPoint
     from bundlebee.weaving.outcomes import ScatterSite
 
 log = logging.getLogger("bundlebee.scatter")
@@ -64,21 +66,47 @@ _SAMPLES: tuple[Any, ...] = (
 _ITERATORS: frozenset[type] = frozenset(
     {type(iter(one)) for one in _SAMPLES} | {type(reversed([])), type(reversed({}))}
 )
-_WRAPPERS = (enumerate, zip, reversed)
+_WRAPPERS = (enumerate, zip)
 
 
-def pulls_unseen(iterable: object) -> bool:
-    """Whether pulling items ahead of their turn cannot be noticed: builtin containers, and builtin views of them."""
+def pulls_unseen(iterable: object, fresh: bool) -> bool:
+    """Whether pulling items ahead of their turn cannot be noticed: builtin containers, and builtin views of them.
+
+    An iterator is used up by that, which shows when the loop ends early (``any``, an exception) and the program
+    still holds it.
+
+    Args:
+        fresh: the iterable was made on the spot, and is not held by the program.
+    """
     kind = type(iterable)
-    if kind in _CONTAINERS or kind in _ITERATORS:
+    if kind in _CONTAINERS:
         return True
+    if not fresh:
+        return False
     if kind in _WRAPPERS:
-        try:
-            inner: tuple[Any, ...] = iterable.__reduce__()[1]  # type: ignore[assignment]
-        except TypeError:
-            return False
-        return all(pulls_unseen(one) for one in (inner[:1] if kind is enumerate else inner))
-    return False
+        alone = _ALONE[kind]
+        return all(pulls_unseen(one, held <= alone) for one, held in _wrapped(iterable))
+    return kind in _ITERATORS
+
+
+def _wrapped(wrapper: Any) -> list[tuple[Any, int]]:
+    """What an ``enumerate`` or ``zip`` runs over, each with the number of references to it."""
+    inner = wrapper.__reduce__()[1]
+    if type(wrapper) is enumerate:
+        inner = inner[:1]
+    return [(one, sys.getrefcount(one)) for one in inner]
+
+
+# the references to an iterator that nobody but its wrapper holds, in this version of Python
+_ALONE = {enumerate: _wrapped(enumerate([]))[0][1], zip: _wrapped(zip([]))[0][1]}  # noqa: B905
+
+
+def _plain(point: JoinPoint) -> Callable[..., Any]:
+    """The function unadvised. A loop calls it with the program's own arguments: missing ones are today's defaults."""
+    plain: FunctionType = point.plain
+    plain.__defaults__ = point.function.__defaults__
+    plain.__kwdefaults__ = point.function.__kwdefaults__
+    return plain
 
 
 _END: Any = object()
@@ -110,7 +138,7 @@ class Scatter:
     ) -> Iterator[Turn]:
         """The turns of one loop; see the module's text. Called by woven code."""
         turns = iter(iterable) if shape is None else shape(iterable)
-        if self._running.quiet or not pulls_unseen(iterable):
+        if self._running.quiet or not pulls_unseen(iterable, site.fresh):
             self._in_vain(advice, site, None, "its iterable might notice")
             return ((targets, function()) for targets in turns)
         if site.attributes and self._grid.runs_code(site.attributes):
@@ -174,13 +202,12 @@ class Scatter:
         """The profile of what a loop calls, what to call instead to run it plainly, and the receiver of a method."""
         if type(called) is FunctionType:
             profile = self._profile_of(called)
-            return None if profile is None else (profile, profile.point.plain, ())
+            return None if profile is None else (profile, _plain(profile.point), ())
         if type(called) is MethodType and type(called.__func__) is FunctionType:
             profile = self._profile_of(called.__func__)
             receiver = called.__self__
-            return (
-                None if profile is None else (profile, MethodType(profile.point.plain, receiver), (receiver,))
-            )
+            if profile is not None:
+                return profile, MethodType(_plain(profile.point), receiver), (receiver,)
         return None
 
     def _probe(
@@ -290,7 +317,7 @@ class Scatter:
             turns,
             args_of,
             plain,
-            here=kind is not Kind.REMOTE,
+            here=kind is Kind.AUTO,
             seconds=seconds,
             on_here=on_here,
             slow=grid.here().cores < 1.0,

@@ -89,7 +89,7 @@ class Spread:
         turns: the targets of the loop's turns. Run in the caller's thread only, as is `args_of`.
         args_of: the arguments of the call at a turn. Where it raises, the program runs that turn itself.
         plain: the function, unadvised.
-        here: whether the caller's thread takes items, too (not under the policy ``remote``).
+        here: whether the caller's thread takes items, too (only under the policy ``auto``).
         seconds: expected run time of one item here, None where unknown.
         slow: this machine has less than a core to give.
         on_here: told of each item that the caller's thread ran, with its seconds.

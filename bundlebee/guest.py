@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from bundlebee import presence
+from bundlebee.calls.secret import check_grid_name
 from bundlebee.errors import BundlebeeError, CallError, PeerLost
 from bundlebee.registry.rows import BundleRow, NodeRow
 from bundlebee.registry.snapshot import NodeView, Snapshot
@@ -24,7 +25,7 @@ from bundlebee.settings import DISCOVERY, GridOptions
 if TYPE_CHECKING:
     import zmq
 
-    from bundlebee.calls.keys import GridKeys
+    from bundlebee.calls.keys import GridKey, GridKeys
     from bundlebee.calls.rpc import Client
     from bundlebee.platform import Interface
     from bundlebee.registry.multicast import RegistryDriver
@@ -42,13 +43,17 @@ class Guest:
 
     def __init__(self, where: GridOptions) -> None:
         self.where = where
-        self.keys: GridKeys | None = where.load_keys(create=False)
+        self._key: GridKey | None = where.load_key(create=False)
+        if self._key is not None:
+            check_grid_name(where.grid)
+        self._keys: GridKeys | None = None
         self.own_node: presence.Note | None = None  #: the node on this machine
         self.interface: Interface | None = None
         self._driver: RegistryDriver | None = None
         self._context: zmq.Context[Any] | None = None
         self._client: Client | None = None
         self._joined = 0.0
+        self._joining = False
 
     def __enter__(self) -> Self:
         self.join()
@@ -59,24 +64,56 @@ class Guest:
     ) -> None:
         self.leave()
 
-    def join(self) -> None:
-        """Say hello; answers come in the background. Does nothing where there is no key."""
-        if self.keys is None:
+    @property
+    def keys(self) -> GridKeys | None:
+        """The grid's keys; None where there is no grid."""
+        if self._keys is None and self._key is not None:
+            self._keys = self._key.derive(self.where.grid)
+        return self._keys
+
+    @keys.setter
+    def keys(self, keys: GridKeys) -> None:
+        self._keys = keys
+
+    def orient(self) -> None:
+        """Choose the interface and find the node on this machine: what costs next to nothing. Says nothing to anybody."""
+        if self._key is None or self.interface is not None:
             return
         from bundlebee.platform import choose_interface
+
+        self.interface = choose_interface(self.where.interface)
+        self.own_node = next(iter(presence.find(self._key.fingerprint(self.where.grid))), None)
+
+    def join(self) -> None:
+        """Say hello; answers come in the background. Does nothing where there is no key, or the second time."""
+        if self._key is None or self._driver is not None or self._joining:
+            return
+        # what is imported here may look for a module that nobody has, and so lead to `Workshop.fetch` and back
+        self._joining = True
+        try:
+            self._join()
+        finally:
+            self._joining = False
+
+    def _join(self) -> None:
         from bundlebee.registry.multicast import RegistryDriver
         from bundlebee.registry.state import Registry
 
-        self.interface = choose_interface(self.where.interface)
-        self.own_node = next(iter(presence.find(self.keys.fingerprint)), None)
+        self.orient()
+        assert self.interface is not None and self.keys is not None
         seeds = self.where.peers
         if self.own_node is not None and self.own_node.address not in seeds:
             seeds = (*seeds, self.own_node.address)
         registry = Registry(None, time.monotonic())
-        self._driver = RegistryDriver(registry, self.keys.datagram, self.interface, seeds, self._ask)
-        self._driver.foreigners.level = logging.INFO
-        self._driver.start()
+        driver = RegistryDriver(registry, self.keys.datagram, self.interface, seeds, self._ask)
+        driver.foreigners.level = logging.INFO
+        driver.start()
         self._joined = time.monotonic()
+        self._driver = driver
+
+    def forget(self) -> None:
+        """After a fork, in the child: there is no grid for this process."""
+        self._key = self.own_node = None
 
     def leave(self) -> None:
         """Hang up everywhere."""

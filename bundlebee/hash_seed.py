@@ -2,17 +2,22 @@
 
 Python takes its hash seed from ``PYTHONHASHSEED`` before it starts. So `bundlebee exec` starts itself a second
 time, with the seed of the grid, unless the person has set one. That second start comes before anything is imported
-that need not be: it costs some 20 ms of CPU time, and on a host with a tenth of a core that is 0.2 s.
+that need not be: what is imported here is paid for twice, and on a host with a tenth of a core tenfold.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
 
+from bundlebee.calls import secret
 from bundlebee.errors import BundlebeeError
-from bundlebee.settings import PREFIX, GridOptions
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:  # `typing` would be paid for twice, too
+    from collections.abc import Sequence
+
+    from bundlebee.settings import GridOptions
 
 MARK = "BUNDLEBEE_HASH_SEED_SET"
 """Set for our own second start, so that the program does not find a variable that it was not given."""
@@ -29,7 +34,7 @@ def settle(arguments: Sequence[str]) -> None:
     if _given() is not None:
         return
     try:
-        seed = _where(arguments).hash_seed()
+        seed = _seed(arguments)
     except BundlebeeError:
         return  # said after the options are parsed
     _again(seed)
@@ -56,16 +61,20 @@ def _given() -> int | None:
 
 
 def _again(seed: int) -> None:
-    from bundlebee.platform import reexec
+    from bundlebee.reexec import reexec
 
     reexec({**os.environ, "PYTHONHASHSEED": str(seed), MARK: "1"})
 
 
-def _where(arguments: Sequence[str]) -> GridOptions:
-    from pathlib import Path
+def _seed(arguments: Sequence[str]) -> int:
+    """As `GridOptions.hash_seed`, from options that are not parsed yet.
 
-    found = {"grid": os.environ.get(PREFIX + "GRID", ""), "key-file": os.environ.get(PREFIX + "KEY_FILE", "")}
-    is_open = os.environ.get(PREFIX + "OPEN", "").lower() in ("1", "true", "yes", "on", "t", "y")
+    Raises:
+        BundlebeeError: there is something wrong with the grid's name or its key.
+    """
+    environ = os.environ
+    values = {"grid": environ.get("BUNDLEBEE_GRID", ""), "key-file": environ.get("BUNDLEBEE_KEY_FILE", "")}
+    is_open = environ.get("BUNDLEBEE_OPEN", "").lower() in ("1", "true", "yes", "on", "t", "y")
     for index, token in enumerate(arguments):
         if token in ("-m", "-c", "--") or (
             not token.startswith("-") and not arguments[index - 1].startswith("--")
@@ -74,7 +83,12 @@ def _where(arguments: Sequence[str]) -> GridOptions:
         name, equals, value = token[2:].partition("=")
         if token == "--open":
             is_open = True
-        elif name in found and token.startswith("--"):
-            found[name] = value if equals else "".join(arguments[index + 1 : index + 2])
-    key_file = Path(found["key-file"]) if found["key-file"] else None
-    return GridOptions(grid=found["grid"] or "default", key_file=key_file, open=is_open)
+        elif name in values and token.startswith("--"):
+            values[name] = value if equals else "".join(arguments[index + 1 : index + 2])
+    grid = secret.check_grid_name(values["grid"] or "default")
+    if is_open:
+        return secret.hash_seed(secret.open_secret(grid), grid)
+    path = values["key-file"] or secret.default_file(grid)
+    if not values["key-file"] and not os.path.lexists(path):
+        return 1
+    return secret.hash_seed(secret.read_secret(path), grid)

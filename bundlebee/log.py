@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import sys
-from datetime import UTC, datetime
+import time
 from pathlib import Path
 from typing import TextIO
 
@@ -22,7 +21,7 @@ class TextLines(logging.Formatter):
         self._prefix = prefix
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")
+        moment = time.strftime("%H:%M:%S", time.localtime(record.created))
         room = record.name.removeprefix(ROOT + ".").split(".")[0]
         level = "" if record.levelno < logging.WARNING else record.levelname.lower() + ": "
         text = f"{self._prefix}{moment} {room:<9} {level}{record.getMessage()}"
@@ -33,6 +32,9 @@ class JsonLines(logging.Formatter):
     """One JSON object a line: ``time, level, room, text`` and what the record carries in ``fields``."""
 
     def format(self, record: logging.LogRecord) -> str:
+        import json
+        from datetime import UTC, datetime
+
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

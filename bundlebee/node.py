@@ -16,7 +16,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -53,8 +52,7 @@ log = logging.getLogger("bundlebee.node")
 DEFAULT_PORT = 7766  #: so that a seed can be named by its host; where it is taken, any free port will do
 
 
-@dataclass(frozen=True, slots=True)
-class NodeOptions:
+class NodeOptions(msgspec.Struct, frozen=True):
     """What `bundlebee run` was asked for."""
 
     where: GridOptions

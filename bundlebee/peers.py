@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import platform
-import secrets
 import sys
 import threading
 import time
@@ -68,10 +66,11 @@ class Peers:
         self._path = path
         self._archive = archive
         self._hash_seed = hash_seed
-        self._python = ".".join(platform.python_version_tuple()[:2])
+        self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.main: MainSource | None = None
         self._times: dict[str, PeerTimes] = {}
         self._left_out: dict[str, float] = {}
+        self._closing = False
         self._told: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
         self._lessee: Lessee | None = None
@@ -184,6 +183,8 @@ class Peers:
 
     def lost(self, place: str, error: BaseException) -> None:
         """Leave a peer out for a while, and say why, once."""
+        if self._closing:  # we hung up ourselves
+            return
         self._leave_out(place, LOST if isinstance(error, PeerLost) else UNFIT)
         if isinstance(error, PeerBusy):
             return
@@ -205,8 +206,14 @@ class Peers:
         times.observe_run(function, expected / ratio, outcome.cpu_seconds, outcome.seconds)
         return outcome.cpu_seconds * ratio
 
+    def after_fork(self) -> None:
+        """In a child process: let go of the private pool, so that it ends with the parent."""
+        if self._pool is not None:
+            self._pool.after_fork()
+
     def close(self) -> None:
         """Hang up everywhere and end the private pool."""
+        self._closing = True
         if self._lessee is not None:
             self._lessee.close()
         if self._pool is not None:
@@ -271,10 +278,11 @@ class Peers:
         from bundlebee.calls.keys import GridKey
 
         with self._lock:
-            if self._guest.keys is None:
+            keys = self._guest.keys
+            if keys is None:
                 # no grid: the private pool gets a key that nobody else knows
-                self._guest.keys = GridKey(secrets.token_bytes(32)).derive()
-            return self._guest.keys
+                keys = self._guest.keys = GridKey(os.urandom(32)).derive()
+            return keys
 
     def _lessees(self) -> Lessee:
         from bundlebee.calls.lessee import Lessee

@@ -11,7 +11,9 @@ import os
 from pathlib import Path
 
 import msgspec
-import psutil
+
+from bundlebee.places import user_directory
+from bundlebee.platform import is_running
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,9 +29,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
 
 def directory() -> Path:
     """Where the notes lie."""
-    import platformdirs
-
-    return platformdirs.user_state_path("bundlebee") / "nodes"
+    return Path(user_directory("state")) / "nodes"
 
 
 def leave(note: Note) -> Path | None:
@@ -64,7 +64,7 @@ def find(grid: str) -> list[Note]:
             note = msgspec.json.decode(path.read_bytes(), type=Note)
         except (OSError, msgspec.MsgspecError):
             continue
-        if not psutil.pid_exists(note.pid):
+        if not is_running(note.pid):
             try:
                 path.unlink(missing_ok=True)
             except OSError:

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bundlebee.errors import UsageError
+from bundlebee.places import user_directory
 
 if TYPE_CHECKING:
     from bundlebee.calls.keys import GridKey, GridKeys
@@ -60,9 +62,7 @@ answer too, and is still short beside the work that is worth shipping.
 
 def cache_directory() -> Path:
     """Where things lie that can be made again: woven modules, fetched bundles, this machine's speed."""
-    import platformdirs
-
-    return platformdirs.user_cache_path("bundlebee")
+    return Path(user_directory("cache"))
 
 
 def check_environment(environ: Mapping[str, str]) -> None:
@@ -78,8 +78,7 @@ def check_environment(environ: Mapping[str, str]) -> None:
         raise UsageError(f"unknown environment variable {name}", hint=hint)
 
 
-@dataclass(frozen=True, slots=True)
-class GridOptions:
+class GridOptions(msgspec.Struct, frozen=True):
     """Which grid, and how to reach it; the options that all commands share."""
 
     interface: str | None = None  #: name or address; None chooses one
@@ -105,7 +104,7 @@ class GridOptions:
         Raises:
             KeyFileError: the file cannot be read, is malformed, or others may read it.
         """
-        key = self._key(create=create)
+        key = self.load_key(create=create)
         return None if key is None else key.derive(self.grid)
 
     def hash_seed(self) -> int:
@@ -114,10 +113,15 @@ class GridOptions:
         Raises:
             KeyFileError: as `load_keys`.
         """
-        key = self._key(create=False)
+        key = self.load_key(create=False)
         return 1 if key is None else key.hash_seed(self.grid)
 
-    def _key(self, *, create: bool) -> GridKey | None:
+    def load_key(self, *, create: bool) -> GridKey | None:
+        """The key itself, as for `load_keys`; what needs ZeroMQ is derived from it later.
+
+        Raises:
+            KeyFileError: as `load_keys`.
+        """
         from bundlebee.calls.keys import GridKey
 
         if self.open:

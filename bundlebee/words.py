@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+import msgspec
 
 HERE = "here"
 """The value of ``where`` in a decision record for a call that ran in the caller's own process."""
@@ -30,8 +31,7 @@ class Reason(StrEnum):
     FAILED = "failed"  #: our own machinery failed; the plain call ran here
 
 
-@dataclass(frozen=True, slots=True)
-class BundleRef:
+class BundleRef(msgspec.Struct, frozen=True):
     """One version of one bundle, exactly."""
 
     name: str  #: distribution name, or the import name where there is no metadata
@@ -40,8 +40,7 @@ class BundleRef:
     imports: tuple[str, ...]  #: the top-level import names it owns
 
 
-@dataclass(frozen=True, slots=True)
-class FunctionRef:
+class FunctionRef(msgspec.Struct, frozen=True):
     """A function of a bundle, by name."""
 
     bundle: str  #: the bundle's name

@@ -17,6 +17,9 @@ from typing import TYPE_CHECKING, BinaryIO, NoReturn
 
 import zmq
 
+from bundlebee import light as _light  # noqa: F401  before anybody imports msgspec
+
+# isort: split
 from bundlebee.calls.control import (
     BundlePath,
     End,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 import threading
@@ -16,6 +15,7 @@ from bundlebee.bundles.repository import Repository, from_distribution
 from bundlebee.calls.control import BundlePath, MainSource
 from bundlebee.calls.leasing import BundlePiece
 from bundlebee.errors import ConfigurationError
+from bundlebee.hashing import sha256
 from bundlebee.hooks.finder import Claim
 from bundlebee.words import BundleRef
 
@@ -66,7 +66,7 @@ class Workshop:
 
     def adopt_main(self, main: MainProgram) -> MainSource:
         """Treat the program's main module as a bundle of one module, which travels with each lease."""
-        digest = hashlib.sha256(main.source).hexdigest()
+        digest = sha256(main.source).hexdigest()
         name = (
             main.module_name.removesuffix(".__main__")
             if main.module_name
@@ -115,6 +115,7 @@ class Workshop:
         from bundlebee.bundles.carrier import Carrier
         from bundlebee.bundles.import_lock import released
 
+        self._guest.join()
         # we are in the middle of an import, and the threads that we wait for import too
         with released():
             found = self._guest.wait_for_nodes().find_import(name)

@@ -1,5 +1,7 @@
 """Finders for the modules of bundles.
 
+They do not inherit from `importlib.abc.MetaPathFinder`, which gives them nothing: its module imports tempfile, random and more.
+
 `BundleFinder` stands at the head of ``sys.meta_path``. It knows the top-level names that bundles own, and
 rejects all others with one dictionary look-up, before anything else happens. `FallbackFinder` stands at the
 end, where names arrive that nobody found, and asks the grid.
@@ -11,8 +13,6 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from dataclasses import dataclass
-from importlib.abc import MetaPathFinder
 from importlib.machinery import (
     BYTECODE_SUFFIXES,
     EXTENSION_SUFFIXES,
@@ -29,11 +29,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import msgspec
+
 from bundlebee.words import BundleRef
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """That a bundle owns a top-level import name."""
 
     path: Path  #: the directory to search, as an entry of ``sys.path``
@@ -41,7 +42,7 @@ class Claim:
     weave: bool = True  #: False loads its modules plain
 
 
-class BundleFinder(MetaPathFinder):
+class BundleFinder:
     """Finds the modules of claimed names in the directory of their claim.
 
     Args:
@@ -122,7 +123,7 @@ class BundleFinder(MetaPathFinder):
         return MetadataPathFinder.find_distributions(DistributionFinder.Context(name=name, path=places))
 
 
-class FallbackFinder(MetaPathFinder):
+class FallbackFinder:
     """Asks the grid for a top-level name that nobody here knows; each name once.
 
     Args:

@@ -12,10 +12,11 @@ import builtins
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.machinery import BuiltinImporter, ModuleSpec, SourceFileLoader, SourcelessFileLoader
 from types import CodeType, ModuleType
 from typing import Any, NoReturn
+
+import msgspec
 
 from bundlebee.hooks.install import Handle
 from bundlebee.hooks.tracebacks import boundary, clean_uncaught, strip_frames
@@ -23,8 +24,7 @@ from bundlebee.hooks.tracebacks import boundary, clean_uncaught, strip_frames
 MAIN = "__main__"
 
 
-@dataclass(frozen=True, slots=True)
-class MainProgram:
+class MainProgram(msgspec.Struct, frozen=True):
     """The source of a program's ``__main__``."""
 
     source: bytes
@@ -62,6 +62,8 @@ class Program:
                 assert handle is not None
                 handle.loom.thread(woven, module.__dict__)
                 code = woven.code
+            # the program may go as deep as without us
+            sys.setrecursionlimit(sys.getrecursionlimit() + _depth())
             exec(code, module.__dict__)
         except SystemExit:
             raise
@@ -150,6 +152,15 @@ def run_code(code: str, argv: Sequence[str] = (), *, handle: Handle | None = Non
 
 
 # -- the parts ----------------------------------------------------------------------------------------------
+
+
+def _depth() -> int:
+    """Frames below the program's first that are ours. Until 3.12, functions of C count, too: ``exec``, for one."""
+    frame, count = sys._getframe(1), 1 if sys.version_info >= (3, 12) else 3
+    while frame.f_back is not None:
+        frame = frame.f_back
+        count += 1
+    return count
 
 
 def _prepare_text(source: bytes, path: str, name: str, argv: Sequence[str], **attributes: Any) -> Program:

@@ -31,6 +31,7 @@ class Machine:
             addresses[name] = [SimpleNamespace(family=socket.AF_INET6, address="fe80::1")]
             if address is not None:
                 addresses[name].insert(0, SimpleNamespace(family=socket.AF_INET, address=address))
+        monkeypatch.setattr(platform, "IS_LINUX", False)
         monkeypatch.setattr(psutil, "net_if_addrs", lambda: addresses)
         monkeypatch.setattr(psutil, "net_if_stats", lambda: stats)
         monkeypatch.setattr(platform, "_default_address", lambda: default)
@@ -116,9 +117,22 @@ def test_this_machine_has_interfaces() -> None:
     assert any(one.is_loopback for one in interfaces())
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the kernel of Linux")
+def test_linux_says_what_psutil_says() -> None:
+    assert platform._addresses_by_ioctl() == platform._addresses_by_psutil()
+
+
+def test_running_processes_are_told_from_gone_ones() -> None:
+    assert platform.is_running(os.getpid()) and platform.is_running(1)
+    child = subprocess.Popen([sys.executable, "-c", "pass"])
+    child.wait()
+    assert not platform.is_running(child.pid)
+    assert not platform.is_running(-1) and not platform.is_running(1 << 40)
+
+
 REEXEC = textwrap.dedent("""
     import os, sys
-    from bundlebee.platform import reexec
+    from bundlebee.reexec import reexec
     print("run", os.environ.get("AGAIN"), sys.flags.hash_randomization, sys.argv[1:], flush=True)
     if "AGAIN" not in os.environ:
         print("unflushed text is not lost")
@@ -131,7 +145,7 @@ REEXEC = textwrap.dedent("""
 def test_reexec_runs_the_same_command_with_another_environment(replace: bool) -> None:
     code = REEXEC
     if not replace:
-        code = "import bundlebee.platform; bundlebee.platform.IS_WINDOWS = True\n" + code
+        code = "import bundlebee.reexec; bundlebee.reexec.IS_WINDOWS = True\n" + code
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONHASHSEED"}
     done = subprocess.run(
         [sys.executable, "-c", code, "one", "two words"],

@@ -6,13 +6,15 @@ import functools
 import re
 import types
 from collections import namedtuple
-from dataclasses import dataclass, field
 from enum import Enum, EnumMeta
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
+import msgspec
+
 from bundlebee.bundles.abstract import ATOM, Bound, BuiltinMethod, Given, Inner, Live, Made, Super, Value
-from bundlebee.bundles.heap import HEAP_TYPE, MISSING, Harm, Heap, Values, own_attribute
+from bundlebee.bundles.contents import by_python
+from bundlebee.bundles.heap import MISSING, Harm, Heap, Values, own_attribute
 
 LRU = type(functools.lru_cache(lambda: None))
 C_METHODS = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
@@ -44,12 +46,11 @@ _DATA: tuple[type, ...] = (
 )
 
 
-@dataclass(slots=True)
-class Found:
+class Found(msgspec.Struct):
     """What an attribute may be."""
 
-    values: Values = field(default_factory=set)
-    getters: list[tuple[Value, Value]] = field(default_factory=list)  #: (function, object): properties
+    values: Values = msgspec.field(default_factory=set)
+    getters: list[tuple[Value, Value]] = []  #: (function, object): properties
     hidden: bool = False  #: whether the instance's own attribute of that name does not count
     kept: bool = False  #: whether the object keeps what the getter returns (a cached property)
 
@@ -180,11 +181,11 @@ class Attributes(Heap):
             found.kept |= more.kept
             is_method = is_method or bool(more)
         if not is_method:
-            found.values |= (
-                {value, ATOM}
-                if value.classes
-                else {ATOM, *(() if value.kind is None else self.elements(value))}
-            )
+            found.values.add(ATOM)
+            if value.kind is not None:
+                found.values |= self.elements(value)
+            elif value.classes or value.callables is None:
+                found.values.add(value)
         elif self.classes_of(value) and value.callables:
             found.values.add(value)  # an instance may hide a method by a function of its own
         return found
@@ -290,7 +291,7 @@ class Attributes(Heap):
         ):
             raise Harm(f"uses {label}, a {type(raw).__qualname__}")
         if (
-            not owner.__flags__ & HEAP_TYPE
+            not by_python(owner)
             and self.catalogue.type(owner) is None
             and not issubclass(owner, BaseException)
         ):

@@ -5,12 +5,16 @@ The data file says all that there is to say; this module only reads it, when the
 
 from __future__ import annotations
 
+import os
 import sys
-import tomllib
-from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any, TypeAlias
+
+import msgspec
+
+from bundlebee.bundles.contents import by_python
+from bundlebee.places import user_directory
 
 #: Modules of the interpreter that stand behind one of the standard library.
 _BEHIND = {
@@ -51,8 +55,7 @@ _WORDS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Function:
+class Function(msgspec.Struct, frozen=True):
     """One catalogued function or method."""
 
     name: str  #: dotted, as in the data file
@@ -64,15 +67,14 @@ class Function:
     unsafe: str | None = None  #: why it is unsafe
 
 
-@dataclass(slots=True)
-class Type:
+class Type(msgspec.Struct):
     """One catalogued type."""
 
     name: str
     create: Function
     immutable: bool
     seeded: bool  #: without an argument it takes the system's randomness
-    methods: dict[str, Function] = field(default_factory=dict)
+    methods: dict[str, Function] = {}
 
 
 class Catalogue:
@@ -101,8 +103,6 @@ class Catalogue:
         for reason, names in data["unsafe"].items():
             for name in names:
                 self._functions[name] = Function(name, unsafe=reason)
-        for name in ("operator.setitem", "operator.delitem"):
-            self._functions[name] = self._function(name, frozenset({"atom"}))
         for name in self._writes:
             if name.startswith("bisect."):
                 self._functions[name] = self._function(name, frozenset({"atom"}))
@@ -166,7 +166,7 @@ class Catalogue:
         found = self.types.get(f"{module}.{kind.__qualname__}")
         if found is None or getattr(sys.modules.get(module), kind.__qualname__, None) is kind:
             return found
-        return found if kind.__module__ in ("_hashlib", "builtins") and kind.__flags__ & 1 << 9 == 0 else None
+        return found if kind.__module__ in ("_hashlib", "builtins") and not by_python(kind) else None
 
     def unsafe(self, kind: Kind) -> str | None:
         """Why objects of that type are not for a shipped call, where people have a word for it."""
@@ -198,5 +198,37 @@ def _words(text: str) -> frozenset[str]:
 @cache
 def catalogue() -> Catalogue:
     """The catalogue that is shipped with bundlebee."""
-    data = files("bundlebee.bundles").joinpath("catalogue.toml").read_text("utf-8")
-    return Catalogue(tomllib.loads(data))
+    file = Path(__file__).with_name("catalogue.toml")
+    return Catalogue(read(file, Path(user_directory("cache"))))
+
+
+class _Parsed(msgspec.Struct, frozen=True):
+    """The data file, parsed, as it is kept for the next process."""
+
+    stamp: str
+    data: dict[str, Any]
+
+
+def read(file: Path, cache: Path) -> dict[str, Any]:
+    """A data file, parsed once on each machine: that takes 10 ms of CPU time, between a program's first loop and its first
+    message. It is no error if the directory cannot be used."""
+    status = file.stat()
+    stamp = f"{file} {status.st_size} {status.st_mtime_ns}"
+    kept = cache / "catalogue.msgpack"
+    try:
+        parsed = msgspec.msgpack.decode(kept.read_bytes(), type=_Parsed)
+        if parsed.stamp == stamp:
+            return parsed.data
+    except (OSError, msgspec.MsgspecError):
+        pass
+    import tomllib
+
+    data = tomllib.loads(file.read_text("utf-8"))
+    temporary = cache / f"catalogue.{os.getpid()}.tmp"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(msgspec.msgpack.encode(_Parsed(stamp, data)))
+        os.replace(temporary, kept)
+    except OSError:
+        pass
+    return data

@@ -8,8 +8,10 @@ from types import FunctionType
 from typing import Any
 
 from bundlebee.bundles.abstract import ATOM, Given, Inner, Live, Made, Super, Text, Value
-from bundlebee.bundles.heap import HEAP_TYPE, Harm, Values
-from bundlebee.bundles.known import KEYS, Args, Known
+from bundlebee.bundles.contents import by_python
+from bundlebee.bundles.heap import Harm, Values
+from bundlebee.bundles.known import Known
+from bundlebee.bundles.specials import KEYS, Args
 
 GENERATED = frozenset({"__eq__", "__repr__", "__hash__", "__lt__", "__le__", "__gt__", "__ge__"})
 """Methods that a dataclass may write by itself, and that only read."""
@@ -32,7 +34,7 @@ class Classes(Known):
                 result: Values = special(args)
                 return result
         function = self.catalogue.function(kind.__module__, kind.__qualname__)
-        if function is not None and not (kind.__flags__ & HEAP_TYPE and self.has_facts(kind)):
+        if function is not None and not (by_python(kind) and self.has_facts(kind)):
             made = self.apply(function, args)
             if kind is functools.partial:
                 for value in made:
@@ -44,7 +46,7 @@ class Classes(Known):
             return self._construct_known(kind, args)
         if isinstance(kind, EnumMeta):
             return self._member(kind, args)
-        if not kind.__flags__ & HEAP_TYPE:
+        if not by_python(kind):
             if not issubclass(kind, BaseException):
                 raise Harm(f"makes a {kind.__module__}.{kind.__qualname__}, of which nothing is known")
             error = self.made((self.site, kind), kind)
@@ -99,7 +101,7 @@ class Classes(Known):
             raise Harm(f"makes a {name}, which has a __del__")
         instances = self._new(kind, args)
         found = self.lookup(kind, "__init__")
-        if found is not None and found[0].__flags__ & HEAP_TYPE:
+        if found is not None and by_python(found[0]):
             for instance in list(instances):
                 if (
                     isinstance(instance, Made)
@@ -111,7 +113,7 @@ class Classes(Known):
 
     def _new(self, kind: type, args: Args) -> Values:
         found = self.lookup(kind, "__new__")
-        if found is None or not found[0].__flags__ & HEAP_TYPE or found[0].__module__ == "typing":
+        if found is None or not by_python(found[0]) or found[0].__module__ == "typing":
             made = self.made((self.site, kind), kind)
             self._fill_base(made, kind, args)
             return {made}
@@ -131,7 +133,7 @@ class Classes(Known):
 
     def _fill_base(self, made: Made, kind: type, args: Args) -> None:
         """A subclass of a builtin takes the arguments in as its base does."""
-        base = next(base for base in kind.__mro__ if not base.__flags__ & HEAP_TYPE)
+        base = next(base for base in kind.__mro__ if not by_python(base))
         if base is object:
             return
         if self.catalogue.type(base) is None and not issubclass(base, BaseException):
@@ -182,7 +184,7 @@ class Classes(Known):
             if not (isinstance(value, Live) and isinstance(value.object, type)):
                 raise Harm("makes an object of a class that is computed")
             kind = value.object
-            if not kind.__flags__ & HEAP_TYPE:
+            if not by_python(kind):
                 found |= self.construct(kind, args)
                 continue
             if not self.has_facts(kind):

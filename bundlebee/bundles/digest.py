@@ -10,7 +10,6 @@ in the order of the encoded paths, after a line that names this scheme. All of t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 
 _SCHEME = b"bundlebee-digest-1\n"
@@ -60,6 +59,8 @@ def content(files: Mapping[str, bytes]) -> tuple[tuple[str, ...], dict[str, byte
 
 def digest(files: Mapping[str, bytes]) -> str:
     """The digest of the files that `content` selected: 64 lower-case hex digits."""
+    import hashlib
+
     state = hashlib.sha256(_SCHEME)
     for path, data in _in_order(files.items()):
         state.update(len(path).to_bytes(8, "big"))

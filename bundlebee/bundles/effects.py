@@ -19,10 +19,11 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from enum import Enum
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from bundlebee.bundles.facts import ModuleFacts
 from bundlebee.bundles.values import ANYTHING, DATA, NUMBER
@@ -45,20 +46,19 @@ class Effect(Enum):
     UNSAFE = "unsafe"  #: something that only means the same here, or that nobody knows
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
+class Summary(msgspec.Struct, frozen=True, eq=False):
     """What is known about a function, or about its calls with a certain kind of arguments."""
 
     level: Effect
     why: str  #: for UNSAFE: the chain of calls, what happens, file and line; else ``""``
     reads: tuple[tuple[str, str], ...]  #: (module, global) of all state that the result depends on, sorted
-    observed: tuple[tuple[str, Any, Any, Any], ...] = field(default=(), repr=False, compare=False)
+    observed: tuple[tuple[str, Any, Any, Any], ...] = ()
     #: of the instances it allows for
-    classes: frozenset[type] = field(default=frozenset(), repr=False, compare=False)
+    classes: frozenset[type] = frozenset()
 
     def covers(self, walk: Walk) -> bool:
         """Whether a general answer (`EffectAnalysis.summary`) speaks of a call with such arguments, too."""
-        return not walk.callables and walk.classes <= self.classes
+        return not walk.callables and not walk.fragile and walk.classes <= self.classes
 
     def still_valid(self) -> bool:
         """Whether all that the analysis looked at is unchanged. Costs some 100 ns for each global that is read."""
@@ -67,8 +67,7 @@ class Summary:
         return unchanged(self.observed)
 
 
-@dataclass(frozen=True, slots=True)
-class Clearance:
+class Clearance(msgspec.Struct, frozen=True):
     """All that is to be known before one call is shipped."""
 
     summary: Summary
@@ -95,7 +94,10 @@ class EffectAnalysis:
         to its arguments.
         """
         del qualname  # the function's own code says it
-        return self._summary(function, None, None, {})
+        found = self._summary(function, None, None, {})
+        # A module that is loaded later may bring classes that nobody has looked at.
+        mark = ("size", sys.modules, None, len(sys.modules))
+        return msgspec.structs.replace(found, observed=(mark, *found.observed))
 
     def for_call(self, function: FunctionType, walk: Walk) -> Summary:
         """What a call of the function with such arguments does.
@@ -104,7 +106,7 @@ class EffectAnalysis:
             function: the function itself (woven or not).
             walk: what `bundlebee.bundles.values.walk` found in all arguments.
         """
-        return self._summary(function, walk.classes, walk.callables, _shapes(function, walk))
+        return self._summary(function, walk.classes, walk.callables, _shapes(function, walk), walk.fragile)
 
     def clear(self, function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Clearance:
         """Everything that must be asked before a call is shipped, in one.
@@ -135,16 +137,22 @@ class EffectAnalysis:
         classes: frozenset[type] | None,
         callables: tuple[Any, ...] | None,
         shapes: dict[str, Shape],
+        fragile: bool = False,
     ) -> Summary:
         world = self._all_classes() if classes is None else classes
-        key = (world, None if callables is None else frozenset(map(id, callables)), tuple(shapes.items()))
+        key = (
+            world,
+            None if callables is None else frozenset(map(id, callables)),
+            tuple(shapes.items()),
+            fragile,
+        )
         known = self._known.setdefault(function, {})
         summary = known.get(key)
         if summary is not None and summary.still_valid():
             return summary
         if len(known) >= KEPT:
             known.clear()
-        known[key] = summary = self._analyse(function, world, callables, shapes)
+        known[key] = summary = self._analyse(function, world, callables, shapes, fragile)
         return summary
 
     def _analyse(
@@ -153,11 +161,12 @@ class EffectAnalysis:
         classes: frozenset[type],
         callables: tuple[Any, ...] | None,
         shapes: dict[str, Shape],
+        fragile: bool = False,
     ) -> Summary:
         from bundlebee.bundles.flow import Flow
         from bundlebee.bundles.heap import Harm
 
-        flow = Flow(self._facts_of, function, set(classes), callables, shapes)
+        flow = Flow(self._facts_of, function, set(classes), callables, shapes, fragile)
         try:
             flow.run()
         except Harm as harm:

@@ -18,19 +18,20 @@ import sys
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
-from hashlib import blake2b
-from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
 
-from bundlebee.bundles.values import ATOMS
+import msgspec
+
+from bundlebee.bundles.contents import ATOMS, by_python
+from bundlebee.bundles.originals import names_and_texts, original_code
 from bundlebee.errors import BundlebeeError
+from bundlebee.hashing import blake2b
 
 LIMIT = 200_000
 """Values that one fingerprint looks at; about 0.2 s."""
 
-_HEAP_TYPE = 1 << 9
 _BY_REPR = frozenset(
     {"int", "float", "complex", "bool", "str", "bytes", "NoneType", "range", "ellipsis", "slice"}
 )
@@ -58,7 +59,6 @@ _NOT_OF_A_CLASS = frozenset(
         "__firstlineno__", "__static_attributes__", "__type_params__", "__conditional_annotations__", "__classdictcell__",
     }
 )  # fmt: skip
-_WOVEN_NAMES = re.compile(r"__bee.*|scatter|args|s\d+")
 _LRU = type(functools.lru_cache(lambda: None))
 _SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 _C_METHODS = (
@@ -84,8 +84,7 @@ class Unfingerprintable(BundlebeeError):
         return type(self), (self.name, self.why, self.hint)
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(msgspec.Struct, frozen=True):
     """The state behind a call, at one moment."""
 
     digest: bytes  #: 16 bytes; equal there and here, or the call may not be shipped
@@ -134,20 +133,19 @@ def state(reads: Sequence[tuple[str, str]], *, modules: Mapping[str, ModuleType]
 
 class _Encoder:
     def __init__(self) -> None:
-        self._hash = blake2b(digest_size=16)
+        self._parts: list[bytes] = []
         self._met: dict[int, int] = {}
         self._keep: list[Any] = []  # so that ids stay unique
         self._left = LIMIT
         self.mutable: set[int] = set()
 
     def digest(self) -> bytes:
-        return self._hash.digest()
+        return blake2b(b"".join(self._parts), digest_size=16).digest()
 
     def write(self, *texts: str) -> None:
         for text in texts:
             data = text.encode("utf-8", "surrogatepass")
-            self._hash.update(b"%d:" % len(data))
-            self._hash.update(data)
+            self._parts.append(b"%d:%b" % (len(data), data))
 
     def value(self, value: Any) -> None:
         """Encode anything. Raises _Opaque."""
@@ -218,7 +216,7 @@ class _Encoder:
             self._left = part._left
             self._spend(1)
             self.mutable |= part.mutable
-            digests.append(part._hash.hexdigest())
+            digests.append(part.digest().hex())
         self.write(*sorted(digests))
         # The order in which it iterates is state, too; it can be told for texts and numbers only.
         self.write(*[_text(item) for item in value if type(item) in ATOMS and item is not None])
@@ -226,12 +224,12 @@ class _Encoder:
     # -- code --------------------------------------------------------------------------------------------
 
     def _function(self, value: FunctionType) -> None:
-        code = _original_code(value)
+        code = original_code(value)
         self.write("function", str(value.__globals__.get("__name__")), code.co_qualname)
         self.write(str(code.co_firstlineno), str(code.co_argcount), str(code.co_posonlyargcount))
         count = code.co_argcount + code.co_kwonlyargcount
         self.write(*code.co_varnames[:count], str(code.co_flags & 0b1010101100))
-        self.write(*sorted(_used(code)))
+        self.write(*sorted(names_and_texts(code)))
         self.value(value.__defaults__)
         self.value(value.__kwdefaults__)
         for cell in value.__closure__ or ():
@@ -304,7 +302,7 @@ class _Encoder:
 
     def _class(self, value: type) -> None:
         self.write("class", str(value.__module__), value.__qualname__)
-        if not value.__flags__ & _HEAP_TYPE or value.__module__.partition(".")[0] in sys.stdlib_module_names:
+        if not by_python(value) or value.__module__.partition(".")[0] in sys.stdlib_module_names:
             if _by_name(value.__module__, value.__qualname__) is not value:
                 self.write("hidden")
             if value.__module__ != "__main__":
@@ -340,12 +338,12 @@ class _Encoder:
             self.mutable.add(id(value))
             self.write("array", value.typecode, repr(value.tolist()))
             return
-        if not kind.__flags__ & _HEAP_TYPE or kind.__module__.partition(".")[0] in _FOREIGN:
+        if not by_python(kind) or kind.__module__.partition(".")[0] in _FOREIGN:
             raise _Opaque(f"it holds a {key[0]}.{key[1]}")
         self._instance(value, kind)
 
     def _instance(self, value: Any, kind: type) -> None:
-        base = next(base for base in kind.__mro__ if not base.__flags__ & _HEAP_TYPE)
+        base = next(base for base in kind.__mro__ if not by_python(base))
         self.mutable.add(id(value))
         self.write("instance")
         self.value(kind)
@@ -458,42 +456,3 @@ def _registered(value: type) -> list[str]:
         return []
     registered = [ref() for ref in _abc._get_dump(value)[0]]
     return sorted(f"{kind.__module__}.{kind.__qualname__}" for kind in registered if kind is not None)
-
-
-def _original_code(function: FunctionType) -> CodeType:
-    """The code that the author wrote, also while a dispatcher stands in for it."""
-    joinpoint = sys.modules.get("bundlebee.weaving.joinpoint")
-    lookup = getattr(joinpoint, "original_code", None)
-    if lookup is None:
-        return function.__code__
-    code: CodeType = lookup(function)
-    return code
-
-
-_USED: dict[CodeType, frozenset[str]] = {}
-
-
-def _used(code: CodeType) -> frozenset[str]:
-    """Names, texts and fractions that code and the functions in it use; the same for woven and plain code."""
-    known = _USED.get(code)
-    if known is None:
-        found: set[str] = set()
-        stack = [code]
-        while stack:
-            part = stack.pop()
-            found.update(name for name in part.co_names if not _WOVEN_NAMES.fullmatch(name))
-            for constant in part.co_consts:
-                if isinstance(constant, CodeType):
-                    stack.append(constant)
-                elif type(constant) in (str, float, bytes) and not _is_qualname(constant):
-                    found.add(f"{constant!r}")
-        known = frozenset(found)
-        if len(_USED) > 10_000:
-            _USED.clear()
-        _USED[code] = known
-    return known
-
-
-def _is_qualname(constant: Any) -> bool:
-    """3.11 and older keep the names of inner functions among the constants."""
-    return type(constant) is str and ("<locals>" in constant or constant.startswith("<"))

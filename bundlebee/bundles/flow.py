@@ -4,9 +4,9 @@ Each function that may be reached has one `Frame`, whatever it is called with an
 all values that they may ever hold. Operations are looked at again and again until no set grows any more. The first
 harm that is found ends it: sets only grow, so it would be found in the end anyhow.
 
-The classes build on each other, each with one concern: `heap.Heap` (objects and what they hold) →
-`attributes.Attributes` → `known.Known` (the catalogue) → `classes.Classes` (instances) → `calling.Calls` →
-`operations.Operations` → `Flow`.
+The classes build on each other, each with one concern: `heap.Heap` (objects and what they hold) → `attributes.Attributes`
+→ `specials.Specials` (special methods, operators) → `known.Known` (the catalogue) → `classes.Classes` (instances) →
+`builtin_calls.Builtins` → `calling.Calls` → `operations.Operations` → `Flow`.
 """
 
 from __future__ import annotations
@@ -15,22 +15,20 @@ import os
 import sys
 from collections.abc import Callable
 from enum import Enum
-from types import CodeType, FunctionType, GeneratorType, ModuleType
+from types import FunctionType, GeneratorType, ModuleType
 from typing import Any
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Value
 from bundlebee.bundles.facts import COROUTINE, GENERATOR, FunctionFacts, ModuleFacts
 from bundlebee.bundles.heap import MISSING, Harm, Values
-from bundlebee.bundles.known import Args
 from bundlebee.bundles.operations import OPERATIONS, Frame, Operations
+from bundlebee.bundles.originals import original_code, used_names
+from bundlebee.bundles.specials import Args
 from bundlebee.bundles.values import ANYTHING, DATA, Shape
 from bundlebee.bundles.values import NUMBER as NUMBER_SHAPE
 
 BUDGET = 400_000
 """Operations that one analysis looks at; about a second."""
-
-#: Names that the weaver adds to a function's code, and those that need no mention in the facts
-_WOVEN = frozenset({"__bee__", "scatter", "args", "super", "__class__", "AssertionError"})
 
 
 class Flow(Operations):
@@ -42,6 +40,7 @@ class Flow(Operations):
         classes: of the instances among its arguments.
         callables: functions and classes among its arguments; None: any.
         shapes: of its arguments, by parameter; what is left out is `ANYTHING`.
+        fragile: whether its arguments hold a set over which the call must not iterate.
     """
 
     def __init__(
@@ -51,6 +50,7 @@ class Flow(Operations):
         classes: set[type],
         callables: tuple[Any, ...] | None,
         shapes: dict[str, Shape],
+        fragile: bool = False,
     ) -> None:
         super().__init__(Given("?", classes, callables))
         self._facts_of = facts_of
@@ -58,6 +58,7 @@ class Flow(Operations):
         self._classes = classes
         self._callables = callables
         self._shapes = shapes
+        self.fragile = fragile
         self._frames: dict[Any, Frame] = {}
         self._order: list[Frame] = []
         self._raised: Values = set()
@@ -289,7 +290,7 @@ def _is_its_source(
     facts: FunctionFacts, source: ModuleFacts, function: FunctionType, module: ModuleType
 ) -> bool:
     """Whether the facts speak of that function, and not of another that was put in its place."""
-    code = _original_code(function)
+    code = original_code(function)
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     if names != (*facts.positional, *facts.keyword_only) or set(code.co_freevars) - {"__class__"} != set(
         facts.free
@@ -305,26 +306,7 @@ def _is_its_source(
     if any(operation[0] == "bad" for operation in facts.operations):
         return True  # it ends the analysis, whatever else is in there
     mentioned = _mentioned(facts, source)
-    return all(
-        name in mentioned or name in _WOVEN or (name[0] == "s" and name[1:].isdecimal())
-        for name in _used_names(code)
-    )
-
-
-def _original_code(function: FunctionType) -> CodeType:
-    """The code that the author wrote, also while a dispatcher stands in for it."""
-    lookup = getattr(sys.modules.get("bundlebee.weaving.joinpoint"), "original_code", None)
-    code: CodeType = function.__code__ if lookup is None else lookup(function)
-    return code
-
-
-def _used_names(code: CodeType) -> set[str]:
-    """Globals and attributes that code mentions, nested functions included."""
-    found = set(code.co_names)
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            found |= _used_names(constant)
-    return found
+    return used_names(code) <= mentioned
 
 
 def _mentioned(facts: FunctionFacts, source: ModuleFacts) -> set[str]:

@@ -17,11 +17,10 @@ from typing import Any
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Bound, BuiltinMethod, Given, Live, Made, Text, Value
 from bundlebee.bundles.catalogue import catalogue
-from bundlebee.bundles.values import ATOMS, NUMBERS
+from bundlebee.bundles.contents import ATOMS, NUMBERS, by_python
 
 Values = set[Value]
 
-HEAP_TYPE = 1 << 9
 MISSING = object()
 MEMBERS = 5_000
 """Different objects in one existing structure that the analysis tells apart."""
@@ -123,7 +122,7 @@ class Heap:
 
     def read_class(self, kind: type) -> None:
         """The class itself, as its module holds it, is part of the state."""
-        if kind.__flags__ & HEAP_TYPE:
+        if by_python(kind):
             self.reads.add((kind.__module__, kind.__qualname__.partition(".")[0]))
 
     def global_value(self, module: str, holder: dict[str, Any], name: str) -> Any:
@@ -158,7 +157,7 @@ class Heap:
         """Whether its special methods are a matter of its own code."""
         known = self._custom.get(kind)
         if known is None:
-            plain = kind.__flags__ & HEAP_TYPE == 0 or kind in MAPPINGS or kind is functools.partial
+            plain = not by_python(kind) or kind in MAPPINGS or kind is functools.partial
             known = self._custom[kind] = not plain and self.catalogue.type(kind) is None
         return known
 
@@ -169,7 +168,7 @@ class Heap:
             mro = mro[mro.index(after) + 1 :]
         for owner in mro:
             raw = owner.__dict__.get(name, MISSING)
-            if owner.__flags__ & HEAP_TYPE:
+            if by_python(owner):
                 self.read_class(owner)
                 self.observe("class", owner, name, raw)
             if raw is not MISSING:
@@ -182,7 +181,7 @@ class Heap:
         if key not in self._specials:
             owner = next((owner for owner in kind.__mro__ if name in owner.__dict__), None)
             raw = None
-            if owner is not None and owner.__flags__ & HEAP_TYPE and self._is_custom(owner):
+            if owner is not None and by_python(owner) and self._is_custom(owner):
                 raw = owner.__dict__[name]
                 self.read_class(kind)
                 self.observe("class", owner, name, raw)
@@ -353,6 +352,8 @@ def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
         return holder.get(key, MISSING) is found
     if kind in ("class", "attribute"):
         return holder.__dict__.get(key, MISSING) is found
+    if kind == "size":
+        return len(holder) == found  # type: ignore[no-any-return]
     if kind == "own":
         return own_attribute(holder, key) is found
     if kind == "cell":

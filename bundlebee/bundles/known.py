@@ -2,207 +2,48 @@
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, defaultdict, deque
-from dataclasses import dataclass, field
 from types import FunctionType, MemberDescriptorType
 
-from bundlebee.bundles.abstract import (
-    ATOM,
-    NUMBER,
-    Bound,
-    BuiltinMethod,
-    Given,
-    Live,
-    Made,
-    Super,
-    Text,
-    Value,
-)
-from bundlebee.bundles.attributes import LRU, Attributes
+from bundlebee.bundles.abstract import ATOM, NUMBER, Made, Value
 from bundlebee.bundles.catalogue import Function
-from bundlebee.bundles.heap import HEAP_TYPE, Harm, Values
+from bundlebee.bundles.contents import by_python
+from bundlebee.bundles.heap import Harm, Values
+from bundlebee.bundles.specials import Args, Specials
 
-_OPERATORS = (
-    "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor "
-    "radd rsub rmul rmatmul rtruediv rfloordiv rmod rdivmod rpow rlshift rrshift rand ror rxor"
-)
-_PROTOCOL = (
-    "eq ne lt le gt ge hash bool len iter next reversed contains getitem missing str repr format bytes int float complex index "
-    "round trunc floor ceil abs neg pos invert length_hint fspath sizeof"
-)
-IMPLICIT = frozenset(f"__{name}__" for name in f"{_PROTOCOL} {_OPERATORS}".split())
-"""Special methods that builtins call of what they are given. Those that write by their nature are called by operations only."""
-TEXTS = frozenset({"__str__", "__repr__", "__format__", "__getitem__", "__index__", "__int__", "__float__"})
-KEYS = frozenset({"__hash__", "__eq__"})
 _COPYING = frozenset(
     {"__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"}
+)
+#: What functions written in Python call of an object that they write, and what mappings call of one that they take in
+_BY_WRITERS = frozenset({"__setitem__", "__delitem__", "insert", "append", "pop"})
+_BY_MAPPINGS = frozenset({"keys", "items", "get", "__getitem__"})
+#: Functions whose results do not depend on the order of a set
+_ORDERLESS = frozenset(
+    (
+        "builtins.len",
+        "builtins.isinstance",
+        "builtins.set.isdisjoint",
+        "builtins.set.issubset",
+        "builtins.set.issuperset",
+        "builtins.frozenset.isdisjoint",
+        "builtins.frozenset.issubset",
+        "builtins.frozenset.issuperset",
+        "builtins.callable",
+        "builtins.dict.get",
+        "builtins.list.append",
+        "builtins.set.add",
+        "builtins.dict.setdefault",
+        "builtins.hash",
+    )
 )
 _ONLY = {
     "builtins.len": frozenset({"__len__"}),
     "builtins.hash": frozenset({"__hash__"}),
     "builtins.next": frozenset({"__next__"}),
 }
-_IN_PLACE: dict[str, tuple[type, ...]] = {
-    "add": (list, bytearray, deque, Counter),
-    "mul": (list, bytearray, deque),
-    "or": (set, dict, defaultdict, OrderedDict, Counter),
-    "and": (set, Counter),
-    "sub": (set, Counter),
-    "xor": (set,),
-}
-_DATA_BASES = (list, dict, set, tuple, frozenset, deque, str, bytes, bytearray, int, float, complex)
 
 
-@dataclass(slots=True)
-class Args:
-    """The arguments of one call."""
-
-    positional: list[Values] = field(default_factory=list)
-    rest: Values = field(default_factory=set)  #: what ``*args`` may bring, at any position
-    named: dict[str, Values] = field(default_factory=dict)
-    double: Values = field(default_factory=set)  #: what ``**kwargs`` may bring
-
-    def all(self) -> Values:
-        """Every value among them."""
-        found = set(self.rest) | self.double
-        for values in (*self.positional, *self.named.values()):
-            found |= values
-        return found
-
-    def at(self, place: int | str) -> Values:
-        """What may be passed at a position or by a name."""
-        if isinstance(place, str):
-            return self.named.get(place, set()) | self.double
-        return self.rest | self.positional[place] if place < len(self.positional) else self.rest
-
-    def behind(self, count: int) -> Values:
-        """What may be passed behind the first positions, or by name."""
-        return Args(self.positional[count:], self.rest, self.named, self.double).all()
-
-    def shifted(self, receiver: Value) -> Args:
-        """With the object of a method in front."""
-        return Args([{receiver}, *self.positional], self.rest, self.named, self.double)
-
-    def without_first(self) -> Args:
-        """Without the object of a method."""
-        return Args(self.positional[1:], self.rest, self.named, self.double)
-
-
-class Known(Attributes):
+class Known(Specials):
     """Does what the catalogue says."""
-
-    def call(self, value: Value, args: Args) -> Values:
-        """Call a value; returns what may come back. (Given by `bundlebee.bundles.calling.Calls`.)"""
-        raise NotImplementedError
-
-    # -- writing -----------------------------------------------------------------------------------------
-
-    def write(self, values: Values, what: str = "writes") -> None:
-        """The call writes these objects. Raises Harm unless it made them itself."""
-        for value in values:
-            if isinstance(value, Given):
-                raise Harm(f"{what} {value.name}" if value.cached else f"{what} its argument {value.name!r}")
-            if isinstance(value, Live):
-                raise Harm(f"{what} {value.name}")
-            if isinstance(value, Super):
-                self.write(value.receivers, what)
-            elif isinstance(value, Bound | BuiltinMethod):
-                raise Harm(f"{what} a method")
-
-    # -- special methods ---------------------------------------------------------------------------------
-
-    def special_calls(self, values: Values, names: frozenset[str], others: Values) -> Values:
-        """Call those special methods of the instances among the values, with any of the others."""
-        results: Values = set()
-        for value in list(values):
-            for kind in self.classes_of(value):
-                for name in names:
-                    raw = self.special(kind, name)
-                    if raw is None:
-                        continue
-                    if not isinstance(raw, FunctionType | LRU):
-                        raise Harm(f"uses {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
-                    results |= self.call(
-                        self.live(raw, f"{kind.__qualname__}.{name}"), Args([{value}], rest=others)
-                    )
-        return results
-
-    def look_at(self, values: Values, depth: int, names: frozenset[str] = IMPLICIT) -> Values:
-        """The special methods that a builtin may call: of the values, and with depth 2 of what they contain."""
-        if depth == 0:
-            return set()
-        reach = self.inside(values) if depth == 2 else values
-        if not any(self.classes_of(value) for value in reach):
-            return set()
-        return self.special_calls(reach, names, self.inside(reach))
-
-    def next_of(self, value: Value) -> Values:
-        """One of what iterating over a value gives."""
-        found = set(self.keys(value))
-        for kind in self.classes_of(value):
-            if self.special(kind, "__iter__") is None:
-                if self.special(kind, "__getitem__") is not None:
-                    found |= self.special_calls({value}, frozenset({"__getitem__"}), {NUMBER})
-                continue
-            for iterator in self.special_calls({value}, frozenset({"__iter__"}), set()):
-                found |= self.keys(iterator)
-                found |= self.special_calls({iterator}, frozenset({"__next__"}), set())
-        return found
-
-    # -- operators ---------------------------------------------------------------------------------------
-
-    def operate(self, name: str, left: Values, right: Values) -> Values:
-        """A binary operator; name as in ``__name__``."""
-        both = left | right
-        if not left or not right:
-            return set()
-        if both <= {NUMBER}:
-            return {NUMBER}
-        scalars = {value for value in both if value is ATOM or value is NUMBER or isinstance(value, Text)}
-        if len(scalars) == len(both):
-            return {ATOM}
-        found = self.special_calls(left, frozenset({f"__{name}__"}), right)
-        found |= self.special_calls(right, frozenset({f"__r{name}__"}), left)
-        if name == "mod":
-            self.look_at(right, 2, TEXTS)
-        others = both - scalars
-        kinds = {value.kind if isinstance(value, Made | Given) else None for value in others}
-        kind = next(iter(kinds)) if len(kinds) == 1 else None
-        if kind is not None and self.classes_of(next(iter(others))):
-            if not issubclass(kind, _DATA_BASES):
-                return found  # no builtin has an operator for it
-            kind = None
-        made = self.made((self.site, "op", kind), kind)
-        self.pour({made}, others)
-        found.add(made)
-        if kind is None or kind not in _DATA_BASES:
-            found.add(ATOM)
-        return found
-
-    def operate_in_place(self, name: str, left: Values, right: Values) -> Values:
-        """``left op= right``: what left is afterwards."""
-        found = self.special_calls(left, frozenset({f"__i{name}__"}), right)
-        kinds = _IN_PLACE.get(name)
-        others = set(left)
-        if kinds is not None:
-            # No container takes a number in, except by being multiplied.
-            harmless = right <= {NUMBER} and name != "mul"
-            for value in left:
-                if isinstance(value, Made):
-                    if value.kind is None or issubclass(value.kind, kinds):
-                        self.pour({value}, right, pairs=name == "or")
-                        found.add(value)
-                        if value.kind is not None:
-                            others.discard(value)
-                elif harmless:
-                    continue
-                elif isinstance(value, Given) and (value.kind is None or issubclass(value.kind, kinds)):
-                    self.write({value}, "may write (by an operator in place)")
-                elif isinstance(value, Live) and isinstance(value.object, kinds):
-                    self.write({value})
-        return found | self.operate(name, others, right)
-
-    # -- the catalogue -----------------------------------------------------------------------------------
 
     def call_any(self, functions: Values, pool: Values) -> Values:
         """Call whatever may be called among some values, with any of the others."""
@@ -235,13 +76,23 @@ class Known(Attributes):
         else:
             found = self.look_at(touched, function.depth)
             results |= found
+        if function.writes:
+            results |= self.special_calls(written, _BY_WRITERS, self.inside(touched))
+        if function.name.startswith(("builtins.dict", "collections.")):
+            results |= self.special_calls(operands, _BY_MAPPINGS, set())
         if function.name.startswith("copy.") and self.look_at(touched, 2, _COPYING):
             raise Harm("copies an object in its own way")
         if function.name in ("builtins.str.format", "builtins.str.format_map"):
             self._attributes_by_text(operands)
         elements: Values = set()
         for value in operands:
-            elements |= self.next_of(value) if function.depth else self.keys(value)
+            elements |= (
+                self.next_of(value)
+                if function.depth and function.name not in _ORDERLESS
+                else self.keys(value)
+            )
+        if function.name not in _ORDERLESS:
+            self.no_order(self.inside(touched))
         if written:
             self._fill(function, written, operands - written, elements, args)
         return self._give(function.returns, args, operands, elements, results, own)
@@ -342,7 +193,7 @@ class Known(Attributes):
         for value in self.inside(values):
             for kind in self.classes_of(value):
                 for owner in kind.__mro__:
-                    if owner.__flags__ & HEAP_TYPE and any(
+                    if by_python(owner) and any(
                         (hasattr(type(raw), "__get__") and not isinstance(raw, FunctionType))
                         or name == "__getattr__"
                         for name, raw in owner.__dict__.items()

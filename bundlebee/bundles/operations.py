@@ -7,14 +7,15 @@ import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from enum import Enum
-from types import FunctionType, GeneratorType, ModuleType
+from types import FunctionType, GeneratorType, MemberDescriptorType, ModuleType
 from typing import Any, TypeAlias
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Text, Value
 from bundlebee.bundles.calling import Calls
+from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import FunctionFacts, ModuleFacts
-from bundlebee.bundles.heap import HEAP_TYPE, MISSING, Harm, Values
-from bundlebee.bundles.known import KEYS, TEXTS, Args
+from bundlebee.bundles.heap import MISSING, Harm, Values
+from bundlebee.bundles.specials import KEYS, TEXTS, Args
 
 Operation: TypeAlias = tuple[Any, ...]
 
@@ -176,7 +177,7 @@ class Operations(Calls):
                 found.add(ATOM)
                 continue
             kind = type(value.object) if isinstance(value, Live) else getattr(value, "kind", None)
-            if kind is not None and kind.__flags__ & HEAP_TYPE:
+            if kind is not None and by_python(kind):
                 kind = None
             copy = self.made((self.site, kind), kind)
             self.store({copy}, self.items(value))
@@ -260,7 +261,8 @@ class Operations(Calls):
             self.special_calls(frame.registers[container], _CONTAINS, reach)
             self.special_calls(reach, KEYS, reach)
             for value in list(frame.registers[container]):
-                self.next_of(value)
+                if self.classes_of(value):
+                    self.next_of(value)
 
     def o_is(self, frame: Frame, op: Operation) -> None:
         left, right = frame.registers[op[2]], frame.registers[op[3]]
@@ -318,17 +320,21 @@ class Operations(Calls):
         for value in list(frame.registers[holder]):
             if any(self.special(kind, "__delattr__") is not None for kind in self.classes_of(value)):
                 raise Harm("deletes an attribute by a __delattr__ of its own")
+            for kind in self.classes_of(value):
+                raw = (self.lookup(kind, name) or (kind, None))[1]
+                if hasattr(type(raw), "__delete__") and type(raw) is not MemberDescriptorType:
+                    raise Harm(f"deletes {kind.__qualname__}.{name}, which is computed")
         self.set_attribute(set(frame.registers[holder]), name, set())
 
     def o_setitem(self, frame: Frame, op: Operation) -> None:
         _, _, holder, index, value = op
-        self._set_item(frame.registers[holder], frame.registers[index], frame.registers[value])
+        self.set_item(frame.registers[holder], frame.registers[index], frame.registers[value])
 
     def o_delitem(self, frame: Frame, op: Operation) -> None:
         _, _, holder, index = op
-        self._set_item(frame.registers[holder], frame.registers[index], None)
+        self.set_item(frame.registers[holder], frame.registers[index], None)
 
-    def _set_item(self, holders: Values, indices: Values, values: Values | None) -> None:
+    def set_item(self, holders: Values, indices: Values, values: Values | None) -> None:
         name = "__delitem__" if values is None else "__setitem__"
         for holder in list(holders):
             own = False

@@ -6,8 +6,9 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from bundlebee.bundles.bundle import Bundle
 from bundlebee.bundles.distributions import from_distribution
@@ -27,16 +28,14 @@ _ARCHIVES = 8  #: packed bundles that are kept at hand while peers fetch them pi
 _ARCHIVE_BYTES = 64 << 20
 
 
-@dataclass(slots=True)
-class _Seen:
+class _Seen(msgspec.Struct):
     """A source, the way it was last taken."""
 
     signature: str
     outcome: Bundle | BundleError
 
 
-@dataclass(slots=True)
-class _Waiting:
+class _Waiting(msgspec.Struct):
     """A source that changes: what it looks like now, and since when."""
 
     signature: str

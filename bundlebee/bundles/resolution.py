@@ -7,8 +7,9 @@ the one that was there first.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from bundlebee.bundles.metadata import normal
 from bundlebee.errors import BundleConflict, BundleError, MissingDependency
@@ -20,14 +21,13 @@ Environment = Callable[[str], Sequence[str]]
 """Gives the versions of a distribution that are here apart from the bundles in question."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
+class Resolution(msgspec.Struct, frozen=True):
     """What `resolve` decided."""
 
     chosen: tuple[Bundle, ...]  #: to run, in the order in which they came
     waiting: tuple[Bundle, ...] = ()  #: for a dependency
     problems: tuple[BundleError, ...] = ()
-    lacks: Mapping[str, MissingDependency] = field(default_factory=dict)  #: by digest
+    lacks: Mapping[str, MissingDependency] = {}  #: by digest
 
 
 def resolve(bundles: Sequence[Bundle], environment: Environment | None = None) -> Resolution:

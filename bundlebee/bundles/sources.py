@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from keyword import iskeyword
 from pathlib import Path
+
+import msgspec
 
 from bundlebee.bundles.digest import is_left_over
 from bundlebee.bundles.metadata import INFO_FILES
@@ -16,8 +17,7 @@ _ARCHIVES = (".whl", ".zip")
 _SOURCE_DISTRIBUTIONS = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".egg")
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True):
     """One thing in the directory that should be a bundle."""
 
     path: Path  #: what a person dropped in
@@ -57,12 +57,11 @@ class Source:
         return tree.signature, tree.changed
 
 
-@dataclass(slots=True)
-class Listing:
+class Listing(msgspec.Struct):
     """What `look` found."""
 
-    sources: list[Source] = field(default_factory=list)  #: by name
-    problems: dict[Path, BundleError] = field(default_factory=dict)  #: things that cannot be bundles
+    sources: list[Source] = []  #: by name
+    problems: dict[Path, BundleError] = {}  #: things that cannot be bundles
 
 
 def look(directory: Path) -> Listing:

@@ -14,7 +14,6 @@ import os
 import re
 import time
 from collections.abc import Mapping
-from hashlib import blake2b
 from pathlib import Path
 
 import msgspec
@@ -22,6 +21,8 @@ import msgspec
 from bundlebee.bundles.bundle import Bundle
 from bundlebee.bundles.metadata import EntryPoint
 from bundlebee.errors import BrokenBundle
+from bundlebee.hashing import blake2b
+from bundlebee.places import user_directory
 from bundlebee.words import BundleRef
 
 _NOTE = ".bundlebee.json"
@@ -64,9 +65,7 @@ class Store:
 
     def __init__(self, root: Path | None = None) -> None:
         if root is None:
-            import platformdirs
-
-            root = platformdirs.user_cache_path("bundlebee") / "bundles"
+            root = Path(user_directory("cache")) / "bundles"
         self.root = root
 
     def place(self, ref: BundleRef) -> Path:

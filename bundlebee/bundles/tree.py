@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from hashlib import blake2b
 from pathlib import Path
 
 from bundlebee.bundles.archive import MAX_BYTES, MAX_FILES
 from bundlebee.bundles.digest import is_left_over
 from bundlebee.errors import BrokenBundle
+from bundlebee.hashing import blake2b
 
 
 class Tree:

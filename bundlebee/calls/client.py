@@ -10,10 +10,10 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import msgspec
 import zmq
 
 from bundlebee.calls import pickling, remote_errors, wire
@@ -39,8 +39,7 @@ class Ended(Enum):
     REFUSED = "refused"  #: it has no effect there, whether or not it began; it may run here
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct):
     """What became of one item."""
 
     ticket: int
@@ -49,7 +48,7 @@ class Outcome:
     value: Any = None  #: the result
     error: BaseException | None = None  #: what it raised, or why it was refused
     reason: Reason | None = None  #: of a refusal
-    output: list[tuple[str, str]] = field(default_factory=list)  #: (``stdout`` or ``stderr``, text), in order
+    output: list[tuple[str, str]] = []  #: (``stdout`` or ``stderr``, text), in order
     seconds: float = 0.0  #: run time there
     cpu_seconds: float = 0.0  #: CPU time there
     round_trip: float = 0.0  #: seconds from submission of its chunk until this answer

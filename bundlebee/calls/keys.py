@@ -9,49 +9,52 @@ the server pair is not published anywhere.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import contextlib
-import hashlib
 import os
-import re
-import secrets
-import stat
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bundlebee.errors import KeyFileError, UsageError
+import msgspec
+
+from bundlebee.calls.secret import (
+    MAGIC,
+    SECRET_BYTES,
+    check_grid_name,
+    default_file,
+    derive,
+    hash_seed,
+    open_secret,
+    read_secret,
+)
+from bundlebee.errors import KeyFileError
 
 DEFAULT_GRID = "bundlebee"  #: the grid's name where nobody gives one
 
-_MAGIC = "bundlebee-grid-key-1"
-_SECRET_BYTES = 32
-_OPEN_SECRET = hashlib.blake2b(b"bundlebee: an open grid has no secret", digest_size=_SECRET_BYTES).digest()
-_GRID_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
-_LONGEST_FILE = 4096  # bytes; what is longer is some other file
 
-
-@dataclass(frozen=True, slots=True)
-class CurvePair:
+class CurvePair(msgspec.Struct, frozen=True):
     """A CURVE key pair, both halves in Z85 (40 bytes), the form that ZeroMQ takes."""
 
     public: bytes
-    secret: bytes = field(repr=False)
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"CurvePair(public={self.public!r})"
 
 
-@dataclass(frozen=True, slots=True)
-class GridKeys:
+class GridKeys(msgspec.Struct, frozen=True):
     """What is derived from a grid key for the grid of one name."""
 
     grid: str  #: the grid's name
     open: bool  #: whether this grid has no secret: everybody who can reach it is a member
-    datagram: bytes = field(repr=False)  #: 32 bytes, the secret box of the multicast
+    datagram: bytes  #: 32 bytes, the secret box of the multicast
     server: CurvePair  #: for every socket that is bound
     client: CurvePair  #: for every socket that connects
     hash_seed: int  #: ``PYTHONHASHSEED`` of the grid's programs, 1 to 4294967295
     fingerprint: str  #: 12 hex digits that may be shown: equal keys and grid name, equal fingerprint
+
+    def __repr__(self) -> str:
+        return f"GridKeys(grid={self.grid!r}, open={self.open}, fingerprint={self.fingerprint!r})"
 
     def dump(self) -> dict[str, object]:
         """All fields as plain data, for a worker's control pipe. Never for a log or a command line."""
@@ -76,12 +79,14 @@ class GridKeys:
         return cls(**values)
 
 
-@dataclass(frozen=True, slots=True)
-class GridKey:
+class GridKey(msgspec.Struct, frozen=True):
     """The secret itself."""
 
-    secret: bytes = field(repr=False)
+    secret: bytes
     open: bool = False
+
+    def __repr__(self) -> str:
+        return f"GridKey(open={self.open})"
 
     @classmethod
     def load(cls, path: Path) -> GridKey:
@@ -90,7 +95,7 @@ class GridKey:
         Raises:
             KeyFileError: it is missing, unreadable, malformed, or readable by anyone but its owner.
         """
-        return cls(_read_secret(Path(path)))
+        return cls(read_secret(path))
 
     @classmethod
     def create(cls, path: Path) -> GridKey:
@@ -99,8 +104,10 @@ class GridKey:
         Raises:
             KeyFileError: the file exists already, or cannot be written.
         """
-        secret = secrets.token_bytes(_SECRET_BYTES)
-        if not _write_new(Path(path), f"{_MAGIC} {base64.b64encode(secret).decode()}\n".encode()):
+        import base64
+
+        secret = os.urandom(SECRET_BYTES)
+        if not _write_new(Path(path), f"{MAGIC} {base64.b64encode(secret).decode()}\n".encode()):
             raise KeyFileError(
                 f"the key file {path} exists already", hint="use it, or move it away and make a new grid"
             )
@@ -128,9 +135,7 @@ class GridKey:
     @classmethod
     def open_grid(cls, grid: str = DEFAULT_GRID) -> GridKey:
         """The key that everybody knows, for ``--open``: a grid of one name still sees only itself."""
-        return cls(
-            hashlib.blake2b(check_grid_name(grid).encode(), key=_OPEN_SECRET, digest_size=32).digest(), True
-        )
+        return cls(open_secret(grid), True)
 
     def derive(self, grid: str = DEFAULT_GRID) -> GridKeys:
         """Everything the grid of that name needs.
@@ -141,7 +146,7 @@ class GridKey:
         check_grid_name(grid)
 
         def purpose(label: bytes) -> bytes:
-            return self._purpose(grid, label)
+            return derive(self.secret, grid, label)
 
         return GridKeys(
             grid=grid,
@@ -150,36 +155,21 @@ class GridKey:
             server=_curve_pair(purpose, b"curve server"),
             client=_curve_pair(purpose, b"curve client"),
             hash_seed=self.hash_seed(grid),
-            fingerprint=purpose(b"fingerprint").hex()[:12],
+            fingerprint=self.fingerprint(grid),
         )
 
     def hash_seed(self, grid: str = DEFAULT_GRID) -> int:
         """``PYTHONHASHSEED`` of the grid of that name: what a program needs before anything else."""
-        return int.from_bytes(self._purpose(grid, b"hash seed")[:8], "big") % 0xFFFFFFFF + 1
+        return hash_seed(self.secret, grid)
 
-    def _purpose(self, grid: str, label: bytes) -> bytes:
-        return hashlib.blake2b(grid.encode(), key=self.secret, person=label, digest_size=32).digest()
+    def fingerprint(self, grid: str = DEFAULT_GRID) -> str:
+        """As `GridKeys.fingerprint`."""
+        return derive(self.secret, grid, b"fingerprint").hex()[:12]
 
 
 def default_path(grid: str = DEFAULT_GRID) -> Path:
     """Where the key of the grid of that name lies by default: in the user's configuration directory."""
-    import platformdirs
-
-    return platformdirs.user_config_path("bundlebee") / f"{check_grid_name(grid)}.key"
-
-
-def check_grid_name(grid: str) -> str:
-    """The name itself, if it is one.
-
-    Raises:
-        UsageError: it is not 1 to 64 letters, digits, ``_``, ``-`` or ``.``, the first a letter or digit.
-    """
-    if not _GRID_NAME.fullmatch(grid):
-        raise UsageError(
-            f"{grid!r} is not a grid's name",
-            hint="use 1 to 64 letters, digits, '_', '-' or '.', and begin with a letter or digit",
-        )
-    return grid
+    return Path(default_file(grid))
 
 
 def _curve_pair(purpose: Callable[[bytes], bytes], label: bytes) -> CurvePair:
@@ -190,60 +180,9 @@ def _curve_pair(purpose: Callable[[bytes], bytes], label: bytes) -> CurvePair:
     return CurvePair(public=zmq.curve_public(secret), secret=secret)
 
 
-def _read_secret(path: Path) -> bytes:
-    try:
-        # O_NONBLOCK: opening a named pipe must not wait for its writer
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except FileNotFoundError:
-        raise KeyFileError(
-            f"there is no key file {path}",
-            hint="copy it from another machine of the grid, or let `bundlebee run` make one",
-        ) from None
-    except OSError as error:
-        raise KeyFileError(f"cannot read the key file {path}", why=error.strerror) from None
-    try:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise KeyFileError(
-                f"{path} is not a key file",
-                why="it is not a regular file",
-                hint="copy the key file of the grid again",
-            )
-        if os.name == "posix" and status.st_mode & 0o077:
-            raise KeyFileError(
-                f"the key file {path} is open to others",
-                why=f"mode {stat.S_IMODE(status.st_mode):04o}, and who reads it can run code on every node",
-                hint=f"chmod 600 {path}; if others may have read it, make a new key",
-            )
-        try:
-            data = os.read(handle, _LONGEST_FILE + 1)
-        except OSError as error:
-            raise KeyFileError(f"cannot read the key file {path}", why=error.strerror) from None
-    finally:
-        os.close(handle)
-    words = data.split()
-    if len(data) > _LONGEST_FILE or len(words) != 2 or words[0] != _MAGIC.encode():
-        raise KeyFileError(
-            f"{path} is not a key file",
-            why=f"it is not one line '{_MAGIC} <base64>'",
-            hint="copy the key file of the grid again",
-        )
-    try:
-        secret = base64.b64decode(words[1], validate=True)
-    except binascii.Error:
-        secret = b""
-    if len(secret) != _SECRET_BYTES:
-        raise KeyFileError(
-            f"the key file {path} is damaged",
-            why=f"its second word is not {_SECRET_BYTES} bytes in base64",
-            hint="copy it again from another machine of the grid",
-        )
-    return secret
-
-
 def _write_new(path: Path, data: bytes) -> bool:
     """Write a new file, owner only. False if there is one already."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)

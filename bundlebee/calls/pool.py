@@ -17,7 +17,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import IO, Any
 
 import msgspec
@@ -59,8 +58,7 @@ class LeaseGrant(msgspec.Struct, frozen=True):
     address: str  #: ``ip:port``
 
 
-@dataclass(slots=True)
-class _Process:
+class _Process(msgspec.Struct):
     """A worker's process and what is known of it."""
 
     slot: Slot
@@ -181,6 +179,14 @@ class WorkerPool:
         for thread in list(self._threads):
             thread.join(timeout=STOP_SECONDS)
 
+    def after_fork(self) -> None:
+        """In a child process: let go of the workers' control pipes, whose end tells the workers to end."""
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        for process in list(self._processes.values()):
+            if process.popen.stdin is not None and not process.popen.stdin.closed:
+                os.dup2(nothing, process.popen.stdin.fileno(), inheritable=False)
+        os.close(nothing)
+
     # -- under the lock -----------------------------------------------------------------------------------
 
     def _lease(self, lease: Lease, need: Need, deadline: float) -> _Process | None:
@@ -292,6 +298,7 @@ class WorkerPool:
             text = data[:500].decode("utf-8", "replace").rstrip()
             process.last_words.append(text)
             self._log.debug("worker %d: %s", process.slot.number, text)
+        _close(process.popen.stderr)
 
     def _read_status(self, process: _Process) -> None:
         assert process.popen.stdout is not None

@@ -9,8 +9,9 @@ queue: with no idle slot the caller is told so at once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 CLAIM_SECONDS = 10.0  #: a lease whose caller has not come by then is taken back
 
@@ -24,8 +25,7 @@ class SlotState(Enum):
     LEASED = "leased"
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(msgspec.Struct, frozen=True):
     """What a lease asks of a worker."""
 
     hash_seed: int
@@ -33,15 +33,14 @@ class Need:
     main: str | None = None  #: digest of the program's own script
 
 
-@dataclass(slots=True)
-class Slot:
+class Slot(msgspec.Struct):
     """One slot. ``run`` counts its processes, so that news of an old one is told from news of the new."""
 
     number: int
     state: SlotState = SlotState.EMPTY
     run: int = 0
     hash_seed: int = 0
-    loads: dict[str, str] = field(default_factory=dict)
+    loads: dict[str, str] = {}
     main: str | None = None
     token: str | None = None  #: the lease, also while the worker for it starts
     claimed: bool = False
@@ -63,22 +62,19 @@ class Slot:
         return 2 * have - len(self.loads) - (self.main is not None)
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(msgspec.Struct, frozen=True):
     """Start a worker in that slot; end the one that is there, if any."""
 
     slot: Slot
 
 
-@dataclass(frozen=True, slots=True)
-class Assign:
+class Assign(msgspec.Struct, frozen=True):
     """Tell that slot's worker about its lease."""
 
     slot: Slot
 
 
-@dataclass(frozen=True, slots=True)
-class Withdraw:
+class Withdraw(msgspec.Struct, frozen=True):
     """Tell that slot's worker that this lease is over."""
 
     slot: Slot

@@ -22,7 +22,7 @@ from bundlebee.calls.security import hang_up
 from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
 from bundlebee.words import Reason
 
-SLACK = 60  #: frames that the worker's own code needs, below and above the function
+SLACK = 60  #: frames that the worker's own code needs to send what the function returned
 
 
 class Definition:
@@ -245,7 +245,7 @@ class WorkerLoop:
 
     def _run_items(self, definition: Definition, items: list[pickling.Item]) -> None:
         sys.set_int_max_str_digits(definition.call.int_max_str_digits)
-        sys.setrecursionlimit(definition.call.recursion_limit + SLACK)
+        sys.setrecursionlimit(max(definition.call.recursion_limit, SLACK) + _depth())
         function = definition.function
         printing = self._printing
         last = len(items) - 1
@@ -279,6 +279,14 @@ class WorkerLoop:
             printing.index = None
             error = None  # its traceback knows this frame
         self._answers.flush(len(items))
+
+
+def _depth() -> int:
+    frame, count = sys._getframe(), 0
+    while frame.f_back is not None:
+        frame = frame.f_back
+        count += 1
+    return count
 
 
 class _StateDiffers(Exception):

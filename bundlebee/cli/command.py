@@ -13,7 +13,8 @@ from typing import Any
 
 import click
 
-from bundlebee.errors import BundlebeeError, UsageError
+from bundlebee.cli.begin import failed, interrupted
+from bundlebee.errors import BundlebeeError
 
 VERBS = {
     "run": "start a node on this machine",
@@ -69,22 +70,11 @@ def run_command(args: Sequence[str]) -> Any:
         check_environment(os.environ)
         result = bundlebee.main(args=list(args), prog_name="bundlebee", standalone_mode=False)
     except click.exceptions.Abort:
-        print("bundlebee: interrupted", file=sys.stderr)
-        sys.exit(130)
+        interrupted()
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
     except BundlebeeError as error:
-        report(error)
-        sys.exit(2 if isinstance(error, UsageError) else 1)
+        failed(error)
     # `exec` returns its program: it runs here, where nothing catches what it raises
     return result() if callable(result) else result
-
-
-def report(error: BundlebeeError) -> None:
-    """Print what happened, why, and the next step, each on its line, to standard error."""
-    print(f"bundlebee: error: {error.what}", file=sys.stderr)
-    if error.why:
-        print(f"  because: {error.why}", file=sys.stderr)
-    if error.hint:
-        print(f"  next: {error.hint}", file=sys.stderr)

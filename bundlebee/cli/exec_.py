@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from bundlebee.cli.begin import begin
 from bundlebee.cli.options import grid_options, log_options, option, policy_option
 from bundlebee.errors import UsageError
 from bundlebee.settings import GridOptions
@@ -92,21 +93,20 @@ def exec_(
     Same output, exit code, sys.argv, stdin and signals. Uses the grid if there is one; with no node anywhere, this
     machine's cores.
     """
-    from bundlebee import log
-    from bundlebee.decisions.policy import Policy
-    from bundlebee.program import Program, ProgramOptions
-
     kind, program, arguments = ctx.obj
     if kind is None:
         raise UsageError("no program given", hint="bundlebee exec (-m MODULE | SCRIPT | -c CODE) [ARGS]...")
-    log.setup(verbosity=verbosity, form=log_format, path=log_file, prefix="" if log_file else "bundlebee: ")
-    options = ProgramOptions(
-        where=where,
-        directory=bundles,
-        weave=weave,
-        policy=None if policy is None else Policy.parse(policy),
-        decisions=decisions,
-    )
-    run = Program(options)
     # run by `main`, where nothing catches the program's own exceptions
-    return lambda: run.execute(kind, program, arguments)
+    return begin(
+        kind,
+        program,
+        arguments,
+        bundles=bundles,
+        weave=weave,
+        policy=policy,
+        decisions=decisions,
+        where=where,
+        verbosity=verbosity,
+        log_format=log_format,
+        log_file=log_file,
+    )

@@ -8,11 +8,11 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from bundlebee.cli.options import json_option, option
 from bundlebee.errors import BrokenBundle, UsageError, WeaveError
@@ -172,6 +172,6 @@ def _as_json(outcome: WovenModule | WeaveError) -> dict[str, Any]:
     return {
         "module": outcome.module,
         "path": outcome.path,
-        "functions": [{"woven": isinstance(point, Woven), **asdict(point)} for point in outcome.points],
-        "loops": [{"spread": isinstance(site, ScatterSite), **asdict(site)} for site in outcome.sites],
+        "functions": [{"woven": isinstance(point, Woven), **msgspec.structs.asdict(point)} for point in outcome.points],
+        "loops": [{"spread": isinstance(site, ScatterSite), **msgspec.structs.asdict(site)} for site in outcome.sites],
     }

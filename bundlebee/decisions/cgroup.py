@@ -12,14 +12,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 MAX_ANCESTORS = 16  #: so many generations back a process is looked for that sees the control groups
 
 
-@dataclass(frozen=True, slots=True)
-class CpuGroup:
+class CpuGroup(msgspec.Struct, frozen=True):
     """Where the figures of our group are. Empty on systems without control groups."""
 
     limits: tuple[Path, ...] = ()  #: directories from our group up to the root of the CPU controller

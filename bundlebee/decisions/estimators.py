@@ -13,8 +13,9 @@ from __future__ import annotations
 import math
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from bundlebee.decisions.features import Features
 from bundlebee.decisions.running import FLOOR, Running
@@ -27,8 +28,7 @@ MAX_SHAPES = 32  #: distinct shapes for which a growth model is kept
 FIT_POINTS = 64  #: samples that a fit looks at, the most recent ones
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(msgspec.Struct, frozen=True):
     """What a call will probably cost."""
 
     seconds: float  #: CPU seconds on a core of this machine

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from bundlebee.decisions.running import FLOOR
 
@@ -24,8 +25,7 @@ EXPONENTIAL_UP_TO = 256.0  #: greater numbers stand in no exponent: nobody runs 
 MAX_EXTRAPOLATION = math.log(1000.0)  #: how far beyond the samples a prediction may go
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True):
     """One summand: `slope` × form(sizes[index]) + `offset`."""
 
     index: int
@@ -37,8 +37,7 @@ class Term:
         return self.slope * _form(sizes[self.index], self.logarithmic) + self.offset
 
 
-@dataclass(frozen=True, slots=True)
-class Growth:
+class Growth(msgspec.Struct, frozen=True):
     """A fitted model. `predict` takes sizes of the length that it was fitted with."""
 
     base: float  #: mean logarithm of the times

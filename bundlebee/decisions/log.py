@@ -13,8 +13,9 @@ import os
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from bundlebee.decisions.records import Decision, duration
 from bundlebee.errors import ConfigurationError
@@ -30,12 +31,11 @@ MAX_FUNCTIONS = 4096  #: functions whose last verdict and counts are remembered
 SUMMARY_EVERY = 30.0  #: seconds between two summaries
 
 
-@dataclass(slots=True)
-class Tally:
+class Tally(msgspec.Struct):
     """Calls of one function since the start: how many went where, for which reason."""
 
     verdict: tuple[bool, str] | None = None  #: (stayed here, reason) of the last one
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)  #: (where, why) → calls
+    counts: dict[tuple[str, str], int] = {}  #: (where, why) → calls
     seconds: float = 0.0  #: sum of the measured times
     fresh: int = 0  #: calls since the last summary
 
@@ -125,6 +125,10 @@ class DecisionLog:
             for _, _, tally in fresh:
                 tally.fresh = 0
             return lines
+
+    def after_fork(self) -> None:
+        """In a child process: whoever held the lock in the parent is not here to give it back."""
+        self._lock = threading.Lock()
 
     def close(self) -> None:
         """Close the file. Records are still taken afterwards, into memory."""

@@ -14,7 +14,8 @@ machines.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+import msgspec
 
 from bundlebee.decisions.estimators import DEFAULT_BANDWIDTH, DEFAULT_ROUND_TRIP
 from bundlebee.words import HERE, Reason
@@ -35,8 +36,7 @@ MIN_RUN = 0.0005
 MIN_RATE = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class Work:
+class Work(msgspec.Struct, frozen=True):
     """What one call needs, as estimated before it runs."""
 
     seconds: float  #: CPU seconds on a core of this machine
@@ -45,8 +45,7 @@ class Work:
     spread: float = 0.0  #: one standard deviation of `seconds`
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A machine that could run the call: this one, or a peer."""
 
     name: str  #: `words.HERE` for this machine, else the node's name
@@ -60,13 +59,12 @@ class Place:
     measured: bool = True  #: whether this function has run there before
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """Where a call goes, why, and what was expected of each place."""
 
     where: str  #: `words.HERE` or a node's name
     why: Reason
-    estimates: dict[str, float] = field(default_factory=dict)  #: seconds by place, as far as they are known
+    estimates: dict[str, float] = {}  #: seconds by place, as far as they are known
     detail: str | None = None  #: more about the reason, for people
 
     @property

@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
+
+import msgspec
+from msgspec.structs import replace
 
 from bundlebee.decisions.model import Place, Verdict, Work, choose, here_seconds, there_seconds
 from bundlebee.errors import UsageError
@@ -40,8 +42,7 @@ class Kind(StrEnum):
     CHAOS = "chaos"
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """A parsed policy. ``str(policy)`` gives back a text that `parse` reads."""
 
     kind: Kind
@@ -101,8 +102,7 @@ class Policy:
         return Random(self.seed)
 
 
-@dataclass(frozen=True, slots=True)
-class Trials:
+class Trials(msgspec.Struct, frozen=True):
     """What was spent on exploring so far, and what may be."""
 
     run: float = 0.0  #: seconds of all measured runs

@@ -7,7 +7,7 @@ be recorded and played again.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from bundlebee.registry.messages import ExchangeAnswer, ExchangeRequest, Message
 from bundlebee.registry.rows import BundleRow, NodeRow, Pulse, RowSet
@@ -15,48 +15,41 @@ from bundlebee.registry.rows import BundleRow, NodeRow, Pulse, RowSet
 # -- events --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """A multicast message came in, and its seal was good."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(msgspec.Struct, frozen=True):
     """Time passed. Due at `Registry.next_deadline()` at the latest."""
 
 
-@dataclass(frozen=True, slots=True)
-class SetSeeds:
+class SetSeeds(msgspec.Struct, frozen=True):
     """These addresses (``host:port``) are asked even if multicast does not reach them."""
 
     addresses: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SetNode:
+class SetNode(msgspec.Struct, frozen=True):
     """Our own node row is now this. Its id and its name stay what they are."""
 
     row: NodeRow
 
 
-@dataclass(frozen=True, slots=True)
-class SetRow:
+class SetRow(msgspec.Struct, frozen=True):
     """We hold this bundle, in this state. The digest is the key."""
 
     row: BundleRow
 
 
-@dataclass(frozen=True, slots=True)
-class DropRow:
+class DropRow(msgspec.Struct, frozen=True):
     """We no longer hold the bundle with this digest."""
 
     digest: str
 
 
-@dataclass(frozen=True, slots=True)
-class SetLoad:
+class SetLoad(msgspec.Struct, frozen=True):
     """Our load, the cores that are busy, and the slots that are free. Goes out with the next beat."""
 
     load: float
@@ -64,8 +57,7 @@ class SetLoad:
     free: int
 
 
-@dataclass(frozen=True, slots=True)
-class PullAnswered:
+class PullAnswered(msgspec.Struct, frozen=True):
     """The end of a `Pull`; rows are None if nobody answered, or if the peer does not have them."""
 
     node: str
@@ -73,24 +65,21 @@ class PullAnswered:
     rows: RowSet | None
 
 
-@dataclass(frozen=True, slots=True)
-class ProbeAnswered:
+class ProbeAnswered(msgspec.Struct, frozen=True):
     """The end of a `Probe`; pulse is None if nobody answered."""
 
     node: str
     pulse: Pulse | None
 
 
-@dataclass(frozen=True, slots=True)
-class ExchangeAnswered:
+class ExchangeAnswered(msgspec.Struct, frozen=True):
     """The end of an `Exchange`; answer is None if nobody answered."""
 
     address: str
     answer: ExchangeAnswer | None
 
 
-@dataclass(frozen=True, slots=True)
-class Leave:
+class Leave(msgspec.Struct, frozen=True):
     """We stop. Says good-bye; after that the registry is silent."""
 
 
@@ -111,29 +100,25 @@ Event = (
 # -- effects: to do ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Multicast:
+class Multicast(msgspec.Struct, frozen=True):
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class Pull:
+class Pull(msgspec.Struct, frozen=True):
     """Ask `address` for the rows of `node`; report with `PullAnswered`."""
 
     address: str
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class Probe:
+class Probe(msgspec.Struct, frozen=True):
     """Ask `node` at `address` whether it lives; report with `ProbeAnswered`."""
 
     address: str
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class Exchange:
+class Exchange(msgspec.Struct, frozen=True):
     """Compare notes with whoever is at `address`; report with `ExchangeAnswered`."""
 
     address: str
@@ -143,56 +128,48 @@ class Exchange:
 # -- effects: to know ----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Joined:
+class Joined(msgspec.Struct, frozen=True):
     node: NodeRow
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
+class Changed(msgspec.Struct, frozen=True):
     """Its node row or its bundles changed."""
 
     node: NodeRow
 
 
-@dataclass(frozen=True, slots=True)
-class Suspected:
+class Suspected(msgspec.Struct, frozen=True):
     """It has been silent for `silent` seconds and is being asked."""
 
     node: NodeRow
     silent: float
 
 
-@dataclass(frozen=True, slots=True)
-class Recovered:
+class Recovered(msgspec.Struct, frozen=True):
     """It was suspected, and lives."""
 
     node: NodeRow
 
 
-@dataclass(frozen=True, slots=True)
-class Left:
+class Left(msgspec.Struct, frozen=True):
     node: NodeRow
     why: str
 
 
-@dataclass(frozen=True, slots=True)
-class Renamed:
+class Renamed(msgspec.Struct, frozen=True):
     """Somebody else has our name, and the right to it; ours is now `new`."""
 
     old: str
     new: str
 
 
-@dataclass(frozen=True, slots=True)
-class SeedSilent:
+class SeedSilent(msgspec.Struct, frozen=True):
     """Nobody answers at a seed's address. Said once, until it answers again."""
 
     address: str
 
 
-@dataclass(frozen=True, slots=True)
-class SeedHeard:
+class SeedHeard(msgspec.Struct, frozen=True):
     """A seed that was silent, or was never heard before, answers."""
 
     address: str

@@ -5,11 +5,11 @@ Bookkeeping only. What follows from it is decided in `others`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 
 from msgspec.structs import replace
 
+from bundlebee.hashing import blake2b
 from bundlebee.registry.messages import Delta, Heard
 from bundlebee.registry.rows import NodeRow, Pulse, RowSet
 from bundlebee.registry.snapshot import ALIVE, NodeView
@@ -22,7 +22,7 @@ LONG_AGO = float("-inf")
 
 def view_hash(id: str, version: int) -> int:
     """The hash of one node at one version. The xor of these over all nodes is the hash of a view."""
-    return int.from_bytes(hashlib.blake2b(f"{id}:{version}".encode(), digest_size=8).digest(), "big")
+    return int.from_bytes(blake2b(f"{id}:{version}".encode(), digest_size=8).digest(), "big")
 
 
 class Member:

@@ -9,7 +9,7 @@ What changes all the time (load, free slots) is not versioned. It rides on the b
 
 from __future__ import annotations
 
-import secrets
+import os
 
 import msgspec
 
@@ -18,7 +18,7 @@ from bundlebee.words import BundleRef
 
 def new_id() -> str:
     """A fresh node id: 16 hex digits, random."""
-    return secrets.token_hex(8)
+    return os.urandom(8).hex()
 
 
 class NodeRow(msgspec.Struct, frozen=True, kw_only=True):

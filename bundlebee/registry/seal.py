@@ -13,8 +13,8 @@ numbered and old numbers are ignored.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 import os
+from collections.abc import Callable
 
 from nacl.bindings import crypto_secretbox, crypto_secretbox_open
 from nacl.exceptions import CryptoError

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from bundlebee.registry.rows import BundleRow, NodeRow
 from bundlebee.words import BundleRef
@@ -13,8 +14,7 @@ SUSPECT = "suspect"
 ACTIVE = "active"
 
 
-@dataclass(frozen=True, slots=True)
-class NodeView:
+class NodeView(msgspec.Struct, frozen=True):
     """One node, as seen from here. The row's load, busy and free are those of its last beat."""
 
     row: NodeRow
@@ -24,25 +24,28 @@ class NodeView:
     own: bool = False  #: it is this very process
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A bundle and the nodes where it is active, those that were heard last first."""
 
     bundle: BundleRef
     nodes: tuple[NodeView, ...]
 
 
-@dataclass(frozen=True)
 class Snapshot:
-    """A picture of the grid. Cheap to keep, safe to use in any thread; it does not change."""
+    """A picture of the grid. Cheap to keep, safe to use in any thread; it does not change.
 
-    views: tuple[NodeView, ...] = ()  #: our own first, then by name
-    _index: dict[str, NodeView] = field(default_factory=dict, repr=False, compare=False)
-    _holders: dict[str, list[NodeView]] = field(default_factory=dict, repr=False, compare=False)
-    _refs: dict[str, BundleRow] = field(default_factory=dict, repr=False, compare=False)
+    Args:
+        views: our own first, then by name.
+    """
 
-    def __post_init__(self) -> None:
-        for view in self.views:
+    __slots__ = ("_holders", "_index", "_refs", "views")
+
+    def __init__(self, views: tuple[NodeView, ...] = ()) -> None:
+        self.views = views
+        self._index: dict[str, NodeView] = {}
+        self._holders: dict[str, list[NodeView]] = {}
+        self._refs: dict[str, BundleRow] = {}
+        for view in views:
             self._index[view.row.id] = view
             for bundle in view.bundles:
                 if bundle.state == ACTIVE:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(msgspec.Struct, frozen=True):
     """Defaults for a LAN. All in seconds."""
 
     #: A node says that it lives. Once a second is what people call "at once" for a machine that appears,

@@ -118,6 +118,10 @@ class Advice:
         self.switch(site, False)
         return here(function, iterable, shape)
 
+    def each(self, site: int, function: Callable[[], Function], iterable: Iterable[Any]) -> Iterator[Any]:
+        """What ``map(function(), iterable)`` gives, at a scatter site; see `scatter`."""
+        return map(_take, self.scatter(site, function, iterable, None, _only))
+
     @staticmethod
     def args(*args: Any, **kwargs: Any) -> Arguments:
         """The arguments as a call would bind them."""
@@ -138,6 +142,20 @@ def here(function: Callable[[], Function], iterable: Iterable[Any], shape: Shape
     """The items of a scatter site when every call runs in its turn, right there."""
     for targets in iterable if shape is None else shape(iterable):
         yield targets, function()
+
+
+def _take(item: Item) -> Any:
+    try:
+        return item[1](item[0])
+    except BaseException as error:
+        # without this frame, as `map` has none; a bare ``raise`` does not add it again
+        assert error.__traceback__ is not None
+        error.__traceback__ = error.__traceback__.tb_next
+        raise
+
+
+def _only(argument: Any) -> Arguments:
+    return (argument,), {}
 
 
 def _log_failure(what: str, error: Exception) -> None:

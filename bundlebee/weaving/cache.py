@@ -22,21 +22,20 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from bundlebee.places import user_directory
 from bundlebee.weaving.outcomes import ScatterSite, SkippedSite, WovenModule
 
 _CHECK = 4  # bytes of the leading checksum: it finds damage, which could crash marshal
 
-_FIELDS = {
-    "site": (ScatterSite, "index kind callee qualname line column attributes"),
+_FIELDS: dict[str, tuple[type, str]] = {
+    "site": (ScatterSite, "index kind callee qualname line column attributes fresh"),
     "skipped": (SkippedSite, "kind callee qualname line column reason"),
 }
 
 
 def default_directory() -> Path:
     """Where woven modules are kept unless a place is given: in the user's cache directory."""
-    import platformdirs  # only needed where nobody says where
-
-    return platformdirs.user_cache_path("bundlebee") / "woven"
+    return Path(user_directory("cache")) / "woven"
 
 
 class WovenCache:

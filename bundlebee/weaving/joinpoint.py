@@ -22,7 +22,6 @@ signature is compiled once; a dispatcher is that template with names and constan
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -34,13 +33,16 @@ Advised = Callable[["JoinPoint", tuple[Any, ...], dict[str, Any]], Any]
 
 _MARK = "<join point>"  # stands for the join point in a template; no parameter can be called that
 
+# as in `inspect`, which imports ast, dis and tokenize
+_CO_VARARGS, _CO_VARKEYWORDS, _CO_GENERATOR, _CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x4, 0x8, 0x20, 0x80, 0x200
+
 _BLOCKERS = (
-    (inspect.CO_COROUTINE, "is a coroutine function"),
-    (inspect.CO_ASYNC_GENERATOR, "is an asynchronous generator"),
-    (inspect.CO_GENERATOR, "is a generator"),
+    (_CO_COROUTINE, "is a coroutine function"),
+    (_CO_ASYNC_GENERATOR, "is an asynchronous generator"),
+    (_CO_GENERATOR, "is a generator"),
 )
 
-_BLOCKING = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_GENERATOR
+_BLOCKING = _CO_COROUTINE | _CO_ASYNC_GENERATOR | _CO_GENERATOR
 
 _HAS_DOCSTRING = 0x4000000  # since 3.14: the first constant is the docstring; not so in a dispatcher
 
@@ -166,8 +168,8 @@ def join_point_in(code: CodeType) -> JoinPoint | None:
 
 def _dispatcher(point: JoinPoint) -> CodeType:
     code = point.original
-    rest = bool(code.co_flags & inspect.CO_VARARGS)
-    more = bool(code.co_flags & inspect.CO_VARKEYWORDS)
+    rest = bool(code.co_flags & _CO_VARARGS)
+    more = bool(code.co_flags & _CO_VARKEYWORDS)
     template = _template(
         code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, rest, more, len(code.co_freevars)
     )

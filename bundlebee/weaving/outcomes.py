@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import CodeType
+
+import msgspec
 
 ADVICE_NAME = "__bee__"
 """The global under which a woven module sees its `Advice`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Woven:
+class Woven(msgspec.Struct, frozen=True):
     """A function that became a join point."""
 
     qualname: str  #: as `function.__qualname__`
     line: int  #: line of the ``def``, from 1
 
 
-@dataclass(frozen=True, slots=True)
-class Skipped:
+class Skipped(msgspec.Struct, frozen=True):
     """A function that stayed as it was, and why."""
 
     qualname: str
@@ -26,8 +25,7 @@ class Skipped:
     reason: str  #: a clause for people, as in "is a generator"
 
 
-@dataclass(frozen=True, slots=True)
-class ScatterSite:
+class ScatterSite(msgspec.Struct, frozen=True):
     """An expression whose calls may be spread: the program does so while ``__bee__.s<index>`` is true."""
 
     index: int  #: position in `WovenModule.spread`, and the number in ``__bee__.s<index>``
@@ -38,10 +36,11 @@ class ScatterSite:
     column: int  #: in UTF-8 bytes, from 0
     #: attribute names that the operands read; a property would run once more
     attributes: tuple[str, ...] = ()
+    #: the iterable is made on the spot by ``enumerate``, ``zip`` or ``reversed``: the program keeps no hold of it
+    fresh: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class SkippedSite:
+class SkippedSite(msgspec.Struct, frozen=True):
     """An expression that calls something for each item, but is not spread: one could see the difference."""
 
     kind: str
@@ -52,8 +51,7 @@ class SkippedSite:
     reason: str
 
 
-@dataclass(frozen=True)
-class WovenModule:
+class WovenModule(msgspec.Struct, frozen=True):
     """A module after weaving: what the loader executes, and what was found on the way."""
 
     module: str  #: dotted name

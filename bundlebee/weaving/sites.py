@@ -189,7 +189,14 @@ class SiteWeaver(cst.CSTTransformer):
             case Spread():
                 self._sites.append(
                     ScatterSite(
-                        index, outcome.kind, outcome.callee, self._qualname, line, column, outcome.attributes
+                        index,
+                        outcome.kind,
+                        outcome.callee,
+                        self._qualname,
+                        line,
+                        column,
+                        outcome.attributes,
+                        outcome.fresh,
                     )
                 )
                 self.changed = True

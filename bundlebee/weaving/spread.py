@@ -10,7 +10,8 @@ becomes
 `Advice.scatter` yields the targets of each round in order, with a callable that either has the result at hand
 or is ``f`` itself. So E runs in the program, in its order, and meets the first exception where the original
 would. SHAPE is None for one ``for`` without filter; else it makes the targets from the iterable, filters
-included. The original stays as it was in the other branch.
+included. ``map(f, XS)`` becomes ``__bee__.each(N, lambda: f, XS)``, which is a ``map`` itself. The original stays as it was
+in the other branch.
 """
 
 from __future__ import annotations
@@ -36,7 +37,6 @@ _FORMS = {
 _CALLABLE = "__bee_c"
 _TARGETS = "__bee_t"
 _ITERABLE = "__bee_i"
-_ITEM = "__bee_x"
 
 _LONGEST = 20_000  # characters of one expression; its text is written twice, and nested ones again
 
@@ -49,6 +49,7 @@ class Spread:
     callee: str
     text: str  #: in parentheses
     attributes: tuple[str, ...]
+    fresh: bool  #: see `ScatterSite`
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,9 @@ def spread_map(call: cst.Call, index: int, names: Names, module: cst.Module) -> 
     original = module.code_for_node(call)
     if len(original) > _LONGEST:
         return NotSpread("map", callee, "is too long")
-    iterable = module.code_for_node(call.args[1].value)
-    items = _scatter(index, callee, iterable, "None", f"lambda {_ITEM}: {ADVICE_NAME}.args({_ITEM})")
-    woven = f"({_CALLABLE}({_ITEM}) for {_ITEM}, {_CALLABLE} in {items})"
-    return Spread("map", callee, _switched(index, woven, original), ())
+    iterable = call.args[1].value
+    woven = f"{ADVICE_NAME}.each({index}, lambda: {callee}, {module.code_for_node(iterable)})"
+    return Spread("map", callee, _switched(index, woven, original), (), _is_fresh(iterable, names))
 
 
 def spread_comprehension(
@@ -143,7 +143,16 @@ def spread_comprehension(
     if isinstance(node, cst.GeneratorExp) and not node.lpar:
         original = f"({original})"  # it stood alone between the parentheses of a call
     attributes = {name for operand in (*parts, *around) for name in _attributes_in(operand, call)}
-    return Spread(kind, callee, _switched(index, woven, original), tuple(sorted(attributes)))
+    fresh = _is_fresh(loops[0].iter, names)
+    return Spread(kind, callee, _switched(index, woven, original), tuple(sorted(attributes)), fresh)
+
+
+def _is_fresh(iterable: cst.BaseExpression, names: Names) -> bool:
+    """Whether an iterable is an iterator that a builtin makes on the spot."""
+    match iterable:
+        case cst.Call(func=cst.Name(value="enumerate" | "zip" | "reversed" as name)):
+            return names.is_builtin(name)
+    return False
 
 
 def _switched(index: int, woven: str, original: str) -> str:

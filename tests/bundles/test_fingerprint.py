@@ -209,7 +209,11 @@ def test_equal_in_another_process(tmp_path: Path) -> None:
         "names = ['Colour', 'Point', 'TABLE', 'POINT', 'WORD', 'function', 'len']; "
         "print(fingerprint([('program', n) for n in names], modules=sys.modules).hex())"
     )
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONHASHSEED": "7"}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path]),
+        "PYTHONHASHSEED": "7",
+    }
     results = {
         subprocess.run(
             [sys.executable, "-c", code],

@@ -194,9 +194,9 @@ def test_another_key_gets_nothing_and_makes_one_log_line(
 def test_who_learned_the_servers_public_key_is_still_refused(
     server: Server, context: zmq.Context[Any], keys: GridKeys, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import dataclasses
+    from msgspec.structs import replace
 
-    spy = dataclasses.replace(keys, client=GridKey(b"s" * 32).derive("x").client)
+    spy = replace(keys, client=GridKey(b"s" * 32).derive("x").client)
     stranger = Client(context, spy)
     with pytest.raises(PeerLost, match="key"):
         stranger.request(server.address, "echo", b"x", timeout=5)

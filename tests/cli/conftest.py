@@ -37,6 +37,7 @@ class Home:
         command: Sequence[str],
         *,
         input: str | None = None,
+        stdin: int | None = None,
         env: dict[str, str] | None = None,
         timeout: float = 120.0,
     ) -> subprocess.CompletedProcess[str]:
@@ -44,7 +45,8 @@ class Home:
             command,
             cwd=self.path,
             env={**self.env, **(env or {})},
-            input=input,
+            stdin=stdin,
+            **({} if stdin is not None else {"input": input}),
             capture_output=True,
             text=True,
             timeout=timeout,

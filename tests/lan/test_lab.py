@@ -139,6 +139,7 @@ def test_a_program_sees_its_quota_and_can_be_given_another(lan: Callable[..., La
     assert float(a.run(hidden, check=True).stdout) == pytest.approx(0.2)
 
 
+@pytest.mark.slow  # needs a core that stands idle meanwhile
 def test_a_quota_that_cannot_be_read_is_felt(lan: Callable[..., Lan]) -> None:
     (a,) = lan(hosts=1, cpu=[0.2])
     spin = """

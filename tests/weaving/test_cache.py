@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from bundlebee.weaving import cache as cache_module
 from bundlebee.weaving.cache import WovenCache
@@ -114,7 +114,7 @@ def test_a_warm_import_needs_neither_libcst_nor_the_weaver(tmp_path: Path) -> No
         "here = pathlib.Path(sys.argv[1])\n"
         "install({'m': Claim(here, BundleRef('m', '0', 'd', ('m',)))}, cache_dir=here / 'c')\n"
         "import m\n"
-        "heavy = {'libcst', 'msgspec', 'logging', 'bundlebee.weaving.weaver'}\n"
+        "heavy = {'libcst', 'logging', 'bundlebee.weaving.weaver'}\n"
         "print(type(m.__bee__).__name__, sorted(heavy & set(sys.modules)))\n"
     )
     said = [

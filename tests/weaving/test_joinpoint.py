@@ -408,3 +408,10 @@ def test_every_kind_of_exception_passes(error: type[BaseException]) -> None:
     with pytest.raises(error) as caught:
         f()
     assert caught.value is raised and caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("flag", ["VARARGS", "VARKEYWORDS", "GENERATOR", "COROUTINE", "ASYNC_GENERATOR"])
+def test_the_flags_of_code_objects_are_those_of_inspect(flag: str) -> None:
+    from bundlebee.weaving import joinpoint
+
+    assert getattr(joinpoint, f"_CO_{flag}") == getattr(inspect, f"CO_{flag}")

@@ -116,11 +116,12 @@ def test_map() -> None:
     assert_spread(
         "list(map(f, b))",
         """
-        list((__bee_c(__bee_x) for __bee_x, __bee_c in __bee__.scatter(
-            0, lambda: f, b, None, lambda __bee_x: __bee__.args(__bee_x)))
-             if __bee__.s0 else map(f, b))
+        list(__bee__.each(0, lambda: f, b) if __bee__.s0 else map(f, b))
         """,
     )
+    for source, fresh in (("zip(b, c)", True), ("enumerate(b)", True), ("b", False), ("iter(b)", False)):
+        for call in (f"[f(a) for a in {source}]", f"list(map(f, {source}))"):
+            assert [site.fresh for site in spliced(call).sites] == [fresh], call
     for call in ("sum(map(m.f, b), 1)", "print(*map(f, b))", "[*map(f, b)]", "' '.join(map(f, b))"):
         assert [site.kind for site in spliced(call).sites] == ["map"], call
 
@@ -315,6 +316,8 @@ PROGRAMS = [
     "x = max((f(a) for a in []), default=9)",
     "x = list(map(f, 'hello'))",
     "x = [*map(f, range(4)), 5]",
+    "def g(a):\n if a == 2: raise StopIteration\n return a\nx = list(map(g, range(4)))",
+    "x = list(map(f, 5))",
     "x = ', '.join(str(f(a)) for a in range(7))",
     "x = [f(i, *v) for i, v in enumerate([(1,), (2, 3)])]",
     "x = [f(i + a) for i, (a, *b) in enumerate([(1,), (2, 3)]) if b or i < 1]",

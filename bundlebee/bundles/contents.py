@@ -1,0 +1,243 @@
+"""What one value contains, as pickle takes it; and whether a copy would do for it.
+
+`children` is the one place that knows which values may travel.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import sys
+from collections import Counter, OrderedDict, defaultdict, deque
+from collections.abc import Iterator
+from enum import Enum
+from types import BuiltinFunctionType, FunctionType
+from typing import Any
+
+ATOMS: frozenset[type] = frozenset(
+    {int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range}
+)
+"""Exact types of immutable values that contain nothing."""
+
+NUMBERS = frozenset({int, float, complex, bool})
+_UNSTABLE_NONE = sys.version_info < (3, 12)  # hash(None) was an address
+_HASHED_BY_VALUE = ATOMS - {type(...), type(NotImplemented)} - ({type(None)} if _UNSTABLE_NONE else set())
+_LEAVES = frozenset({("array", "array"), ("builtins", "bytearray")})
+VALUES = frozenset(
+    {
+        ("fractions", "Fraction"),
+        ("datetime", "date"),
+        ("datetime", "timedelta"),
+        ("datetime", "datetime"),
+        ("datetime", "time"),
+        ("datetime", "timezone"),
+        ("uuid", "UUID"),
+        ("re", "Pattern"),
+    }
+)
+_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
+_PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__")
+_TRAPS = ("__setstate__", "__getnewargs_ex__", "__del__", "__getattribute__")
+_GENERATED = frozenset({("dataclasses", "_dataclass_getstate"), ("dataclasses", "_dataclass_setstate")})
+#: pickle uses these of a subclass of a container; an override would run there and not here
+_CONTAINER_METHODS = ("__iter__", "items", "__setitem__", "append", "extend", "add", "__init__", "update")
+
+
+def by_python(kind: type) -> bool:
+    """Whether a class statement made the class. Types written in C may look like it, with their state out of sight."""
+    if kind.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) != _HEAP_TYPE:
+        return False
+    own = kind.__dict__
+    # A class statement adds a dictionary, a list of weak references, or the slots that it names; else nothing.
+    known = "__slots__" in own or "__dict__" in own or "__weakref__" in own
+    return known or (kind.__base__ is not None and kind.__basicsize__ == kind.__base__.__basicsize__)
+
+
+_ENUM_HASH: Any = Enum.__hash__
+
+
+class Refused(Exception):
+    """Somewhere in the structure is a value that cannot travel."""
+
+    def __init__(self, value: Any, why: str) -> None:
+        self.value = value
+        self.why = why
+
+
+def is_callable(value: Any) -> bool:
+    return type(value) is FunctionType or type(value) is BuiltinFunctionType or isinstance(value, type)
+
+
+def is_known(kind: type) -> bool:
+    """Builtin data, and value types of the standard library."""
+    return kind in _CONTAINERS or (
+        ((key := (kind.__module__, kind.__qualname__)) in VALUES or key in _LEAVES) and _by_name(*key) is kind
+    )
+
+
+_CONTAINERS = frozenset({list, tuple, dict, set, frozenset, deque, defaultdict, OrderedDict, Counter})
+
+
+def _by_name(module: str, qualname: str) -> Any:
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    return found
+
+
+def check_by_name(value: Any) -> None:
+    module = getattr(value, "__module__", None) or ""
+    if _by_name(module, value.__qualname__) is not value:
+        raise Refused(value, f"{value!r} cannot be found by its name {module}.{value.__qualname__}")
+
+
+def children(value: Any) -> Iterator[Any]:
+    """What a value contains. Raises Refused if it cannot travel."""
+    kind = type(value)
+    if kind is list or kind is tuple or kind is deque:
+        yield from value
+    elif kind is dict or kind is Counter or kind is OrderedDict:
+        yield from value
+        yield from value.values()
+        if kind is not dict and value.__dict__:
+            raise Refused(value, f"a {kind.__name__} with attributes of its own")
+    elif kind is set or kind is frozenset:
+        _check_order(value)
+        yield from value
+    elif kind is defaultdict:
+        if value.default_factory is not None:
+            raise Refused(value, "a defaultdict is written by looking up")
+        yield from value
+        yield from value.values()
+    elif is_known(kind):
+        zone = getattr(value, "tzinfo", None)
+        if zone is not None and type(zone) is not _by_name("datetime", "timezone"):
+            raise Refused(value, "its time zone is looked up in the machine's own tables")
+    elif is_callable(value):
+        return
+    else:
+        yield from _instance(value, kind)
+
+
+def _check_order(value: set[Any] | frozenset[Any]) -> None:
+    elements = list(value)
+    if not set(map(type, elements)) <= _HASHED_BY_VALUE:
+        for element in elements:
+            if not _hashed_by_value(element):
+                raise Refused(value, "a set whose order depends on addresses")
+
+
+def keeps_order(value: set[Any] | frozenset[Any]) -> bool:
+    """Whether a set that is made of the elements, one by one, iterates as this one does."""
+    copy = set()
+    for element in value:
+        copy.add(element)
+    return all(left is right for left, right in zip(value, copy, strict=True))
+
+
+def sets_in(root: Any) -> Iterator[set[Any] | frozenset[Any]]:
+    seen: set[int] = set()
+    stack = [root]
+    while stack:
+        value = stack.pop()
+        if id(value) not in seen and type(value) not in ATOMS:
+            seen.add(id(value))
+            if type(value) in (set, frozenset):
+                yield value
+            if not is_callable(value):
+                stack.extend(children(value))
+
+
+def _hashed_by_value(value: Any) -> bool:
+    kind = type(value)
+    if kind in _HASHED_BY_VALUE:
+        return True
+    if kind is tuple or kind is frozenset:
+        return all(map(_hashed_by_value, value))
+    if isinstance(value, Enum):
+        return getattr(kind, "__hash__", None) is _ENUM_HASH
+    return (
+        (kind.__module__, kind.__qualname__) in VALUES and kind.__qualname__ != "Pattern" and is_known(kind)
+    )
+
+
+def _instance(value: Any, kind: type) -> Iterator[Any]:
+    """The state of an instance of a bundle's class, as pickle takes it."""
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if _by_name(kind.__module__, kind.__qualname__) is not kind:
+        raise Refused(value, f"its class {name} cannot be found by that name")
+    if isinstance(value, Enum):
+        return
+    if not by_python(kind) or kind in copyreg.dispatch_table:
+        raise Refused(value, f"a {name} cannot travel")
+    if kind not in _CHECKED:
+        reason = _trap(kind)
+        if len(_CHECKED) > 10_000:
+            _CHECKED.clear()
+        _CHECKED[kind] = reason
+    reason = _CHECKED[kind]
+    if reason is not None:
+        raise Refused(value, f"a {name} cannot travel: {reason}")
+    base = _builtin_base(kind)
+    if base is list or base is tuple:
+        yield from base.__iter__(value)
+    elif base is dict:
+        yield from dict.keys(value)
+        yield from dict.values(value)
+    elif base in (float, complex) and value != value:
+        raise Refused(value, "a nan is compared by identity, which a copy does not keep")
+    state = getattr(value, "__dict__", None)
+    if state:
+        yield from state.values()
+    for slot in copyreg._slotnames(kind):  # type: ignore[attr-defined]
+        try:
+            yield object.__getattribute__(value, slot)
+        except AttributeError:
+            continue
+
+
+_CHECKED: dict[type, str | None] = {}
+
+
+def _builtin_base(kind: type) -> type:
+    return next(base for base in kind.__mro__ if not by_python(base))
+
+
+def _owner(kind: type, name: str) -> type | None:
+    return next((base for base in kind.__mro__ if name in base.__dict__), None)
+
+
+def _trap(kind: type) -> str | None:
+    """Why instances of the class do not pickle in the plain way, or None."""
+    base = _builtin_base(kind)
+    if base is not object and base not in (list, tuple, dict, int, float, complex, str, bytes):
+        return f"it is a subclass of {base.__name__}"
+    fields = base is tuple and getattr(kind, "_fields", None) is not None
+    for name in (*_PICKLING, *_TRAPS):
+        owner = _owner(kind, name)
+        if owner is None or not by_python(owner):
+            continue
+        raw = owner.__dict__[name]
+        code = getattr(raw, "__code__", None)
+        if (getattr(raw, "__module__", None), getattr(code, "co_name", None)) not in _GENERATED:
+            return f"it has its own {name}"
+    for name in ("__new__", "__getnewargs__"):
+        owner = _owner(kind, name)
+        if (
+            owner is None
+            or not by_python(owner)
+            or (owner.__module__, owner.__qualname__) == ("typing", "Generic")
+        ):
+            continue
+        if not (fields and "_fields" in owner.__dict__ and "_make" in owner.__dict__):
+            return f"it has its own {name}"
+    if base in (list, dict):
+        for name in _CONTAINER_METHODS:
+            owner = _owner(kind, name)
+            if name != "__init__" and owner is not None and by_python(owner):
+                return f"it has its own {name}"
+    owner = _owner(kind, "__setattr__")
+    own = owner is not None and by_python(owner)
+    # pickle sets slots one by one, through __setattr__
+    if own and copyreg._slotnames(kind) and _owner(kind, "__setstate__") in (None, object):  # type: ignore[attr-defined]
+        return "it has __slots__ and its own __setattr__"
+    return None

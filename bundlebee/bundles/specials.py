@@ -1,0 +1,212 @@
+"""Special methods and operators, in the analysis: the code that runs without being called by name."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, defaultdict, deque
+from types import FunctionType
+
+import msgspec
+
+from bundlebee.bundles.abstract import (
+    ATOM,
+    NUMBER,
+    Bound,
+    BuiltinMethod,
+    Given,
+    Live,
+    Made,
+    Super,
+    Text,
+    Value,
+)
+from bundlebee.bundles.attributes import LRU, Attributes
+from bundlebee.bundles.heap import Harm, Values
+
+_OPERATORS = (
+    "add sub mul matmul truediv floordiv mod divmod pow lshift rshift and or xor "
+    "radd rsub rmul rmatmul rtruediv rfloordiv rmod rdivmod rpow rlshift rrshift rand ror rxor"
+)
+_PROTOCOL = (
+    "eq ne lt le gt ge hash bool len iter next reversed contains getitem missing str repr format bytes int float complex index "
+    "round trunc floor ceil abs neg pos invert length_hint fspath sizeof"
+)
+IMPLICIT = frozenset(f"__{name}__" for name in f"{_PROTOCOL} {_OPERATORS}".split())
+"""Special methods that builtins call of what they are given. Those that write by their nature are called by operations only."""
+TEXTS = frozenset({"__str__", "__repr__", "__format__", "__getitem__", "__index__", "__int__", "__float__"})
+KEYS = frozenset({"__hash__", "__eq__"})
+_IN_PLACE: dict[str, tuple[type, ...]] = {
+    "add": (list, bytearray, deque, Counter),
+    "mul": (list, bytearray, deque),
+    "or": (set, dict, defaultdict, OrderedDict, Counter),
+    "and": (set, Counter),
+    "sub": (set, Counter),
+    "xor": (set,),
+}
+_DATA_BASES = (list, dict, set, tuple, frozenset, deque, str, bytes, bytearray, int, float, complex)
+
+
+class Args(msgspec.Struct):
+    """The arguments of one call."""
+
+    positional: list[Values] = []
+    rest: Values = msgspec.field(default_factory=set)  #: what ``*args`` may bring, at any position
+    named: dict[str, Values] = {}
+    double: Values = msgspec.field(default_factory=set)  #: what ``**kwargs`` may bring
+
+    def all(self) -> Values:
+        """Every value among them."""
+        found = set(self.rest) | self.double
+        for values in (*self.positional, *self.named.values()):
+            found |= values
+        return found
+
+    def at(self, place: int | str) -> Values:
+        """What may be passed at a position or by a name."""
+        if isinstance(place, str):
+            return self.named.get(place, set()) | self.double
+        return self.rest | self.positional[place] if place < len(self.positional) else self.rest
+
+    def behind(self, count: int) -> Values:
+        """What may be passed behind the first positions, or by name."""
+        return Args(self.positional[count:], self.rest, self.named, self.double).all()
+
+    def shifted(self, receiver: Value) -> Args:
+        """With the object of a method in front."""
+        return Args([{receiver}, *self.positional], self.rest, self.named, self.double)
+
+    def without_first(self) -> Args:
+        """Without the object of a method."""
+        return Args(self.positional[1:], self.rest, self.named, self.double)
+
+
+class Specials(Attributes):
+    """Writes, special methods, operators."""
+
+    fragile = False  #: whether the arguments hold a set whose copy iterates in another order
+
+    def no_order(self, values: Values) -> None:
+        """Something is done that depends on the order of these, if they are sets.
+
+        Raises:
+            Harm: that order would be another one on the other side.
+        """
+        if self.fragile:
+            for value in values:
+                if isinstance(value, Given) and value.kind in (None, set, frozenset):
+                    raise Harm(f"may iterate over a set in {value.name!r}, whose copy has another order")
+
+    def call(self, value: Value, args: Args) -> Values:
+        """Call a value; returns what may come back. (Given by `bundlebee.bundles.calling.Calls`.)"""
+        raise NotImplementedError
+
+    # -- writing -----------------------------------------------------------------------------------------
+
+    def write(self, values: Values, what: str = "writes") -> None:
+        """The call writes these objects. Raises Harm unless it made them itself."""
+        for value in values:
+            if isinstance(value, Given):
+                raise Harm(f"{what} {value.name}" if value.cached else f"{what} its argument {value.name!r}")
+            if isinstance(value, Live):
+                raise Harm(f"{what} {value.name}")
+            if isinstance(value, Super):
+                self.write(value.receivers, what)
+            elif isinstance(value, Bound | BuiltinMethod):
+                raise Harm(f"{what} a method")
+
+    # -- special methods ---------------------------------------------------------------------------------
+
+    def special_calls(self, values: Values, names: frozenset[str], others: Values) -> Values:
+        """Call those special methods of the instances among the values, with any of the others."""
+        results: Values = set()
+        for value in list(values):
+            for kind in self.classes_of(value):
+                for name in names:
+                    raw = self.special(kind, name)
+                    if raw is None:
+                        continue
+                    if not isinstance(raw, FunctionType | LRU):
+                        raise Harm(f"uses {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
+                    results |= self.call(
+                        self.live(raw, f"{kind.__qualname__}.{name}"), Args([{value}], rest=others)
+                    )
+        return results
+
+    def look_at(self, values: Values, depth: int, names: frozenset[str] = IMPLICIT) -> Values:
+        """The special methods that a builtin may call: of the values, and with depth 2 of what they contain."""
+        if depth == 0:
+            return set()
+        reach = self.inside(values) if depth == 2 else values
+        if names is TEXTS:
+            self.no_order(reach)
+        if not any(self.classes_of(value) for value in reach):
+            return set()
+        return self.special_calls(reach, names, self.inside(reach))
+
+    def next_of(self, value: Value) -> Values:
+        """One of what iterating over a value gives."""
+        self.no_order({value})
+        found = set(self.keys(value))
+        for kind in self.classes_of(value):
+            if self.special(kind, "__iter__") is None:
+                if self.special(kind, "__getitem__") is not None:
+                    found |= self.special_calls({value}, frozenset({"__getitem__"}), {NUMBER})
+                continue
+            for iterator in self.special_calls({value}, frozenset({"__iter__"}), set()):
+                found |= self.keys(iterator)
+                found |= self.special_calls({iterator}, frozenset({"__next__"}), set())
+        return found
+
+    # -- operators ---------------------------------------------------------------------------------------
+
+    def operate(self, name: str, left: Values, right: Values) -> Values:
+        """A binary operator; name as in ``__name__``."""
+        both = left | right
+        if not left or not right:
+            return set()
+        if both <= {NUMBER}:
+            return {NUMBER}
+        scalars = {value for value in both if value is ATOM or value is NUMBER or isinstance(value, Text)}
+        if len(scalars) == len(both):
+            return {ATOM}
+        found = self.special_calls(left, frozenset({f"__{name}__"}), right)
+        found |= self.special_calls(right, frozenset({f"__r{name}__"}), left)
+        if name == "mod":
+            self.look_at(right, 2, TEXTS)
+        others = both - scalars
+        self.no_order(others)
+        kinds = {value.kind if isinstance(value, Made | Given) else None for value in others}
+        kind = next(iter(kinds)) if len(kinds) == 1 else None
+        if kind is not None and self.classes_of(next(iter(others))):
+            if not issubclass(kind, _DATA_BASES):
+                return found  # no builtin has an operator for it
+            kind = None
+        made = self.made((self.site, "op", kind), kind)
+        self.pour({made}, others)
+        found.add(made)
+        if kind is None or kind not in _DATA_BASES:
+            found.add(ATOM)
+        return found
+
+    def operate_in_place(self, name: str, left: Values, right: Values) -> Values:
+        """``left op= right``: what left is afterwards."""
+        found = self.special_calls(left, frozenset({f"__i{name}__"}), right)
+        kinds = _IN_PLACE.get(name)
+        others = set(left)
+        if kinds is not None:
+            # No container takes a number in, except by being multiplied.
+            harmless = right <= {NUMBER} and name != "mul"
+            for value in left:
+                if isinstance(value, Made):
+                    if value.kind is None or issubclass(value.kind, kinds):
+                        self.no_order(right)
+                        self.pour({value}, right, pairs=name == "or")
+                        found.add(value)
+                        if value.kind is not None:
+                            others.discard(value)
+                elif harmless:
+                    continue
+                elif isinstance(value, Given) and (value.kind is None or issubclass(value.kind, kinds)):
+                    self.write({value}, "may write (by an operator in place)")
+                elif isinstance(value, Live) and isinstance(value.object, kinds):
+                    self.write({value})
+        return found | self.operate(name, others, right)

@@ -1,0 +1,137 @@
+"""Programs that could notice that their calls run elsewhere: each says the same under python and under `bundlebee exec`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Home
+
+WORK = "def f(x):\n    return 2 * x\n"
+
+PROGRAMS = {
+    "iterators that the program holds": """
+it = iter(range(10))
+print(any(f(x) == 4 for x in it), list(it))
+it = iter([1, 2, 3, 4])
+print([f(x) for x, y in zip(it, "ab")], list(it))
+it = enumerate("abcdef")
+print(all(f(i) < 4 for i, c in it), list(it))
+print([f(x) for x in reversed([1, 2, 3])], [f(i) for i, c in enumerate("ab")])
+""",
+    "map is map": """
+import traceback
+def stop(x):
+    if x == 2:
+        raise StopIteration
+    return x
+def fail(x):
+    return 1 // x
+print(list(map(stop, range(5))), sum(map(stop, range(5))))
+try:
+    list(map(fail, [1, 0]))
+except ZeroDivisionError:
+    print(traceback.format_exc())
+list(map(fail, [1, 0]))
+""",
+    "defaults that the program replaced": """
+def g(x, y=2, *, z=3):
+    return x + y + z
+print([g(x) for x in range(3)])
+g.__defaults__ = (50,)
+g.__kwdefaults__ = {"z": 500}
+print([g(x) for x in range(3)], g(1))
+""",
+    "threads are counted and joined": """
+import threading
+def run():
+    results.append([f(x) for x in range(5)])
+results = []
+for _ in range(3):
+    threading.Thread(target=run).start()
+for thread in threading.enumerate():
+    if thread is not threading.current_thread():
+        thread.join()
+print(results, threading.active_count(), threading.enumerate() == [threading.main_thread()])
+""",
+    "warnings are errors": """
+import warnings
+warnings.simplefilter("error")
+print([f(x) for x in range(5)])
+""",
+    "errors leave a loop": """
+import sys
+sys.excepthook = lambda kind, error, traceback: print("hook", kind.__name__)
+def g(x):
+    return {0: 1}[x]
+print([g(x) for x in [0, 0, 0, 1]])
+""",
+    "as deep as under python": """
+def depth(n):
+    try:
+        return depth(n + 1)
+    except RecursionError:
+        return n
+print(all(abs(depth(0) - 998) < 6 for _ in range(4)))
+""",
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program_sees_no_difference(home: Home, name: str) -> None:
+    (home.path / "p.py").write_text(WORK + PROGRAMS[name])
+    plain = home.python("p.py")
+    for policy in ("remote", "chaos:0.5:1") if name == "map is map" else ("remote",):
+        ours = home.bee("exec", "--policy", policy, "p.py")
+        error = ours.stderr.replace("raised on node 'own-cores'\n", "")
+        assert (ours.stdout, error, ours.returncode) == (plain.stdout, plain.stderr, plain.returncode)
+
+
+def test_chaos_ships_its_share(home: Home) -> None:
+    (home.path / "p.py").write_text(f"{WORK}print([f(x) for x in range(100)])\n")
+    ours = home.bee("exec", "--policy", "chaos:0.5:3", "--decisions", "d.jsonl", "p.py")
+    assert ours.stdout == f"{[2 * x for x in range(100)]}\n"
+    records = [json.loads(line) for line in (home.path / "d.jsonl").read_text().splitlines()]
+    assert 30 <= sum(record["where"] == "own-cores" for record in records) <= 70
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_goes_on_alone_and_holds_nothing(home: Home) -> None:
+    import psutil
+
+    (home.path / "p.py").write_text(
+        f"import os, sys\n{WORK}"
+        "for turn in range(8):\n"
+        "    print([f(x) for x in range(20)], flush=True)\n"
+        "    if os.fork() == 0:\n"
+        "        print([f(x) for x in range(20)], flush=True)\n"
+        "        os._exit(5)\n"
+        "    print(os.waitstatus_to_exitcode(os.wait()[1]), flush=True)\n"
+        # a child that outlives its parent
+        "if os.fork() == 0:\n"
+        "    sys.stdout.close(), sys.stderr.close(), os.close(1), os.close(2)\n"
+        "    sys.stdin.read()\n"
+        "    os._exit(0)\n"
+    )
+    plain = home.python("p.py", input="")
+    read, write = os.pipe()
+    try:
+        start = time.monotonic()
+        ours = home.bee("exec", "--policy", "remote", "p.py", stdin=read)
+        assert (ours.stdout, ours.stderr, ours.returncode) == (plain.stdout, plain.stderr, plain.returncode)
+        assert time.monotonic() - start < 20
+        left = [
+            process.pid
+            for process in psutil.process_iter(["cmdline", "environ"])
+            if "bundlebee.worker" in (process.info["cmdline"] or ())
+            and (process.info["environ"] or {}).get("HOME") == str(home.path)
+        ]
+        assert not left
+    finally:
+        os.close(read)
+        os.close(write)
