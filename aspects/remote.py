@@ -75,6 +75,10 @@ class Remote:
                 return Verdict(HERE, Reason.UNMEASURED), None
             if work.seconds < WORTH_ASKING:
                 return Verdict(HERE, Reason.TOO_SHORT, {HERE: work.seconds}), None
+        # asked before the effects: where nobody can take the call, a program need not pay for their analysis
+        places = grid.places(point) if policy.kind is Kind.AUTO else grid.expect_places(point)
+        if policy.kind is Kind.AUTO and work is not None and not places:
+            return Verdict(HERE, Reason.NO_PEER, {HERE: work.seconds}), None
         try:
             summary = self._customs.summary(profile, args, kwargs)
         except Stays as error:
@@ -84,7 +88,6 @@ class Remote:
             if profile.refusals >= HOPELESS:
                 profile.hold(Reason.UNPICKLABLE, str(error))
             return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error)), None
-        places = grid.places(point) if policy.kind is Kind.AUTO else grid.expect_places(point)
         verdict = decide(policy, work, grid.here(), places, draw=grid.draw(), trials=grid.trials())
         return verdict, summary
 

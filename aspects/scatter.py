@@ -98,7 +98,7 @@ def _wrapped(wrapper: Any) -> list[tuple[Any, int]]:
 
 
 # the references to an iterator that nobody but its wrapper holds, in this version of Python
-_ALONE = {enumerate: _wrapped(enumerate([]))[0][1], zip: _wrapped(zip([]))[0][1]}  # noqa: B905
+_ALONE = {enumerate: _wrapped(enumerate([]))[0][1], zip: _wrapped(zip([]))[0][1]}
 
 
 def _plain(point: JoinPoint) -> Callable[..., Any]:

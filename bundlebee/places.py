@@ -20,7 +20,11 @@ _XDG = {
 
 def user_directory(kind: str) -> str:
     """Our directory of one kind (``config``, ``cache`` or ``state``), which need not exist."""
-    if sys.platform == "linux" and not hasattr(sys, "getandroidapilevel") and "ANDROID_ROOT" not in os.environ:
+    if (
+        sys.platform == "linux"
+        and not hasattr(sys, "getandroidapilevel")
+        and "ANDROID_ROOT" not in os.environ
+    ):
         variable, below_home = _XDG[kind]
         base, home = os.environ.get(variable, ""), os.environ.get("HOME", "")
         if not base and home.startswith("/"):

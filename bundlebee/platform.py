@@ -18,9 +18,7 @@ IS_WINDOWS = sys.platform == "win32"
 IS_LINUX = sys.platform == "linux"
 
 #: Made by virtual machines and containers: reaches what runs on this machine, and no other machine.
-_BRIDGES = (
-    r"docker|br-|veth|virbr|vmnet|vboxnet|lxcbr|lxdbr|cni|flannel|cali|podman|vethernet|bridge\d|virtualbox|vmware"
-)
+_BRIDGES = r"docker|br-|veth|virbr|vmnet|vboxnet|lxcbr|lxdbr|cni|flannel|cali|podman|vethernet|bridge\d|virtualbox|vmware"
 
 #: Tunnels: they reach other machines, but multicast rarely passes.
 _TUNNELS = r"tun|utun|tap|wg|tailscale|zt|ppp|ipsec|gif|stf|awdl|llw|nordlynx"

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 IS_WINDOWS = sys.platform == "win32"  #: where no process can be replaced
 
+
 def reexec(env: Mapping[str, str], argv: Sequence[str] | None = None) -> NoReturn:
     """Start this very command again, with another environment, in place of this process.
 

@@ -19,7 +19,14 @@ _TEXTS = {"policy": "POLICY", "interface": "INTERFACE", "grid": "GRID", "log-for
 _FILES = {"decisions": "DECISIONS", "key-file": "KEY_FILE", "log-file": "LOG_FILE"}
 _LISTS = {"peer": "PEER", "weave": "WEAVE"}
 _VALUES = {**_TEXTS, **_FILES, **_LISTS, "bundles": "BUNDLES"}
-_FLAGS = {"-q": "quiet", "--quiet": "quiet", "-v": "verbose", "-vv": "verbose", "--verbose": "verbose", "--open": "open"}
+_FLAGS = {
+    "-q": "quiet",
+    "--quiet": "quiet",
+    "-v": "verbose",
+    "-vv": "verbose",
+    "--verbose": "verbose",
+    "--open": "open",
+}
 
 
 def prepare(arguments: Sequence[str]) -> Callable[[], None] | None:

@@ -172,6 +172,11 @@ def _as_json(outcome: WovenModule | WeaveError) -> dict[str, Any]:
     return {
         "module": outcome.module,
         "path": outcome.path,
-        "functions": [{"woven": isinstance(point, Woven), **msgspec.structs.asdict(point)} for point in outcome.points],
-        "loops": [{"spread": isinstance(site, ScatterSite), **msgspec.structs.asdict(site)} for site in outcome.sites],
+        "functions": [
+            {"woven": isinstance(point, Woven), **msgspec.structs.asdict(point)} for point in outcome.points
+        ],
+        "loops": [
+            {"spread": isinstance(site, ScatterSite), **msgspec.structs.asdict(site)}
+            for site in outcome.sites
+        ],
     }

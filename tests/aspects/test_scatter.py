@@ -61,7 +61,7 @@ def test_an_iterator_that_the_program_holds() -> None:
 
 @pytest.mark.parametrize("fresh", [True, False])
 def test_what_runs_code_or_is_unknown(fresh: bool) -> None:
-    for make in (generator, lambda: Own([1]), lambda: map(str, LIST), lambda: open(__file__), object):
+    for make in (generator, lambda: Own([1]), lambda: map(str, LIST), lambda: open(__file__), object):  # noqa: SIM115
         thing: Any = make()
         assert not pulls_unseen(thing, fresh)
         if hasattr(thing, "__iter__"):

@@ -12,6 +12,7 @@ import pickle
 import random
 import re
 import sys
+from collections import deque
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -140,6 +141,8 @@ STATEMENTS = (
 
 STEPS = 150
 """Lines that one program may run."""
+SIZE = 200
+"""Elements that one of its containers may have: some programs double their lists in a loop."""
 
 
 class Writer:
@@ -262,7 +265,10 @@ def outcome(module: ModuleType, args: tuple[Any, ...]) -> Any:
         nonlocal steps
         if frame.f_code.co_filename == "random.py":
             steps += 1
-            if steps > STEPS:
+            sizes = [
+                len(one) for one in frame.f_locals.values() if isinstance(one, list | dict | tuple | deque)
+            ]
+            if steps > STEPS or max(sizes, default=0) > SIZE:
                 raise Endless
         return trace
 

@@ -13,12 +13,51 @@ from hypothesis import strategies as st
 from bundlebee.cli import command, quick
 
 HERE = str(Path(__file__).parent)
-WORDS = ["x", "", "auto", "json", "a b", "-m", "-c", "-", "--", "-v", "10.0.0.1:1", HERE, __file__, "/no/such/file"]
+WORDS = [
+    "x",
+    "",
+    "auto",
+    "json",
+    "a b",
+    "-m",
+    "-c",
+    "-",
+    "--",
+    "-v",
+    "10.0.0.1:1",
+    HERE,
+    __file__,
+    "/no/such/file",
+]
 OPTIONS = [
     *("--bundles", "--weave", "--policy", "--decisions", "--interface", "--peer", "--grid", "--key-file"),
-    *("--log-file", "--log-format", "--open", "-q", "--quiet", "-v", "-vv", "--verbose", "--nope", "-h", "-qv"),
+    *(
+        "--log-file",
+        "--log-format",
+        "--open",
+        "-q",
+        "--quiet",
+        "-v",
+        "-vv",
+        "--verbose",
+        "--nope",
+        "-h",
+        "-qv",
+    ),
 ]
-VARIABLES = ["BUNDLES", "WEAVE", "POLICY", "DECISIONS", "PEER", "GRID", "LOG_FORMAT", "LOG_FILE", "OPEN", "QUIET", "VERBOSE"]
+VARIABLES = [
+    "BUNDLES",
+    "WEAVE",
+    "POLICY",
+    "DECISIONS",
+    "PEER",
+    "GRID",
+    "LOG_FORMAT",
+    "LOG_FILE",
+    "OPEN",
+    "QUIET",
+    "VERBOSE",
+]
 
 
 class Begun(Exception):
@@ -63,7 +102,9 @@ tokens = st.one_of(
 @settings(deadline=None, max_examples=400)
 @given(
     st.lists(tokens, max_size=6),
-    st.dictionaries(st.sampled_from(VARIABLES), st.sampled_from(["", "1", "x", "a b", "json", HERE]), max_size=3),
+    st.dictionaries(
+        st.sampled_from(VARIABLES), st.sampled_from(["", "1", "x", "a b", "json", HERE]), max_size=3
+    ),
 )
 def test_what_is_plain_is_what_click_makes_of_it(arguments: list[str], variables: dict[str, str]) -> None:
     quickly, properly = both(arguments, variables)

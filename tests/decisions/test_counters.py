@@ -33,7 +33,9 @@ def test_linux_and_psutil_agree() -> None:
 def test_shares_of_cores_and_seconds_of_processes(tmp_path: Path) -> None:
     stat = tmp_path / "stat"
     counted = LinuxCounters(tmp_path)
-    stat.write_text("cpu 9 9 9 9 9 9 9 9 9 9\ncpu0 10 0 10 80 0 0 0 0 0 0\ncpu1 0 0 0 100 0 0 0 0 0 0\nintr 1\n")
+    stat.write_text(
+        "cpu 9 9 9 9 9 9 9 9 9 9\ncpu0 10 0 10 80 0 0 0 0 0 0\ncpu1 0 0 0 100 0 0 0 0 0 0\nintr 1\n"
+    )
     assert counted.cores() == [0.0, 0.0]
     stat.write_text("cpu 9\ncpu0 60 0 10 120 10 0 0 0 50 0\ncpu1 0 0 0 100 0 0 0 0 0 0\n")
     assert counted.cores() == [0.5, 0.0]

@@ -23,7 +23,18 @@ GRAPH = "import networkx; g = networkx.path_graph(30); print(networkx.wiener_ind
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("wheels")
     done = subprocess.run(
-        [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "-d", str(directory), "primefac", "networkx"],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "-d",
+            str(directory),
+            "primefac",
+            "networkx",
+        ],
         capture_output=True,
         text=True,
     )
@@ -57,7 +68,10 @@ def test_primefac_and_networkx_flow(lan: MakeLan, tmp_path: Path, wheels: Path) 
     # an iterator cannot travel: that is said, not a crash; the bundle is there all the same
     assert third.returncode == 1
     assert "cannot travel" in third.stderr
-    assert c.run(["bundlebee", "call", "networkx.utils.misc:flatten", "[1, [2, [3]]]"], check=True).stdout == "(1, 2, 3)\n"
+    assert (
+        c.run(["bundlebee", "call", "networkx.utils.misc:flatten", "[1, [2, [3]]]"], check=True).stdout
+        == "(1, 2, 3)\n"
+    )
     grid.nodes["c"].wait_for("networkx")
     done = grid.exec(c, "-c", GRAPH)
     assert done.stdout == "4495.0 networkx\n"
