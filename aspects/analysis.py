@@ -22,6 +22,7 @@ from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.decisions.features import Features, features
 from bundlebee.decisions.policy import Kind
+from bundlebee.interrupts import let_pass
 from bundlebee.weaving.joinpoint import JoinPoint, join_point_in
 from bundlebee.words import Reason
 
@@ -78,6 +79,7 @@ class Analysis:
             return point.plain(*args, **kwargs)
         running.quiet = True
         came: Came | None = None
+        verdict: Verdict | None = None
         try:
             marks = features(args, kwargs)
             verdict, summary = self._remote.decide(profile, marks, args, kwargs)
@@ -88,14 +90,17 @@ class Analysis:
                 else:
                     verdict = answer
         except Exception as error:
+            let_pass(error)
             # an aspect that fails is switched off for this function; the plain call runs
             log.warning("advice of %s failed and is off: %s: %s", point.name, type(error).__name__, error)
             log.debug("advice of %s failed", point.name, exc_info=True)
             profile.hold(Reason.FAILED, f"{type(error).__name__}: {error}")
             point.disarm()
-            return point.plain(*args, **kwargs)
+            verdict = None
         finally:
             running.quiet = False
+        if verdict is None:
+            return point.plain(*args, **kwargs)
         if came is None:
             return self._here(profile, verdict, marks, args, kwargs)
         if came.error is not None:
@@ -141,7 +146,8 @@ class Analysis:
             if seconds >= SHORT or profile.told != told:
                 profile.told = told
                 self._grid.decided(profile.point, verdict, seconds=seconds)
-        except Exception:
+        except Exception as error:
+            let_pass(error)
             log.debug("could not note a call of %s", profile.point.name, exc_info=True)
 
     def _settle(self, profile: Profile) -> None:

@@ -107,6 +107,13 @@ class Feeder:
         self._ask()
         self._thread.start()
 
+    def stop(self, deadline: float) -> bool:
+        """Close the loop, whoever still holds it. False if the workers are not handed back by ``deadline`` (`perf_counter`)."""
+        self._spread.close()
+        if self._thread.ident is not None:  # Ctrl-C may have come before it was started
+            self._thread.join(max(0.0, deadline - perf_counter()))
+        return not self._thread.is_alive()
+
     # -- leases ------------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
@@ -142,6 +149,8 @@ class Feeder:
         except BundlebeeError as error:
             self._grid.lost(place, error)
         except Exception as error:
+            if self._spread.closed:  # nobody waits for it, and the program may be over
+                return
             log.warning("no worker from %s: %s: %s", place, type(error).__name__, error)
             self._grid.lost(place, error)
         finally:

@@ -98,6 +98,6 @@ class Customs:
         general = profile.summary
         if general is None or not general.still_valid():
             general = profile.summary = self._grid.summary(profile.point)
-        if general.level is not Effect.UNSAFE and not found.callables:
+        if general.level is not Effect.UNSAFE and general.covers(found):
             return general
         return self._grid.summary_for(profile.point, found)

@@ -15,22 +15,25 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from operator import length_hint
 from time import perf_counter
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from bundlebee.aspects.freight import Stays
 from bundlebee.aspects.profile import SHORT, Profile
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.errors import Unshippable
+from bundlebee.interrupts import let_pass
 from bundlebee.weaving.advice import Unrepeatable
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
     from bundlebee.aspects.analysis import Running
+    from bundlebee.aspects.feeder import Feeder
     from bundlebee.aspects.freight import Customs, Freight
     from bundlebee.aspects.grid import Grid
     from bundlebee.calls.client import Outcome
@@ -109,6 +112,11 @@ def _plain(point: JoinPoint) -> Callable[..., Any]:
     return plain
 
 
+def _each_looked_up(turns: Iterator[Any], function: Callable[[], Any]) -> Iterator[Turn]:
+    """Turns that run plainly, with the function looked up at each as the program does."""
+    return zip(turns, itertools.starmap(function, itertools.repeat(())))  # noqa: B905  # the second never ends
+
+
 _END: Any = object()
 
 
@@ -126,6 +134,13 @@ class Scatter:
         self._customs = customs
         self._running = running
         self._profile_of = profile_of
+        self._feeders: WeakSet[Feeder] = WeakSet()
+
+    def close(self, seconds: float) -> bool:
+        """End all loops: one that an exception ended may still be held by its traceback. Whether all ended in time."""
+        deadline = perf_counter() + seconds
+        ended = [feeder.stop(deadline) for feeder in list(self._feeders)]
+        return all(ended)
 
     def loop(
         self,
@@ -140,14 +155,15 @@ class Scatter:
         turns = iter(iterable) if shape is None else shape(iterable)
         if self._running.quiet or not pulls_unseen(iterable, site.fresh):
             self._in_vain(advice, site, None, "its iterable might notice")
-            return ((targets, function()) for targets in turns)
+            return _each_looked_up(turns, function)
         if site.attributes and self._grid.runs_code(site.attributes):
             self._in_vain(advice, site, None, "an operand is a property")
-            return ((targets, function()) for targets in turns)
+            return _each_looked_up(turns, function)
         left = length_hint(iterable, -1) if shape is None else -1
-        return self._turns(advice, site, function, turns, left, args_of)
+        # chained in C, so that a turn that runs plainly passes through none of our frames
+        return itertools.chain.from_iterable(self._stages(advice, site, function, turns, left, args_of))
 
-    def _turns(
+    def _stages(
         self,
         advice: Advice,
         site: ScatterSite,
@@ -155,7 +171,8 @@ class Scatter:
         turns: Iterator[Any],
         left: int,
         args_of: ArgsOf,
-    ) -> Iterator[Turn]:
+    ) -> Iterator[Iterator[Turn]]:
+        """The loop in parts; each is run before the next is made."""
         first = next(turns, _END)
         if first is _END:
             return
@@ -164,36 +181,37 @@ class Scatter:
         found = self._advised(called)
         if found is None:
             self._in_vain(advice, site, None, "it does not call a woven function")
-            yield from zip(turns, itertools.repeat(called))
+            yield zip(turns, itertools.repeat(called))
             return
         profile, plain, receiver = found
         point = profile.point
         kind = self._grid.policy.kind
         if kind is Kind.LOCAL or profile.pin is not None:
             self._in_vain(advice, site, profile, "it stays here")
-            yield from zip(turns, itertools.repeat(called))
+            yield zip(turns, itertools.repeat(called))
             return
         if kind is not Kind.AUTO:
             freight = self._may_spread(profile, receiver, args_of, first, None)
             if freight is not None:
-                yield from self._spread(profile, freight, plain, receiver, turns, args_of, None)
+                yield self._spread(profile, freight, plain, receiver, turns, args_of, None)
             else:
-                yield from zip(turns, itertools.repeat(called))
+                yield zip(turns, itertools.repeat(called))
             return
 
         # this loop times its turns itself, so the function's own advice is off meanwhile
         armed = point.armed
         point.disarm()
         try:
-            seconds = yield from self._probe(advice, site, profile, plain, turns, left)
-            if seconds is not None:
+            worth: list[float] = []
+            yield self._probe(advice, site, profile, plain, turns, left, worth)
+            for seconds in worth:
                 work = None if left < 0 else left * seconds
                 freight = self._may_spread(profile, receiver, args_of, first, work)
                 if freight is not None:
                     profile.short = 0
-                    yield from self._spread(profile, freight, plain, receiver, turns, args_of, seconds)
-                else:
-                    yield from zip(turns, itertools.repeat(plain))
+                    yield self._spread(profile, freight, plain, receiver, turns, args_of, seconds)
+                    return
+            yield zip(turns, itertools.repeat(plain))
         finally:
             if armed and profile.pin is None:
                 point.arm()
@@ -218,8 +236,9 @@ class Scatter:
         plain: Callable[..., Any],
         turns: Iterator[Any],
         left: int,
-    ) -> Generator[Turn, None, float | None]:
-        """Run and time the first turns. Returns the mean seconds where spreading the rest may pay; else runs it all."""
+        worth: list[float],
+    ) -> Iterator[Turn]:
+        """Run and time the first turns. Puts their mean seconds into ``worth`` where spreading the rest may pay."""
         spent, count = 0.0, 0
         for targets in turns:
             start = perf_counter()
@@ -234,7 +253,8 @@ class Scatter:
                 break
             if spent >= PROBE:
                 if left < 0 or (left - count) * spent / count >= WORTH:
-                    return spent / count
+                    worth.append(spent / count)
+                    return
                 vain = "too little is left"
                 break
         else:
@@ -242,8 +262,6 @@ class Scatter:
         if count:
             self._told(profile, Reason.TOO_SHORT, spent / count)
         self._in_vain(advice, site, profile, vain)
-        yield from zip(turns, itertools.repeat(plain))
-        return None
 
     def _may_spread(
         self, profile: Profile, receiver: tuple[Any, ...], args_of: ArgsOf, sample: Any, work: float | None
@@ -276,6 +294,7 @@ class Scatter:
             self._told(profile, Reason.UNPICKLABLE, None, str(error))
             return None
         except Exception as error:
+            let_pass(error)
             log.warning("advice of %s failed and is off: %s: %s", point.name, type(error).__name__, error)
             log.debug("advice of %s failed", point.name, exc_info=True)
             profile.hold(Reason.FAILED, str(error))
@@ -329,7 +348,13 @@ class Scatter:
             self._customs.check(profile, freight, Effect.FREE, args, item.kwargs)
             return args, item.kwargs
 
-        Feeder(grid, point, freight.call, pack, spread, on_there=on_there).start()
+        feeder = Feeder(grid, point, freight.call, pack, spread, on_there=on_there)
+        self._feeders.add(feeder)
+        try:
+            feeder.start()
+        except BaseException:  # Ctrl-C
+            spread.close()
+            raise
         return spread.turns()
 
     def _told(self, profile: Profile, why: Reason, seconds: float | None, detail: str | None = None) -> None:

@@ -22,6 +22,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bundlebee.errors import BundlebeeError
+from bundlebee.interrupts import let_pass
 from bundlebee.words import HERE
 
 if TYPE_CHECKING:
@@ -157,10 +158,14 @@ class Spread:
                     yield give.targets, self._plain
                     self._ran(perf_counter() - start)
         finally:
-            with self.changed:
-                self.closed = True
-                self.changed.notify_all()
-            self.wake()
+            self.close()
+
+    def close(self) -> None:
+        """The loop is over: nothing more is shipped, and the workers are handed back."""
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+        self.wake()
 
     def _fill(self) -> None:
         """Pull arguments ahead: enough that no worker runs dry before this thread comes round again."""
@@ -182,7 +187,8 @@ class Spread:
             item = Item(targets)
             try:
                 item.args, item.kwargs = self._args_of(targets)
-            except Exception:
+            except Exception as error:
+                let_pass(error)
                 item.state = State.OURS
             if self._picks is not None and not self._picks():
                 item.state = State.OURS
@@ -271,7 +277,8 @@ class Spread:
         start = perf_counter()
         try:
             value = self._plain(*item.args, **item.kwargs)
-        except Exception:
+        except Exception as error:
+            let_pass(error)
             with self.changed:
                 item.state = State.OURS  # the program runs it again at its turn, and raises by itself
             return

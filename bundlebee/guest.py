@@ -115,13 +115,13 @@ class Guest:
         """After a fork, in the child: there is no grid for this process."""
         self._key = self.own_node = None
 
-    def leave(self) -> None:
-        """Hang up everywhere."""
+    def leave(self, *, hang_up: bool = True) -> None:
+        """Leave the grid, and hang up everywhere."""
         if self._driver is not None:
             self._driver.stop(goodbye=False)
         if self._client is not None:
             self._client.close()
-        if self._context is not None:
+        if self._context is not None and hang_up:
             self._context.destroy(linger=0)
 
     @property

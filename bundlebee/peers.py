@@ -308,7 +308,7 @@ class Peers:
         with self._lock:
             if self._pool is not None:
                 return
-            self._pool = WorkerPool(self._keys(), OWN, "127.0.0.1", own_slots())
+            self._pool = WorkerPool(self._keys(), OWN, "127.0.0.1", own_slots(), hash_seed=self._hash_seed)
             log.info(
                 "no node answers: using %d worker%s on this machine", own_slots(), "s"[: own_slots() != 1]
             )

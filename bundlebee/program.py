@@ -153,13 +153,16 @@ class Program:
                 return
             self._closed = True
         self._watch.stop()
+        _end_quietly()
+        ended = self._scatter.close(1.0)
         self._peers.close()
         summary = self._log.summary()
         for line in summary:
             log.info("%s", line)
         self._reports.close(summary)
         self._log.close()
-        self._guest.leave()
+        # sockets that a thread still uses must not be closed under it: the process takes them along
+        self._guest.leave(hang_up=ended)
 
     def _in_child(self) -> None:
         """After a fork: threads and sockets are the parent's, so nothing is shipped from here."""
@@ -297,6 +300,15 @@ def _runs_code(kind: type, attributes: Sequence[str]) -> bool:
             ):
                 return True
     return False
+
+
+def _end_quietly() -> None:
+    """The program's handler of SIGCHLD, if it has one, must not hear of our workers' end."""
+    import signal
+
+    child = getattr(signal, "SIGCHLD", None)
+    if child is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(child, signal.SIG_DFL)
 
 
 def _depth() -> int:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from types import BuiltinFunctionType, FunctionType, MethodType
+from typing import Any
 
+from bundlebee.bundles import lasting
 from bundlebee.bundles.abstract import (
     ATOM,
     NUMBER,
@@ -20,6 +22,7 @@ from bundlebee.bundles.abstract import (
 from bundlebee.bundles.attributes import C_METHODS, LRU
 from bundlebee.bundles.builtin_calls import Builtins
 from bundlebee.bundles.catalogue import Function
+from bundlebee.bundles.contents import ATOMS
 from bundlebee.bundles.heap import Harm, Values
 from bundlebee.bundles.specials import IMPLICIT, Args
 
@@ -143,6 +146,7 @@ class Calls(Builtins):
         if isinstance(thing, type):
             return self.construct(thing, args)
         if isinstance(thing, LRU):
+            self._check_cache(thing, args, value.name)
             # What comes back belongs to all its callers.
             return self.shared(thing, self.call(self.live(thing.__wrapped__, value.name), args), value.name)
         if isinstance(thing, BuiltinFunctionType):
@@ -165,6 +169,25 @@ class Calls(Builtins):
         if not self.classes_of(value) or self.special(kind, "__call__") is None:
             raise Harm(f"calls {value.name}, a {kind.__module__}.{kind.__qualname__}")
         return self._call_instance(value, args)
+
+    def _check_cache(self, thing: Any, args: Args, name: str) -> None:
+        """A call fills a cache, and what it keeps outlives a change of whatever it was computed from. Had the call run
+        elsewhere, the cache here would be empty, and a later call would see the change. So a cached function may only depend on
+        arguments that never change."""
+        if (outside := lasting.depends_on(thing)) is not None:
+            raise Harm(f"fills the cache of {name}, whose results would outlast a change of {outside!r}")
+        if not all(self._never_changes(part) for part in self.inside(args.all())):
+            raise Harm(f"fills the cache of {name} under an object that may change")
+
+    def _never_changes(self, value: Value) -> bool:
+        if isinstance(value, Live):
+            return type(value.object) in ATOMS
+        if isinstance(value, Made):
+            return value.kind is None or value.kind in (tuple, frozenset)
+        if isinstance(value, Given):
+            # builtin data: what is mutable in it has no hash, and so is no key
+            return not value.cached and not self.classes_of(value)
+        return not isinstance(value, BuiltinMethod)
 
     # -- what has no facts ---------------------------------------------------------------------------------
 

@@ -265,7 +265,8 @@ class Classes(Known):
                 if isinstance(receiver, Made):
                     self.add(receiver.attributes.setdefault(name, set()), results)
                 else:
-                    results = self.shared((function, receiver), results, name)
+                    # the object here would not have it, and a later look would see a change that python does not
+                    raise Harm(f"computes {name}, which the object keeps")
             values = values | results
         return values
 

@@ -23,6 +23,7 @@ from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.wire import Call
 from bundlebee.errors import BundlebeeError, PeerBusy, ProtocolError, Unshippable
+from bundlebee.interrupts import let_pass
 from bundlebee.words import Reason
 
 __all__ = ["Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
@@ -126,7 +127,7 @@ class LeaseChannel:
 
     def usable(self) -> bool:
         """Whether the channel still stands, as far as is known without asking."""
-        return not self.over and not self._link.check_lost()
+        return not self.over and not self._link.closed and not self._link.check_lost()
 
     def submit(self, call: Call, items: Sequence[Item]) -> int:
         """Ship a chunk of one or more ``(args, kwargs)`` and return its ticket, without waiting.
@@ -147,6 +148,7 @@ class LeaseChannel:
         try:
             frames = pickling.dumps(items if type(items) is list else list(items))
         except Exception as error:
+            let_pass(error)
             raise pickling.blame_items(items, error) from None
         number = self._numbers.get(call)
         if number is None:
@@ -269,6 +271,7 @@ class LeaseChannel:
             if len(values) != count:
                 raise ProtocolError("a reply has not as many results as its header says")
         except Exception as error:
+            let_pass(error)
             problem = error
         for offset in range(count):
             outcome = self._outcome(chunk, reply.ticket, reply.first + offset, Ended.RETURNED, size // count)

@@ -66,7 +66,7 @@ class Link:
         self._poller = zmq.Poller()
         self._poller.register(self.socket, zmq.POLLIN)
         self._poller.register(self.monitor, zmq.POLLIN)
-        self._closed = False
+        self.closed = False
         self.socket.connect(f"tcp://{address}")
 
     def send(self, frames: Sequence[Frame], *, copy: bool = True) -> bool:
@@ -134,9 +134,9 @@ class Link:
 
     def close(self) -> None:
         """Hang up. What the peer computes for us it stops."""
-        if self._closed:
+        if self.closed:
             return
-        self._closed = True
+        self.closed = True
         self.socket.disable_monitor()
         self.monitor.close()
         self.socket.close()

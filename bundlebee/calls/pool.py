@@ -75,6 +75,7 @@ class WorkerPool:
         name: the node's name, which callers see in remote errors.
         log: where deaths of workers are told.
         on_change: called (in any thread) when the number of free slots changed.
+        hash_seed: ``PYTHONHASHSEED`` that workers start with; the grid's own if not given.
     """
 
     def __init__(
@@ -85,13 +86,15 @@ class WorkerPool:
         slots: int,
         log: logging.Logger | None = None,
         on_change: Callable[[], None] | None = None,
+        hash_seed: int | None = None,
     ) -> None:
         self._keys = keys
         self._name = name
         self._ip = bind_ip
         self._log = log or logging.getLogger("bundlebee.calls")
         self._on_change = on_change or (lambda: None)
-        self._slots = Slots(slots, keys.hash_seed)
+        self._hash_seed = keys.hash_seed if hash_seed is None else hash_seed
+        self._slots = Slots(slots, self._hash_seed)
         self._processes: dict[int, _Process] = {}
         self._leases: dict[str, Lease] = {}
         self._given: set[str] = set()  # leases that their worker knows of
@@ -130,7 +133,7 @@ class WorkerPool:
         Args:
             bundles: what the calls will need, and where it lies.
             main: the caller's own script, if its functions or classes are to be shipped.
-            hash_seed: the caller's; the grid's own if not given.
+            hash_seed: the caller's; the pool's own if not given.
             caller: who asks, for the log.
             timeout: seconds for a worker to start.
 
@@ -139,7 +142,7 @@ class WorkerPool:
             CallError: the worker does not start.
         """
         loads = {name: bundle.ref.digest for bundle in bundles for name in bundle.ref.imports}
-        need = Need(hash_seed or self._keys.hash_seed, loads, main.digest if main else None)
+        need = Need(self._hash_seed if hash_seed is None else hash_seed, loads, main.digest if main else None)
         deadline = time.monotonic() + timeout
         with self._changed:
             for _ in range(1 + self.slots):

@@ -44,6 +44,9 @@ _BLOCKERS = (
 
 _BLOCKING = _CO_COROUTINE | _CO_ASYNC_GENERATOR | _CO_GENERATOR
 
+# names of what finds a frame up the stack; ``warn`` does with a ``stacklevel``
+_LOOKING_UP = frozenset({"_getframe", "_getframemodulename", "currentframe", "getouterframes", "warn"})
+
 _HAS_DOCSTRING = 0x4000000  # since 3.14: the first constant is the docstring; not so in a dispatcher
 
 
@@ -89,6 +92,8 @@ class JoinPoint:
         self.blocked = None
         if code.co_flags & _BLOCKING:
             self.blocked = next(reason for flag, reason in _BLOCKERS if code.co_flags & flag)
+        elif _sees_its_caller(code):
+            self.blocked = "looks at its caller's frame"
         self._dispatcher: CodeType | None = None
 
     def __getattr__(self, name: str) -> Any:
@@ -143,6 +148,16 @@ class JoinPoint:
         ):
             entry = entry.tb_next
         error.__traceback__ = entry
+
+
+def _sees_its_caller(code: CodeType) -> bool:
+    """Whether a function looks up the stack, where our frames would be. None of those could be shipped."""
+    names = code.co_names
+    return (
+        not _LOOKING_UP.isdisjoint(names)
+        or ("stack" in names and "inspect" in names)
+        or any(type(constant) is tuple and "stacklevel" in constant for constant in code.co_consts)
+    )
 
 
 def original_code(function: FunctionType) -> CodeType:

@@ -767,6 +767,18 @@ UNSAFE: dict[str, tuple[str, Any, str]] = {
     "a cache's list returned": ("@cache\ndef g(): return [1]\ndef f(): return g()", (), "cache of g"),
     "a cache's object inside": (
         "@cache\ndef g(): return ([],)\ndef f():\n    for x in g(): x.append(1)", (), "cache of g"),
+    "a cache over a number that may be set anew": ("N = 1\n@cache\ndef g(n): return n * N\ndef f(n): return g(n)", (1,), "outlast a change of 'N'"),
+    "a cache over a function that may be replaced": (
+        "def h(n): return n\n@cache\ndef g(n): return h(n)\ndef f(n): return g(n)", (1,), "outlast a change of 'h'"),
+    "a cache over a number, in a lambda inside": (
+        "N = 1\n@cache\ndef g(n): return (lambda: N)()\ndef f(n): return g(n)", (1,), "outlast a change of 'N'"),
+    "a cache over a closure": (
+        "def make(k):\n    @cache\n    def g(n): return n * k\n    return g\ng = make(2)\ndef f(n): return g(n)", (1,), "outlast|facts|cache"),
+    "a cache under an object": (
+        "class C:\n    n = 1\n    @cache\n    def m(self): return self.n\ndef f(c): return c.m()", "(C(),)", "cache"),
+    "a cached property of an argument": (
+        "class C:\n    def __init__(self): self.n = 1\n    @cached_property\n    def p(self): return self.n\n"
+        "def f(c): return c.p", "(C(),)", "keeps"),
     "a cache's counter": ("@cache\ndef g(n): return n\ndef f(): return g.cache_info()", (), "g.cache_info"),
     "a cached property of an object of the module": (
         "class C:\n    @cached_property\n    def p(self): return []\nG = C()\ndef f(): G.p.append(1)", (), ""),

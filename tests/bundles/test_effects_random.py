@@ -129,7 +129,7 @@ STATEMENTS = (
     "for {w} in {e}: {s}", "for q, {w} in enumerate({e}): {s}", "if {v}: {s}", "del {v}[0]", "{v}.sort(key=str)", "{v}.update({e})",
     "{v}.extend({e})", "{v}.clear()", "LIST.append({e})", "DICT['k'] = {e}", "BOX.put({e})", "Box.shared = {e}", "{v}.share({e})",
     "heapq.heappush({v}, {e})", "{v}.insert(0, {e})", "setattr({v}, 'value', {e})", "{v}[:] = {e}", "{v}[0] += {e}", "{v}.value += {e}",
-    "[{v}.append(q) for q in {e}]", "list(map({v}.append, {e}))", "def h(q={v}): return q", "{w} = h() if 'h' in DICT else {e}",
+    "[{v}.append(q) for q in {e}]", "list(map({v}.append, list({e})))", "def h(q={v}): return q", "{w} = h() if 'h' in DICT else {e}",
     "return {e}", "return {v}", "{v}.add({e})", "{v}.setdefault('z', []).append({e})", "{v}.pop('k')", "{v}[0].append({e})",
     "{v}.more.append({e})", "{v}.inner.append({e})", "{v}.lazy.append({e})", "cached(1).append({e})", "{v}['k'].append({e})",
     "next({v})", "{v}.get('k', []).append({e})", "{v}.appendleft({e})", "{w} = {v} = {e}", "raise ValueError({e})",

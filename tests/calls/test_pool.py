@@ -389,14 +389,15 @@ def test_another_version_or_seed_gets_a_fresh_worker(
         source = "def add(a, b=1): return 'newer'\ndef order(words): return list(set(words))"
         newer = bundle(tmp_path, "beetools", source)
         words = [f"word {i}" for i in range(50)]
-        for what, seed in ((tools, None), (newer, None), (newer, 4711), (newer, 4711)):
+        for what, seed in ((tools, None), (newer, None), (newer, 4711), (newer, 4711), (newer, 0)):
             grant = pool.lease([what], hash_seed=seed)
             channel = LeaseChannel(context, keys, "one", grant.address, grant.token)
             answers.append((run(channel, what, "add", 1).get(), run(channel, what, "order", words).get()))
             channel.close()
             pool.release(grant.token)
-        assert [a[0] for a in answers] == [2, "newer", "newer", "newer"]
+        assert [a[0] for a in answers] == [2, *["newer"] * 4]
         assert answers[0][1] == answers[1][1] != answers[2][1] == answers[3][1]
+        assert answers[4][1] not in (answers[0][1], answers[3][1])
     finally:
         pool.stop()
 

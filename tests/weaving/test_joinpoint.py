@@ -415,3 +415,36 @@ def test_the_flags_of_code_objects_are_those_of_inspect(flag: str) -> None:
     from bundlebee.weaving import joinpoint
 
     assert getattr(joinpoint, f"_CO_{flag}") == getattr(inspect, f"CO_{flag}")
+
+
+def warns() -> None:
+    import warnings
+
+    warnings.warn("old", DeprecationWarning, stacklevel=2)
+
+
+def tells() -> None:
+    import logging
+
+    logging.getLogger("x").info("text", stacklevel=2)
+
+
+def looks() -> str:
+    return sys._getframe(1).f_code.co_name
+
+
+def inspects() -> str:
+    return inspect.stack()[1].function
+
+
+def searches(self: Any) -> Any:
+    return self.stack.pop()
+
+
+def test_what_looks_at_its_caller_is_not_advised() -> None:
+    for function in (warns, tells, looks, inspects):
+        point = JoinPoint(function, function.__module__, function.__qualname__)
+        point.advice = lambda point, args, kwargs: None
+        point.arm()
+        assert not point.armed and point.blocked == "looks at its caller's frame"
+    assert armed(searches).blocked is None

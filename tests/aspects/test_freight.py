@@ -1,0 +1,144 @@
+"""Customs: which analysis of a function speaks of which call."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from textwrap import dedent
+from types import FunctionType, ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bundlebee.aspects.freight import Customs, Stays
+from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
+from bundlebee.bundles.facts import ModuleFacts, collect
+from bundlebee.bundles.values import Walk
+
+SOURCE = """
+class Plain:
+    def __init__(self, size):
+        self.size = size
+
+    def __len__(self):
+        return self.size
+
+
+TOLD = []
+
+
+def measure(thing):
+    return len(thing)
+
+
+def apply(function, thing):
+    return function(thing)
+
+
+def note(thing):
+    TOLD.append(thing)
+
+
+def joined(things):
+    return ",".join(things)
+"""
+
+LATER = """
+TOLD = []
+
+
+class Telling:
+    def __len__(self):
+        TOLD.append(1)
+        return 1
+"""
+
+
+class Grid:
+    """Answers for the analysis, and counts what it was asked."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, ModuleFacts] = {}
+        self.analysis = EffectAnalysis(self.facts.get)
+        self.general = 0
+        self.special = 0
+
+    def load(self, source: str, name: str) -> ModuleType:
+        module = ModuleType(name)
+        module.__file__ = f"{name}.py"
+        sys.modules[name] = module
+        self.facts[name] = collect(ast.parse(dedent(source)), name)
+        exec(compile(dedent(source), f"{name}.py", "exec", dont_inherit=True), module.__dict__)
+        return module
+
+    def summary(self, point: FunctionType) -> Summary:
+        self.general += 1
+        return self.analysis.summary(point)
+
+    def summary_for(self, point: FunctionType, found: Walk) -> Summary:
+        self.special += 1
+        return self.analysis.for_call(point, found)
+
+
+@pytest.fixture
+def grid() -> Iterator[Grid]:
+    made = Grid()
+    yield made
+    for name in made.facts:
+        sys.modules.pop(name, None)
+
+
+def profile(function: FunctionType) -> Any:
+    """As much of a profile as customs looks at."""
+    held: list[Any] = []
+    return SimpleNamespace(
+        point=function, summary=None, unsafe=0, held=held, hold=lambda *what: held.append(what)
+    )
+
+
+def test_plain_data_need_no_second_analysis(grid: Grid) -> None:
+    customs = Customs(grid)  # type: ignore[arg-type]
+    asked = profile(grid.load(SOURCE, "freight_sample").joined)
+    for _ in range(3):
+        assert customs.summary(asked, (["a", "b"],), {}).level is Effect.FREE
+    assert (grid.general, grid.special) == (1, 0)
+
+
+def test_a_function_among_the_arguments_is_looked_at(grid: Grid) -> None:
+    customs = Customs(grid)  # type: ignore[arg-type]
+    module = grid.load(SOURCE, "freight_sample")
+    asked = profile(module.apply)
+    assert customs.summary(asked, (module.measure, [1]), {}).level is Effect.FREE
+    with pytest.raises(Stays):
+        customs.summary(asked, (module.note, [1]), {})
+
+
+def test_a_class_that_came_later_is_looked_at(grid: Grid) -> None:
+    customs = Customs(grid)  # type: ignore[arg-type]
+    module = grid.load(SOURCE, "freight_sample")
+    asked = profile(module.measure)
+    assert customs.summary(asked, (module.Plain(3),), {}).level is Effect.FREE
+    telling = grid.load(LATER, "freight_later").Telling
+    with pytest.raises(Stays):
+        customs.summary(asked, (telling(),), {})
+
+
+def test_a_set_whose_copy_iterates_otherwise_is_looked_at(grid: Grid) -> None:
+    customs = Customs(grid)  # type: ignore[arg-type]
+    module = grid.load(
+        """
+        def first(things):
+            for thing in things:
+                return thing
+        """,
+        "freight_sets",
+    )
+    asked = profile(module.first)
+    assert customs.summary(asked, ({1, 2, 3},), {}).level is Effect.FREE
+    shrunk = set(range(1000))
+    shrunk -= set(range(7, 990))  # its table stays large, the one of a copy is small
+    items = list(shrunk)
+    assert items != list(set(items))
+    with pytest.raises(Stays):
+        customs.summary(asked, (shrunk,), {})
