@@ -137,6 +137,7 @@ class Analysis:
             profile.calls += 1
             profile.short = profile.short + 1 if seconds < SHORT else 0
             if not profile.short:
+                profile.trust = 1
                 profile.measured().observe(marks, seconds, cpu)
             self._settle(profile)
             if profile.short and profile.pin is None and self._grid.policy.kind is Kind.AUTO:
@@ -157,6 +158,6 @@ class Analysis:
             point.disarm()
         elif kind is Kind.AUTO and profile.short >= SAMPLES:
             point.disarm()
-            profile.hits = 0
+            profile.met = 0.0
         elif not point.armed:
             point.arm()

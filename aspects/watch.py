@@ -1,10 +1,11 @@
 """The watch: a thread that glances at the running stacks and arms again what is seen to take time.
 
-Disarmed functions cost nothing, and so say nothing either. Many times a second the watch reads which functions are
-on the stacks (`sys._current_frames`). One that is met in two glances with the same frame is inside one long call:
-it is armed when that call is over. One that is met again and again in different frames is called often: it is
-armed for a few samples, and must be met twice as often before the next time. The cost of a glance is bounded by
-`DEPTH` frames a thread, whatever the number of functions.
+Disarmed functions cost nothing, and so say nothing either. Now and then the watch reads which functions are on the
+stacks (`sys._current_frames`). One that is met with the same frame in glances that follow each other is inside one
+long call: it is armed when that call is over. One that is met again and again in different frames is called often:
+it is armed for a few samples. Each time that these samples find it short, it must be met for twice as long before
+the next time. Where glances find nothing long, they become rare. The cost of a glance is bounded by `DEPTH` frames
+a thread, whatever the number of functions.
 """
 
 from __future__ import annotations
@@ -18,9 +19,52 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from bundlebee.aspects.profile import Profile
 
-INTERVAL = 0.05  #: seconds between glances; 20 a second cost some 0.3 % where each takes the interpreter lock from a busy thread
+SHORTEST, LONGEST = 0.05, 0.5
+"""Seconds between glances. Each takes the interpreter lock away from a busy thread, which costs that thread 1 to 2 ms
+on a machine of two cores: 20 a second made a program slower by some 3 %, 2 a second cannot be seen."""
+
+GROWTH = 1.25  #: factor on the pause after a glance that finds nothing long; the longest is reached after 2 s
 DEPTH = 64  #: innermost frames that are looked at in each thread
-MEETINGS = 8  #: glances that must meet a function before it is sampled again (times its `Profile.trust`)
+MEETINGS = 0.4  #: seconds that a function must have been seen running before it is sampled again (times its `Profile.trust`)
+
+Seen = Mapping[int, "Profile"]
+"""The profiles of the functions on the stacks, by the identity of the frame."""
+
+
+class Rule:
+    """What a glance means: the watch without thread and clock."""
+
+    def __init__(self) -> None:
+        self.pause = SHORTEST  #: seconds until the next glance
+        self._last: dict[int, tuple[Profile, int]] = {}
+        self._long: dict[int, Profile] = {}
+
+    def glance(self, seen: Seen) -> list[Profile]:
+        """The functions that are to be armed now.
+
+        Args:
+            seen: what was on the stacks, `pause` seconds after the glance before.
+        """
+        due: list[Profile] = []
+        streaks: dict[int, tuple[Profile, int]] = {}
+        for key, profile in seen.items():
+            if profile.point.armed or profile.pin is not None:
+                continue
+            before, streak = self._last.get(key, (None, 0))
+            streak = streak + 1 if before is profile else 0
+            streaks[key] = profile, streak
+            if streak >= profile.trust:
+                # A frame is known by its address. Calls that follow each other often share one: hence the doubts.
+                self._long[key] = profile
+            elif not streak:
+                profile.met += self.pause
+                if profile.met >= MEETINGS * profile.trust:
+                    due.append(profile)
+        over = [key for key, profile in self._long.items() if seen.get(key) is not profile]
+        due += [self._long.pop(key) for key in over]
+        self.pause = SHORTEST if over else min(self.pause * GROWTH, LONGEST)
+        self._last = streaks
+        return due
 
 
 class Watch:
@@ -28,10 +72,9 @@ class Watch:
 
     def __init__(self, by_code: Mapping[object, Profile]) -> None:
         self._by_code = by_code
+        self._rule = Rule()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bundlebee-watch", daemon=True)
-        self._last: dict[int, Profile] = {}
-        self._long: dict[int, Profile] = {}
 
     def start(self) -> None:
         """Begin to glance."""
@@ -45,10 +88,11 @@ class Watch:
 
     def _run(self) -> None:
         own = threading.get_ident()
-        while not self._stop.wait(INTERVAL):
-            self._glance(own)
+        while not self._stop.wait(self._rule.pause):
+            for profile in self._rule.glance(self._seen(own)):
+                self._arm(profile)
 
-    def _glance(self, own: int) -> None:
+    def _seen(self, own: int) -> dict[int, Profile]:
         seen: dict[int, Profile] = {}
         for thread, frame in sys._current_frames().items():
             if thread == own:
@@ -62,24 +106,13 @@ class Watch:
                     seen[id(current)] = profile
                 current = current.f_back
             del frame, current
-        for key, profile in seen.items():
-            if profile.point.armed or profile.pin is not None:
-                continue
-            if self._last.get(key) is profile:
-                self._long[key] = profile
-            else:
-                profile.hits += 1
-                if profile.hits >= MEETINGS * profile.trust:
-                    profile.trust *= 2
-                    self._arm(profile)
-        for key in [key for key, profile in self._long.items() if seen.get(key) is not profile]:
-            self._arm(self._long.pop(key))
-        self._last = seen
+        return seen
 
     @staticmethod
     def _arm(profile: Profile) -> None:
-        profile.hits = 0
+        profile.met = 0.0
         profile.short = 0
+        profile.trust *= 2
         if profile.pin is None and not profile.point.armed:
             profile.point.arm()
             while profile.sites:

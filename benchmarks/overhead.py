@@ -2,25 +2,26 @@
 
     python benchmarks/overhead.py [--json FILE] [--quick] [--repeat N]
 
-1. A program of tiny calls (functions, methods, properties of a few microseconds), against plain python. The
-   program times its own work, so start-up is apart.
+1. A program of tiny calls (functions, methods, properties of less than a microsecond), against plain python. Each
+   times its own work, so start-up is apart. The two take turns every few hundredths of a second.
 2. Start-up: `exec -c pass` against `python -c pass`.
 3. Start-up on a host with a tenth of a CPU (needs root and Linux).
 4. `import networkx` woven (`--weave networkx`), with a cold and a warm cache, against plain; left out where
    it is not installed.
 
-Plain and woven runs take turns; the quickest of each counts for ratios, since disturbances only ever add.
+In the others, plain and woven runs take turns; the quickest of each counts for ratios, since disturbances only ever add.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from report import Figure, Report, arguments
@@ -73,13 +74,17 @@ def total(rounds):
     return sum(clamp(step(n, 7) >> 20) for n in range(rounds))
 
 
-rounds = int(sys.argv[1])
-start = time.perf_counter()
-parts = []
-for part in range(10):
-    parts.append((walk(rounds), total(rounds)))
-print(time.perf_counter() - start)
-print(parts, file=sys.stderr)
+rounds, parts = map(int, sys.argv[1:])
+results = []
+while len(results) < parts:
+    sys.stdin.readline()
+    idle = time.process_time() - spent if results else 0.0  # what threads burnt while it was not its turn
+    start = time.perf_counter()
+    results.append((walk(rounds), total(rounds)))
+    seconds = time.perf_counter() - start
+    spent = time.process_time()
+    print(seconds, idle, flush=True)
+print(results)
 """
 
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
@@ -89,14 +94,18 @@ PYTHON = [sys.executable]
 EXEC = [str(BIN / "bundlebee"), "exec"]
 
 
-def local_runner(home: Path) -> Run:
-    """Runs commands on this machine, with a home and caches of their own."""
+def environment(home: Path) -> dict[str, str]:
+    """Of commands on this machine, with a home and caches of their own."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("BUNDLEBEE_", "XDG_", "PYTHON"))}
-    env = {**kept, "HOME": str(home), "BUNDLEBEE_INTERFACE": "lo"}
+    return {**kept, "HOME": str(home), "BUNDLEBEE_INTERFACE": "lo"}
+
+
+def local_runner(home: Path) -> Run:
+    """Runs commands in that environment."""
 
     def run(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            argv, env=env, cwd=home, capture_output=True, text=True, check=True, timeout=600
+            argv, env=environment(home), cwd=home, capture_output=True, text=True, check=True, timeout=600
         )
 
     return run
@@ -117,21 +126,69 @@ def in_turn(repeat: int, *measures: Callable[[], float]) -> list[float]:
     return [min(column) for column in zip(*rounds, strict=True)]
 
 
-def tiny_calls(report: Report, run: Run, home: Path, repeat: int, rounds: int) -> None:
+def tiny_calls(
+    report: Report, env: Mapping[str, str], home: Path, repeat: int, parts: int, rounds: int
+) -> None:
+    """Both programs run at once and take turns part by part: a machine that changes its speed does so for both.
+
+    Several times, since where a process happens to lie in memory makes it quicker or slower by some percent.
+    """
     program = home / "tiny.py"
     program.write_text(TINY)
-    outputs = set()
+    subprocess.run(
+        [*EXEC, str(program), "1", "1"], env=env, cwd=home, input=b"\n", check=True, capture_output=True
+    )
+    argv = [str(program), str(rounds), str(parts)]
+    ratios: list[float] = []
+    least = float("inf")
+    for _ in range(repeat):
+        with Turns([*PYTHON, *argv], env, home) as plain, Turns([*EXEC, *argv], env, home) as woven:
+            for part in range(parts):
+                if part % 2:
+                    seconds = [plain.turn(), woven.turn()]
+                else:
+                    seconds = [woven.turn(), plain.turn()][::-1]
+                ratios.append(seconds[1] / seconds[0])
+                least = min(least, seconds[0])
+            if plain.rest() != woven.rest():
+                raise SystemExit("the results differ")
+    report.add(Figure("tiny calls: plain python, a part", least, "s"))
+    mean = statistics.geometric_mean(ratios)
+    note = f"start-up apart; the mean of {repeat} runs of {parts} parts, the first included"
+    report.add(Figure("tiny calls: exec ÷ python", mean, "x", at_most=1.05, note=note))
+    note = "half of the parts lie between " + " and ".join(
+        f"{q:.2f}" for q in statistics.quantiles(ratios, n=4)[::2]
+    )
+    report.add(Figure("tiny calls: exec ÷ python, median", statistics.median(ratios), "x", note=note))
 
-    def measure(command: list[str]) -> float:
-        done = run([*command, str(program), str(rounds)])
-        outputs.add(done.stderr.strip().splitlines()[-1])
-        return float(done.stdout)
 
-    plain, woven = in_turn(repeat, lambda: measure(PYTHON), lambda: measure(EXEC))
-    if len(outputs) != 1:
-        raise SystemExit(f"the results differ: {outputs}")
-    report.add(Figure("tiny calls: plain python", plain, "s"))
-    report.add(Figure("tiny calls: exec ÷ python", woven / plain, "x", at_most=1.05, note="start-up apart"))
+class Turns:
+    """A running program that does a part of its work when it is told to."""
+
+    def __init__(self, argv: Sequence[str], env: Mapping[str, str], home: Path) -> None:
+        self._process = subprocess.Popen(
+            argv, env=env, cwd=home, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def turn(self) -> float:
+        """Seconds of the next part, with the CPU seconds that the program used since the one before."""
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        seconds, idle = map(float, self._process.stdout.readline().split())
+        return seconds + idle
+
+    def rest(self) -> str:
+        """What it prints at the end."""
+        assert self._process.stdout is not None
+        return self._process.stdout.read()
+
+    def __enter__(self) -> Turns:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._process.kill()
+        self._process.communicate()
 
 
 def start_up(
@@ -179,14 +236,14 @@ def big_import(report: Report, run: Run, repeat: int) -> None:
 
 def main() -> int:
     parser = arguments(__doc__)
-    parser.add_argument("--repeat", type=int, default=5, help="runs of each kind (default 5)")
+    parser.add_argument("--repeat", type=int, default=8, help="runs of each kind (default 8)")
     options = parser.parse_args()
     repeat = 1 if options.quick else options.repeat
     report = Report("overhead of bundlebee exec", bounds=not options.quick)
     with tempfile.TemporaryDirectory() as directory:
         home = Path(directory)
         run = local_runner(home)
-        tiny_calls(report, run, home, repeat, 20_000 if options.quick else 200_000)
+        tiny_calls(report, environment(home), home, repeat, *((20, 5_000) if options.quick else (60, 50_000)))
         start_up(report, run, repeat)
         slow_start_up(report, repeat)
         big_import(report, run, repeat)

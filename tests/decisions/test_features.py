@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from array import array
 from typing import Any
 
@@ -63,6 +64,37 @@ def test_attributes_of_an_instance_count() -> None:
     assert of(Board(4)).shape == of(Board(5)).shape
 
 
+def test_slots_and_a_dictionary_count_as_attributes_do() -> None:
+    class Slotted:
+        __slots__ = ("n",)
+
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+    class Board:
+        def __init__(self, n: int, m: int) -> None:
+            self.n = n
+            self.m = m
+
+    assert of(Slotted(4)) != of(Slotted(5))
+    boards = [Board(4, 1), Board(5, 1), Board(5, 2)]
+    for board in boards:
+        vars(board)
+    assert len({of(board) for board in boards}) == 3
+
+
+def test_to_look_at_an_instance_leaves_it_as_quick_as_it_was() -> None:
+    class Board:
+        def __init__(self) -> None:
+            self.n = 1
+            self.m = 2
+
+    board = Board()
+    of(board)
+    # CPython keeps attributes in the object itself until somebody asks for its `__dict__`
+    assert not any(type(held) is dict for held in gc.get_referents(board))
+
+
 def test_no_code_of_the_program_is_run() -> None:
     class Trap(list):  # type: ignore[type-arg]
         def __getattribute__(self, name: str) -> Any:
@@ -75,7 +107,7 @@ def test_no_code_of_the_program_is_run() -> None:
 
     class Meta(type):
         def __getattribute__(cls, name: str) -> Any:
-            if name == "__module__":
+            if name in ("__module__", "__flags__", "__mro__"):
                 raise AssertionError("looked at the class")
             return type.__getattribute__(cls, name)
 
