@@ -22,7 +22,7 @@ from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.decisions.features import Features, features
 from bundlebee.decisions.policy import Kind
-from bundlebee.interrupts import let_pass
+from bundlebee.interrupts import hold, let_pass, release
 from bundlebee.weaving.joinpoint import JoinPoint, join_point_in
 from bundlebee.words import Reason
 
@@ -77,9 +77,10 @@ class Analysis:
             profile.recursive = True
             point.disarm()
             return point.plain(*args, **kwargs)
-        running.quiet = True
         came: Came | None = None
         verdict: Verdict | None = None
+        hold()
+        running.quiet = True
         try:
             marks = features(args, kwargs)
             verdict, summary = self._remote.decide(profile, marks, args, kwargs)
@@ -99,6 +100,7 @@ class Analysis:
             verdict = None
         finally:
             running.quiet = False
+            release()
         if verdict is None:
             return point.plain(*args, **kwargs)
         if came is None:
@@ -117,12 +119,12 @@ class Analysis:
     ) -> Any:
         point = profile.point
         running = self._running
-        running.points.add(point)
-        if profile.recursive:
-            point.disarm()
         cpu = thread_time()
         start = perf_counter()
         try:
+            running.points.add(point)
+            if profile.recursive:
+                point.disarm()
             return point.plain(*args, **kwargs)
         finally:
             seconds = perf_counter() - start
@@ -133,6 +135,7 @@ class Analysis:
     def _observe(
         self, profile: Profile, verdict: Verdict, marks: Features, seconds: float, cpu: float
     ) -> None:
+        hold()
         try:
             profile.calls += 1
             profile.short = profile.short + 1 if seconds < SHORT else 0
@@ -150,6 +153,8 @@ class Analysis:
         except Exception as error:
             let_pass(error)
             log.debug("could not note a call of %s", profile.point.name, exc_info=True)
+        finally:
+            release()
 
     def _settle(self, profile: Profile) -> None:
         """Take the advice away where it can gain nothing; give it back where a recursion took it."""

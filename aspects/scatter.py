@@ -27,7 +27,7 @@ from bundlebee.aspects.profile import SHORT, Profile
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.errors import Unshippable
-from bundlebee.interrupts import let_pass
+from bundlebee.interrupts import held, hold, let_pass, release
 from bundlebee.weaving.advice import Unrepeatable
 from bundlebee.words import HERE, Reason
 
@@ -274,6 +274,7 @@ class Scatter:
         from bundlebee.bundles.effects import Effect
 
         grid, point = self._grid, profile.point
+        hold()
         self._running.quiet = True
         try:
             args, kwargs = args_of(sample)
@@ -301,6 +302,7 @@ class Scatter:
             return None
         finally:
             self._running.quiet = False
+            release()
 
     def _spread(
         self,
@@ -351,7 +353,8 @@ class Scatter:
         feeder = Feeder(grid, point, freight.call, pack, spread, on_there=on_there)
         self._feeders.add(feeder)
         try:
-            feeder.start()
+            with held():
+                feeder.start()
         except BaseException:  # Ctrl-C
             spread.close()
             raise
@@ -361,7 +364,8 @@ class Scatter:
         if profile.told == (HERE, why):
             return
         profile.told = HERE, why
-        self._grid.decided(profile.point, Verdict(HERE, why, detail=detail), seconds=seconds)
+        with held():
+            self._grid.decided(profile.point, Verdict(HERE, why, detail=detail), seconds=seconds)
 
     def _in_vain(self, advice: Advice, site: ScatterSite, profile: Profile | None, why: str) -> None:
         """Count a loop that gained nothing; after a few in a row the author's own runs.
@@ -376,4 +380,5 @@ class Scatter:
             advice.switch(site.index, False)
             if profile is not None:
                 profile.sites.add((advice, site.index))
-            log.debug("loop %d of %s runs as written: %s", site.index, advice.module, why)
+            with held():
+                log.debug("loop %d of %s runs as written: %s", site.index, advice.module, why)

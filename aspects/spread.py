@@ -22,7 +22,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bundlebee.errors import BundlebeeError
-from bundlebee.interrupts import let_pass
+from bundlebee.interrupts import held, hold, let_pass, release, waiting
 from bundlebee.words import HERE
 
 if TYPE_CHECKING:
@@ -162,10 +162,11 @@ class Spread:
 
     def close(self) -> None:
         """The loop is over: nothing more is shipped, and the workers are handed back."""
-        with self.changed:
-            self.closed = True
-            self.changed.notify_all()
-        self.wake()
+        with held():
+            with self.changed:
+                self.closed = True
+                self.changed.notify_all()
+            self.wake()
 
     def _fill(self) -> None:
         """Pull arguments ahead: enough that no worker runs dry before this thread comes round again."""
@@ -194,10 +195,11 @@ class Spread:
                 item.state = State.OURS
             fresh.append(item)
         if fresh:
-            with self.changed:
-                self._order.extend(fresh)
-                self.waiting.extend(item for item in fresh if item.state is State.WAITING)
-            self.wake()
+            with held():
+                with self.changed:
+                    self._order.extend(fresh)
+                    self.waiting.extend(item for item in fresh if item.state is State.WAITING)
+                self.wake()
 
     def _window(self) -> int:
         known = [supply.seconds for supply in self.supplies if supply.seconds]
@@ -207,6 +209,13 @@ class Spread:
 
     def _next(self) -> tuple[Item | None, Item | None]:
         """The head of the loop if it can be given (first), or an item to run meanwhile (second)."""
+        hold()
+        try:
+            return self._choose()
+        finally:
+            release()
+
+    def _choose(self) -> tuple[Item | None, Item | None]:
         with self.changed:
             while True:
                 if not self._order:
@@ -215,7 +224,8 @@ class Spread:
                 if head.state in (State.READY, State.OURS):
                     return self._order.popleft(), None
                 if self._waits_for_leases():
-                    self.changed.wait(timeout=0.05)
+                    with waiting():
+                        self.changed.wait(timeout=0.05)
                     continue
                 alone = self.over or (not self.supplies and not self.expecting)
                 if head.state is State.WAITING and (self._here or alone):
@@ -230,7 +240,8 @@ class Spread:
                     if late is not None:
                         return None, late
                 # a peer's answer, a lost peer or a new lease ends this; the bound is for a clock of our own estimates
-                self.changed.wait(timeout=0.5)
+                with waiting():
+                    self.changed.wait(timeout=0.5)
 
     def _waits_for_leases(self) -> bool:
         return (
@@ -279,11 +290,11 @@ class Spread:
             value = self._plain(*item.args, **item.kwargs)
         except Exception as error:
             let_pass(error)
-            with self.changed:
+            with held(), self.changed:
                 item.state = State.OURS  # the program runs it again at its turn, and raises by itself
             return
         seconds = perf_counter() - start
-        with self.changed:
+        with held(), self.changed:
             if item.state is not State.READY:
                 item.value = value
                 item.state = State.READY
@@ -291,7 +302,8 @@ class Spread:
 
     def _ran(self, seconds: float) -> None:
         self.seconds = seconds if self.seconds is None else self.seconds + 0.3 * (seconds - self.seconds)
-        self._on_here(seconds)
+        with held():
+            self._on_here(seconds)
 
     # -- the feeder's thread -----------------------------------------------------------------------------
 

@@ -29,6 +29,7 @@ from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
 from bundlebee.decisions.records import Decision, text
 from bundlebee.guest import Guest
+from bundlebee.interrupts import wrap_handlers
 from bundlebee.peers import Peers
 from bundlebee.reports import Reports
 from bundlebee.settings import GridOptions
@@ -129,6 +130,7 @@ class Program:
             if b"def" in prepared.main.source:
                 self._join(ours)
             self._peers.main = self._workshop.adopt_main(prepared.main)
+        wrap_handlers()
         prepared.run(handle)
 
     def _join(self, path: list[str]) -> None:

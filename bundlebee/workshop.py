@@ -118,7 +118,10 @@ class Workshop:
         self._guest.join()
         # we are in the middle of an import, and the threads that we wait for import too
         with released():
-            found = self._guest.wait_for_nodes().find_import(name)
+            # nodes answer one by one, and the first one need not be the one that has it
+            found = self._guest.wait_for(lambda grid: bool(grid.find_import(name))).find_import(name)
+            if not found and self._guest.own_node is not None:
+                found = self._guest.look().find_import(name)
             if not found:
                 return None
             holders = [view.row.address for view in found[0].nodes]

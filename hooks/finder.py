@@ -31,6 +31,7 @@ from typing import Any
 
 import msgspec
 
+from bundlebee.interrupts import held
 from bundlebee.words import BundleRef
 
 
@@ -149,7 +150,8 @@ class FallbackFinder:
         self._asked.add(fullname)
         self._busy.now = True  # what fetching imports is not to be fetched
         try:
-            claim = self._fetch(fullname)
+            with held():
+                claim = self._fetch(fullname)
         except Exception as error:
             import logging
 

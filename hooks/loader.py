@@ -11,6 +11,7 @@ from importlib.machinery import SourceFileLoader
 from types import CodeType, FunctionType, ModuleType
 from typing import Any, TypeVar
 
+from bundlebee.interrupts import held
 from bundlebee.weaving.loom import Loom
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,7 +46,8 @@ class WeavingLoader(SourceFileLoader):
             exec(code, module.__dict__)
 
     def _prepare(self, module: ModuleType) -> CodeType | None:
-        woven = self._loom.weave(self.get_data(self.path), module=module.__name__, path=self.path)
+        with held():
+            woven = self._loom.weave(self.get_data(self.path), module=module.__name__, path=self.path)
         if woven is None:
             return None
         self._loom.thread(woven, module.__dict__)

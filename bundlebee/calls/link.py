@@ -17,6 +17,7 @@ import zmq
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.security import LARGEST_FRAME, secure_client
 from bundlebee.errors import PeerLost
+from bundlebee.interrupts import waiting
 
 _OVER = (
     zmq.EVENT_DISCONNECTED
@@ -101,7 +102,8 @@ class Link:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             wait = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000 + 0.999))
-            ready = dict(self._poller.poll(wait))
+            with waiting():
+                ready = dict(self._poller.poll(wait))
             if self.socket in ready:
                 return receive(copy=copy)
             if self.monitor in ready and self.check_lost():

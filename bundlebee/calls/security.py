@@ -12,6 +12,7 @@ knows that the end of every earlier connection, on the same file descriptor too,
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import socket
@@ -48,6 +49,11 @@ _FAILED = (
     | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
     | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 )
+_HUNG_UP = (
+    errno.EPIPE,
+    errno.ECONNRESET,
+    errno.ECONNABORTED,
+)  # the peer closed in the middle of its greeting
 
 
 def secure_server(sock: zmq.Socket[bytes], keys: GridKeys, largest_frame: int = LARGEST_FRAME) -> None:
@@ -277,6 +283,8 @@ class _Watch:
             if len(self.members) < 1024:
                 self.members.add(self.peers.get(value, ""))
         elif kind & _FAILED:
+            if kind == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and value in _HUNG_UP:
+                return  # nobody was refused: a caller that has ended meanwhile, say
             # the event does not say which connection; the next one that ends is it
             self._failed = True
         elif kind == zmq.EVENT_DISCONNECTED:

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from bundlebee.errors import ProtocolError
+from bundlebee.interrupts import waiting
 from bundlebee.platform import Interface
 from bundlebee.registry import events as ev
 from bundlebee.registry.asking import Askers
@@ -175,7 +176,8 @@ class RegistryDriver:
                 left = end - time.monotonic()
                 if left <= 0 or self._stopping or self._forked:
                     return False
-                self._changed.wait(left)
+                with waiting():
+                    self._changed.wait(left)
         return True
 
     def serve(self, op: str, body: bytes) -> bytes:

@@ -47,6 +47,9 @@ _BLOCKING = _CO_COROUTINE | _CO_ASYNC_GENERATOR | _CO_GENERATOR
 # names of what finds a frame up the stack; ``warn`` does with a ``stacklevel``
 _LOOKING_UP = frozenset({"_getframe", "_getframemodulename", "currentframe", "getouterframes", "warn"})
 
+_BETWEEN = ("bundlebee.", "zmq.", "threading", "contextlib")
+"""Modules that run between a dispatcher and the program's code: its function, or a signal handler while we wait."""
+
 _HAS_DOCSTRING = 0x4000000  # since 3.14: the first constant is the docstring; not so in a dispatcher
 
 
@@ -143,9 +146,7 @@ class JoinPoint:
         error = sys.exc_info()[1]
         assert error is not None and error.__traceback__ is not None
         entry = error.__traceback__.tb_next  # the first is the dispatcher's
-        while entry is not None and entry.tb_frame.f_globals.get("__name__", "").startswith(
-            "bundlebee.aspects."
-        ):
+        while entry is not None and entry.tb_frame.f_globals.get("__name__", "").startswith(_BETWEEN):
             entry = entry.tb_next
         error.__traceback__ = entry
 

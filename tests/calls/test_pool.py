@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
@@ -517,6 +518,27 @@ def test_a_stranger_at_a_workers_port_is_named_once_by_its_node(
         pool.release(grant.token)
     pool.release(pool.lease([tools]).token)
     assert len([r for r in caplog.records if "turned away 127.0.0.1" in r.getMessage()]) == 1
+
+
+def test_who_hangs_up_in_its_greeting_is_not_called_a_stranger(
+    pool: WorkerPool,
+    tools: BundlePath,
+    context: zmq.Context[Any],
+    keys: GridKeys,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    grant = pool.lease([tools])
+    host, _, port = grant.address.rpartition(":")
+    for greeting in (b"", b"\xff\0\0\0\0\0\0\0\x01\x7f\x03"):
+        with socket.create_connection((host, int(port)), timeout=10) as caller:
+            caller.sendall(greeting)
+            assert caller.recv(1)
+    # a call of ours, so that the doorman has read of all that ended before it
+    channel = LeaseChannel(context, keys, "b", grant.address, grant.token)
+    assert call(channel, calling(tools, "add"), (1,), {}).get() == 2
+    channel.close()
+    pool.release(grant.token)
+    assert not [r for r in caplog.records if "turned away" in r.getMessage()]
 
 
 def test_workers_end_when_their_pool_is_killed(keys: GridKeys, tmp_path: Path) -> None:
