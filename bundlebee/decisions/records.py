@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import lru_cache
 
 import msgspec
 
@@ -62,12 +63,17 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=False):
 def iso_time(when: float | None = None) -> str:
     """ISO 8601 with milliseconds and the local zone, as in ``2025-03-01T12:00:00.123+01:00``."""
     when = time.time() if when is None else when
+    date, zone = _second(int(when // 1))
+    return f"{date}.{int(when % 1 * 1000):03d}{zone}"
+
+
+@lru_cache(maxsize=1)  # a program may make thousands of records a second
+def _second(when: int) -> tuple[str, str]:
     local = time.localtime(when)
     offset = local.tm_gmtoff // 60
     sign = "-" if offset < 0 else "+"
     hours, minutes = divmod(abs(offset), 60)
-    stamp = time.strftime("%Y-%m-%dT%H:%M:%S", local)
-    return f"{stamp}.{int(when % 1 * 1000):03d}{sign}{hours:02d}:{minutes:02d}"
+    return time.strftime("%Y-%m-%dT%H:%M:%S", local), f"{sign}{hours:02d}:{minutes:02d}"
 
 
 def from_json(line: str | bytes) -> Decision:
