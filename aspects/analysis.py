@@ -21,15 +21,15 @@ from msgspec.structs import replace
 from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.decisions.features import Features, features
+from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.interrupts import hold, let_pass, release
 from bundlebee.weaving.joinpoint import JoinPoint, join_point_in
-from bundlebee.words import Reason
+from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
     from bundlebee.aspects.remote import Remote
-    from bundlebee.decisions.model import Verdict
 
 log = logging.getLogger("bundlebee.aspects")
 
@@ -77,13 +77,20 @@ class Analysis:
             profile.recursive = True
             point.disarm()
             return point.plain(*args, **kwargs)
+        policy = self._grid.policy
+        draw = 0.0
+        if policy.kind is Kind.CHAOS:
+            # first of all: what the dice leave here shall cost no more than the dice
+            draw = self._grid.draw()
+            if draw >= policy.probability:
+                return self._left_here(profile, args, kwargs)
         came: Came | None = None
         verdict: Verdict | None = None
         hold()
         running.quiet = True
         try:
             marks = features(args, kwargs)
-            verdict, summary = self._remote.decide(profile, marks, args, kwargs)
+            verdict, summary = self._remote.decide(profile, marks, args, kwargs, draw)
             if summary is not None and not verdict.here:
                 answer = self._remote.ship(profile, verdict, summary, marks, args, kwargs)
                 if isinstance(answer, Came):
@@ -108,6 +115,17 @@ class Analysis:
         if came.error is not None:
             raise came.error
         return came.value
+
+    def _left_here(self, profile: Profile, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if profile.told != (HERE, Reason.FORCED):
+            verdict = Verdict(HERE, Reason.FORCED, detail=f"policy {self._grid.policy}")
+            return self._here(profile, verdict, features(args, kwargs), args, kwargs)
+        point = profile.point
+        self._running.points.add(point)
+        try:
+            return point.plain(*args, **kwargs)
+        finally:
+            self._running.points.discard(point)
 
     def _here(
         self,

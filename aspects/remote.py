@@ -56,9 +56,14 @@ class Remote:
         self._customs = customs
 
     def decide(
-        self, profile: Profile, features: Features, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        profile: Profile,
+        features: Features,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        draw: float = 0.0,
     ) -> tuple[Verdict, Summary | None]:
-        """Where this call goes; and what it does, if it may leave."""
+        """Where this call goes; and what it does, if it may leave. ``draw`` is the dice's, under chaos."""
         grid, policy, point = self._grid, self._grid.policy, profile.point
         if profile.pin is not None:
             return Verdict(HERE, profile.pin.reason, detail=profile.pin.detail), None
@@ -88,7 +93,7 @@ class Remote:
             if profile.refusals >= HOPELESS:
                 profile.hold(Reason.UNPICKLABLE, str(error))
             return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error)), None
-        verdict = decide(policy, work, grid.here(), places, draw=grid.draw(), trials=grid.trials())
+        verdict = decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials())
         return verdict, summary
 
     def ship(

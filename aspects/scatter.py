@@ -190,6 +190,12 @@ class Scatter:
             self._in_vain(advice, site, profile, "it stays here")
             yield zip(turns, itertools.repeat(called))
             return
+        if kind is Kind.CHAOS:
+            picked: list[Any] = []
+            yield self._until_picked(turns, called, picked)
+            if not picked:
+                return
+            turns = itertools.chain(picked, turns)
         if kind is not Kind.AUTO:
             freight = self._may_spread(profile, receiver, args_of, first, None)
             if freight is not None:
@@ -215,6 +221,15 @@ class Scatter:
         finally:
             if armed and profile.pin is None:
                 point.arm()
+
+    def _until_picked(self, turns: Iterator[Any], called: Any, picked: list[Any]) -> Iterator[Turn]:
+        """Run the turns that the dice leave here; puts the first one that they send away into ``picked``."""
+        draw, probability = self._grid.draw, self._grid.policy.probability
+        for targets in turns:
+            if draw() < probability:
+                picked.append(targets)
+                return
+            yield targets, called
 
     def _advised(self, called: object) -> tuple[Profile, Callable[..., Any], tuple[Any, ...]] | None:
         """The profile of what a loop calls, what to call instead to run it plainly, and the receiver of a method."""
@@ -342,7 +357,7 @@ class Scatter:
             seconds=seconds,
             on_here=on_here,
             slow=grid.here().cores < 1.0,
-            picks=(lambda: grid.draw() < grid.policy.probability) if kind is Kind.CHAOS else None,
+            picks=self._picks() if kind is Kind.CHAOS else None,
         )
 
         def pack(item: Item) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -359,6 +374,11 @@ class Scatter:
             spread.close()
             raise
         return spread.turns()
+
+    def _picks(self) -> Callable[[], bool]:
+        """Whether the dice send the next item away; the first one is picked already."""
+        first = [True]
+        return lambda: bool(first and first.pop()) or self._grid.draw() < self._grid.policy.probability
 
     def _told(self, profile: Profile, why: Reason, seconds: float | None, detail: str | None = None) -> None:
         if profile.told == (HERE, why):

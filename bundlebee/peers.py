@@ -76,6 +76,7 @@ class Peers:
         self._lessee: Lessee | None = None
         self._pool: WorkerPool | None = None
         self._sampler: Sampler | None = None
+        self._speed: float | None = None
         self._caller = f"{os.path.basename(sys.argv[0]) or 'python'}-{os.getpid()}"
 
     # -- who there is ------------------------------------------------------------------------------------
@@ -87,8 +88,10 @@ class Peers:
         if self._sampler is None:
             self._sampler = Sampler(self._own_pids)
             self._sampler.start()
+        if self._speed is None:
+            self._speed = speed(cache_directory())
         load = self._sampler.load()
-        return Place(HERE, speed=speed(cache_directory()), cores=load.cores, busy=load.foreign)
+        return Place(HERE, speed=self._speed, cores=load.cores, busy=load.foreign)
 
     def places(self, function: str) -> Sequence[Place]:
         """Every peer that may take a call of ``function`` now; none is asked."""

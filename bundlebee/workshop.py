@@ -53,6 +53,7 @@ class Workshop:
         self._lock = threading.Lock()
         self._main = BundleRef("main", "0", "", (MAIN,))
         self._facts: dict[str, ModuleFacts | None] = {}
+        self._used: tuple[tuple[int, int], set[str]] | None = None
         self._repository = Repository(place.absolute() if place.is_dir() else None)
         self._repository.scan()
         for problem in self._repository.problems():
@@ -83,7 +84,12 @@ class Workshop:
 
     def needed(self, module: str) -> tuple[BundleRef, ...]:
         """What a worker must be able to import for functions of that module: all bundles that are in use here."""
-        used = {top for name in list(sys.modules) if (top := name.partition(".")[0]) in self.claims}
+        mark = len(sys.modules), len(self.claims)
+        if self._used is None or self._used[0] != mark:
+            # each call asks, and a program may have imported thousands of modules
+            found = {top for name in list(sys.modules) if (top := name.partition(".")[0]) in self.claims}
+            self._used = mark, found
+        used = set(self._used[1])
         top = module.partition(".")[0]
         if top in self.claims:
             used.add(top)
