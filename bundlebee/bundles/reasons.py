@@ -14,6 +14,8 @@ _KINDS = (
     ("generator", r"^is an? (asynchronous )?generator|^(returns|raises) a generator"),
     ("coroutine", r"^is a coroutine|^calls .*, a coroutine$|^awaits|^waits for an asynchronous"),
     ("looks at its caller's frame", r"^looks at its caller's frame"),
+    ("called by Python itself", r"^is called by the machinery"),
+    ("compiled by a decorator", r"^is compiled by its decorator"),
     ("calls its argument", r"^calls its argument "),
     (
         "writes an argument",
