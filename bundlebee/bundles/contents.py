@@ -160,23 +160,31 @@ def _hashed_by_value(value: Any) -> bool:
     )
 
 
-def _instance(value: Any, kind: type) -> Iterator[Any]:
-    """The state of an instance of a bundle's class, as pickle takes it."""
+def cannot_travel(kind: type) -> str | None:
+    """Why no instance of a bundle's class may travel, whatever it holds; None where it is up to what it holds."""
     name = f"{kind.__module__}.{kind.__qualname__}"
     if _by_name(kind.__module__, kind.__qualname__) is not kind:
-        raise Refused(value, f"its class {name} cannot be found by that name")
-    if isinstance(value, Enum):
-        return
+        return f"its class {name} cannot be found by that name"
+    if issubclass(kind, Enum):
+        return None
     if not by_python(kind) or kind in copyreg.dispatch_table:
-        raise Refused(value, f"a {name} cannot travel")
+        return f"a {name} cannot travel"
     if kind not in _CHECKED:
         reason = _trap(kind)
         if len(_CHECKED) > 10_000:
             _CHECKED.clear()
         _CHECKED[kind] = reason
     reason = _CHECKED[kind]
+    return None if reason is None else f"a {name} cannot travel: {reason}"
+
+
+def _instance(value: Any, kind: type) -> Iterator[Any]:
+    """The state of an instance of a bundle's class, as pickle takes it."""
+    reason = cannot_travel(kind)
     if reason is not None:
-        raise Refused(value, f"a {name} cannot travel: {reason}")
+        raise Refused(value, reason)
+    if isinstance(value, Enum):
+        return
     base = _builtin_base(kind)
     if base is list or base is tuple:
         yield from base.__iter__(value)

@@ -55,6 +55,7 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
     observed: tuple[tuple[str, Any, Any, Any], ...] = ()
     #: of the instances it allows for
     classes: frozenset[type] = frozenset()
+    what: str = ""  #: for UNSAFE: what happens at the end of that chain, without chain and place
 
     def covers(self, walk: Walk) -> bool:
         """Whether a general answer (`EffectAnalysis.summary`) speaks of a call with such arguments, too."""
@@ -170,16 +171,18 @@ class EffectAnalysis:
         try:
             flow.run()
         except Harm as harm:
-            level, why = Effect.UNSAFE, flow.story(harm)
+            level, why, what = Effect.UNSAFE, flow.story(harm), harm.what
         except RecursionError:
             level, why = Effect.UNSAFE, "is nested too deeply to analyse"
+            what = why
         except Exception as error:
             log.exception("the effect analysis of %s failed", function.__qualname__)
             level, why = Effect.UNSAFE, f"the analysis failed: {error!r}"
+            what = why
         else:
-            level, why = Effect.PRINTS if flow.prints else Effect.FREE, ""
+            level, why, what = Effect.PRINTS if flow.prints else Effect.FREE, "", ""
         observed = (*flow.observed, *(("keep", thing, None, None) for thing in callables or ()))
-        return Summary(level, why, tuple(sorted(flow.reads)), observed, frozenset(classes))
+        return Summary(level, why, tuple(sorted(flow.reads)), observed, frozenset(classes), what)
 
     def _all_classes(self) -> frozenset[type]:
         """Every class that a module with facts holds at this moment."""

@@ -7,8 +7,8 @@ import sys
 from types import CodeType, FunctionType
 from typing import Any
 
-_WOVEN_NAMES = re.compile(r"__bee.*|scatter|args|s\d+")
-"""What the weaver adds to a function: ``__bee__.scatter(…)``, ``__bee__.args(…)``, ``__bee__.s0``."""
+_WOVEN_NAMES = re.compile(r"__bee.*|scatter|each|args|again|s\d+")
+"""What the weaver adds to a function: ``__bee__.scatter(…)``, ``each``, ``args``, ``again``, ``s0``."""
 
 _IMPLIED = frozenset({"super", "__class__", "AssertionError"})
 

@@ -48,6 +48,8 @@ _COMPILERS = frozenset(
     }
 )
 
+_OVERLOAD = "only declares an overload"
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -63,6 +65,22 @@ def decide(node: FunctionNode, qualname: str, lines: Sequence[str]) -> Woven | S
     return Woven(qualname, node.lineno) if reason is None else Skipped(qualname, node.lineno, reason)
 
 
+def outcomes(body: Sequence[ast.stmt], lines: Sequence[str], prefix: str = "") -> Iterator[Woven | Skipped]:
+    """What the weaver decides on all functions of a module's body, without weaving it. Overloads are no functions."""
+    for node in body:
+        if isinstance(node, FunctionNode):
+            outcome = decide(node, prefix + node.name, lines)
+            if not (isinstance(outcome, Skipped) and outcome.reason == _OVERLOAD):
+                yield outcome
+        elif isinstance(node, ast.ClassDef):
+            yield from outcomes(node.body, lines, f"{prefix}{node.name}.")
+        else:
+            for part in ("body", "orelse", "finalbody"):
+                yield from outcomes(getattr(node, part, ()), lines, prefix)
+            for inner in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+                yield from outcomes(inner.body, lines, prefix)
+
+
 def _objection(node: FunctionNode, lines: Sequence[str]) -> str | None:
     yields = mentions(node, lines, "yield") and any(
         isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in _own_scope(node)
@@ -76,7 +94,7 @@ def _objection(node: FunctionNode, lines: Sequence[str]) -> str | None:
     for decorator in node.decorator_list:
         name = _last_name(decorator)
         if name == "overload":
-            return "only declares an overload"
+            return _OVERLOAD
         if name in _COMPILERS:
             return f"is compiled by its decorator {name}"
     return None

@@ -1,0 +1,144 @@
+"""What is to be expected of a function's calls, before there is one: they ship, they stay, or it depends.
+
+At run time each call is judged with its own arguments. Ahead of that there are two answers: for whatever may come
+(`EffectAnalysis.summary`), and for *plain data*: numbers, texts, and containers of them; a method's object counts
+as data if it holds nothing else. A function that is harmless with plain data only depends on its arguments: objects whose
+methods do harm, functions that it calls, a list where ``+=`` is harmless for a number.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from enum import Enum
+from types import FunctionType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bundlebee.bundles.contents import cannot_travel
+from bundlebee.bundles.effects import VARARGS, VARKEYWORDS, Effect
+from bundlebee.bundles.fingerprint import Unfingerprintable, state
+from bundlebee.bundles.reasons import kind_of
+from bundlebee.bundles.values import ANYTHING, NUMBER, Walk
+
+if TYPE_CHECKING:
+    from bundlebee.bundles.effects import EffectAnalysis, Summary
+
+_GROWS = re.compile(r"may write \(by an operator in place\) its argument '(\w+)'")
+
+
+class Outlook(Enum):
+    """Where the calls of a function may run."""
+
+    SHIPS = "ships"  #: anywhere, whatever plain arguments they get
+    DEPENDS = "depends"  #: anywhere with plain data; with other arguments, these decide
+    STAYS = "stays"  #: here
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """The outlook of one function, and what decides it."""
+
+    outlook: Outlook
+    kind: str = ""  #: of the reason, see `bundlebee.bundles.reasons`; empty for SHIPS
+    why: str = ""  #: the chain of calls, what happens, file and line; empty for SHIPS
+    chain: bool = False  #: whether `why` begins with functions that it calls
+    prints: bool = False
+
+
+def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
+    """The outlook of a function of a module with facts.
+
+    Args:
+        function: as its author wrote it (`JoinPoint.plain`).
+    """
+    owner, kind = _owner(function)
+    classes: frozenset[type] = frozenset()
+    callables: tuple[Any, ...] = ()
+    if owner is not None and kind is classmethod:
+        callables = (owner,)
+    elif owner is not None and kind is not staticmethod:
+        reason = cannot_travel(owner)
+        if reason is not None:
+            return _stays(reason, f"{reason} ({_place(function)})")
+        classes = frozenset((owner,))
+    data = _with_data(analysis, function, classes, callables)
+    if data.level is Effect.UNSAFE:
+        # the general answer can only be the same, or more far-fetched
+        return _judgement(Outlook.STAYS, data)
+    try:
+        state(data.reads, modules=sys.modules)
+    except Unfingerprintable as error:
+        return _stays(error.what, f"{error} ({_place(function)})")
+    general = analysis.summary(function)
+    if callables:  # of a class method we know what it gets first
+        walk = _walk(function, general.classes, callables, {})
+        general = analysis.for_call(function, walk)
+    if general.level is Effect.UNSAFE:
+        return _judgement(Outlook.DEPENDS, general)
+    try:
+        state(general.reads, modules=sys.modules)
+    except Unfingerprintable as error:
+        why = f"{error} ({_place(function)})"
+        return Judgement(Outlook.DEPENDS, kind_of(error.what), why)
+    return Judgement(Outlook.SHIPS, prints=general.level is Effect.PRINTS)
+
+
+def _with_data(
+    analysis: EffectAnalysis, function: FunctionType, classes: frozenset[type], callables: tuple[Any, ...]
+) -> Summary:
+    """What it does with plain data. A parameter that an operator may change in place is a number then."""
+    numbers: dict[str, Any] = {}
+    while True:
+        found = analysis.for_call(function, _walk(function, classes, callables, numbers))
+        grows = _GROWS.match(found.what)
+        name = grows[1] if grows else ""
+        code = function.__code__
+        count = code.co_argcount + code.co_kwonlyargcount
+        own = code.co_varnames[: 1 if classes or callables else 0]  # of a method, the object is none
+        if name in numbers or name in own or name not in code.co_varnames[:count]:
+            return found
+        numbers[name] = NUMBER
+
+
+def _walk(
+    function: FunctionType, classes: frozenset[type], callables: tuple[Any, ...], shapes: dict[str, Any]
+) -> Walk:
+    """What `bundlebee.bundles.values.walk` would say of a call that gives every parameter something."""
+    code = function.__code__
+    count = code.co_argcount
+    named = code.co_varnames[count : count + code.co_kwonlyargcount]
+    given = [shapes.get(name, ANYTHING) for name in code.co_varnames[:count]]
+    rest = [ANYTHING] if code.co_flags & VARARGS else []
+    more = {"**": ANYTHING} if code.co_flags & VARKEYWORDS else {}
+    return Walk(
+        [],
+        classes,
+        callables,
+        (*given, *rest),
+        {**{name: shapes.get(name, ANYTHING) for name in named}, **more},
+    )
+
+
+def _owner(function: FunctionType) -> tuple[type | None, type | None]:
+    """The class whose method it is, and how the class holds it; None for a function of a module."""
+    found: Any = sys.modules.get(function.__module__)
+    *path, name = function.__code__.co_qualname.split(".")
+    for part in path:
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    if not path or not isinstance(found, type):
+        return None, None
+    return found, type(vars(found).get(name))
+
+
+def _judgement(outlook: Outlook, summary: Summary) -> Judgement:
+    chain = not summary.why.startswith(summary.what)
+    return Judgement(outlook, kind_of(summary.what), summary.why, chain)
+
+
+def _stays(what: str, why: str) -> Judgement:
+    return Judgement(Outlook.STAYS, kind_of(what), why)
+
+
+def _place(function: FunctionType) -> str:
+    return f"{function.__code__.co_filename}:{function.__code__.co_firstlineno}"
