@@ -162,6 +162,19 @@ class Peers:
                     slots.append((OWN, count))
         return slots
 
+    def workers(self, *, alone: bool) -> Sequence[tuple[str, int]]:
+        """For tasks that have to run in a worker: each peer, with the number of its workers.
+
+        Args:
+            alone: nobody has given us a worker for a while: use this machine's own cores, too.
+        """
+        workers = [(view.row.name, view.row.slots) for view in self._views()]
+        if alone or not (workers or self.coming() or self._snapshot_nodes()):
+            self._start_pool()
+        if self._pool is not None and not self._is_left_out(OWN):
+            workers.append((OWN, self._pool.slots))
+        return workers
+
     # -- channels ----------------------------------------------------------------------------------------
 
     def open(self, place: str, bundles: Iterable[BundleRef]) -> LeaseChannel:
