@@ -12,7 +12,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
-from concurrent.futures import Future
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -21,10 +20,10 @@ from bundlebee.calls.outcome import Outcome
 from bundlebee.calls.parcels import Parcel
 from bundlebee.calls.pickling import blame_items
 from bundlebee.calls.tasks import Hand, Pace, Schedule
-from bundlebee.calls.wire import Call
 from bundlebee.errors import CallError, PeerBusy, PeerLost
 from bundlebee.guest import Guest
 from bundlebee.luggage import Luggage
+from bundlebee.orders import Item, Order, Round
 from bundlebee.peers import OWN, Peers
 from bundlebee.settings import GridOptions
 from bundlebee.words import Reason
@@ -42,35 +41,7 @@ LONG = 60.0  #: seconds that an idle executor sleeps: whoever wants something wa
 MOST_BYTES = 1 << 20  #: bytes in a chunk, beyond its first task
 
 
-class Function:
-    """A function as it travels, and how long its calls take."""
-
-    __slots__ = ("call", "data", "name", "pace")
-
-    def __init__(self, name: str, call: Call, data: bytes, pace: Pace) -> None:
-        self.name = name
-        self.call = call
-        self.data = data
-        self.pace = pace
-
-
-class Task:
-    """One call that was asked for."""
-
-    __slots__ = ("args", "function", "future", "kwargs", "pace", "running")
-
-    def __init__(
-        self, future: Future[Any], function: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
-        self.future = future
-        self.function = function
-        self.args = args
-        self.kwargs = kwargs
-        self.pace = function.pace
-        self.running = False
-
-
-class Worker(Hand[Task]):
+class Worker(Hand[Order]):
     """A leased worker."""
 
     __slots__ = ("channel", "holds", "idle_since", "place")
@@ -93,7 +64,7 @@ class Dispatcher:
     def __init__(self, where: GridOptions, most: int | None) -> None:
         self._guest = Guest(where)
         self._most = most
-        self._schedule: Schedule[Task] = Schedule()
+        self._schedule: Schedule[Order] = Schedule()
         self._luggage = Luggage()
         seed = 1 if self._guest.keys is None else self._guest.keys.hash_seed
         self._peers = Peers(self._guest, self._luggage.path, self._luggage.archive, seed)
@@ -120,7 +91,7 @@ class Dispatcher:
         """Look what of the program's own is imported."""
         self._luggage.look()
 
-    def put(self, tasks: Sequence[Task]) -> None:
+    def put(self, tasks: Sequence[Order]) -> None:
         """Give tasks."""
         self._schedule.put(tasks)
         self._wake()
@@ -133,7 +104,7 @@ class Dispatcher:
     def cancel_waiting(self) -> None:
         """Cancel what has not been sent."""
         for task in list(self._schedule.waiting):
-            task.future.cancel()
+            task.cancel()
         self._wake()
 
     def after_fork(self) -> None:
@@ -251,7 +222,7 @@ class Dispatcher:
         if self._broken is not None:
             error, self._broken = self._broken, None
             for task in self._take_waiting():
-                task.future.set_exception(_failed("no worker can be had on this machine", error))
+                task.fail(_failed("no worker can be had on this machine", error))
 
     def _let_go(self, now: float) -> None:
         """Give workers back that are idle, or that lack what was imported since they were leased."""
@@ -285,14 +256,14 @@ class Dispatcher:
             if chunk:
                 self._send(worker, chunk)
 
-    def _send(self, worker: Worker, chunk: Sequence[Task]) -> None:
+    def _send(self, worker: Worker, chunk: Sequence[Order]) -> None:
         parcel = Parcel(Outbound)
-        packed: list[Task] = []
+        packed: list[Order] = []
         for index, task in enumerate(chunk):
             try:
                 added = parcel.add((task.args, task.kwargs))
             except Exception as error:
-                task.future.set_exception(blame_items([(task.args, task.kwargs)], error, dumps))
+                task.fail(blame_items([(task.args, task.kwargs)], error, dumps))
                 continue
             if added:
                 packed.append(task)
@@ -319,6 +290,7 @@ class Dispatcher:
             self._lost(worker, error)
             return
         ran: dict[Pace, tuple[int, float]] = {}
+        rounds: set[Round[Any]] = set()
         handed_back: dict[int, int] = {}
         for outcome in outcomes:
             if outcome.reason is Reason.PEER_BUSY:
@@ -328,10 +300,14 @@ class Dispatcher:
             count, seconds = ran.get(task.pace, (0, 0.0))
             ran[task.pace] = count + 1, seconds + outcome.seconds
             _settle(task, outcome)
+            if type(task) is Item:
+                rounds.add(task.round)
+        for round in rounds:
+            round.announce()
         for pace, (count, seconds) in ran.items():
             pace.ran(count, seconds)
         if handed_back:
-            tasks: list[Task] = []
+            tasks: list[Order] = []
             for ticket, count in handed_back.items():
                 tasks += self._schedule.handed_back(worker, ticket, count)
             self._schedule.back(tasks)
@@ -343,7 +319,7 @@ class Dispatcher:
         tasks = self._schedule.lost(worker)
         self._hang_up(worker)
         for task in tasks:
-            task.future.set_exception(
+            task.fail(
                 PeerLost(
                     f"the worker that had {task.function.name} is lost ({worker.place})",
                     why=error.why or error.what,
@@ -351,7 +327,7 @@ class Dispatcher:
                 )
             )
 
-    def _take_waiting(self) -> list[Task]:
+    def _take_waiting(self) -> list[Order]:
         tasks = []
         while self._schedule.waiting:
             task = self._schedule.waiting.popleft()
@@ -363,7 +339,7 @@ class Dispatcher:
 
     def _close(self, error: BaseException | None) -> None:
         self._finishing = True
-        left: list[Task] = []
+        left: list[Order] = []
         if error is not None:
             left += self._take_waiting()
         threads = list(self._asking.values())
@@ -374,7 +350,7 @@ class Dispatcher:
             left += self._schedule.lost(worker)
             self._hang_up(worker)
         for task in left:
-            task.future.set_exception(_failed("the executor has failed", error))
+            task.fail(_failed("the executor has failed", error))
         self._peers.close()
         # sockets that a thread still uses must not be closed under it
         self._guest.leave(hang_up=not any(thread.is_alive() for thread in threads))
@@ -389,20 +365,17 @@ def dumps(value: Any) -> bytes:
     return stream.getvalue()
 
 
-def _begin(task: Task) -> bool:
-    """Whether a task that is about to be sent was not cancelled; from now on it cannot be."""
-    if not task.running:
-        task.running = task.future.set_running_or_notify_cancel()
-    return task.running
+def _begin(task: Order) -> bool:
+    return task.begin()
 
 
-def _settle(task: Task, outcome: Outcome) -> None:
+def _settle(task: Order, outcome: Outcome) -> None:
     for stream, text in outcome.output:
         _print(stream, text)
-    if outcome.returned:
-        task.future.set_result(outcome.value)
+    if outcome.error is None:
+        task.succeed(outcome.value)
     else:
-        task.future.set_exception(outcome.error)
+        task.fail(outcome.error)
 
 
 def _print(stream: str, text: str) -> None:

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from pathlib import Path
@@ -23,9 +22,10 @@ from bundlebee.calls.byvalue import by_name
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.tasks import Pace
 from bundlebee.calls.wire import Call
-from bundlebee.dispatcher import Dispatcher, Function, Task, dumps
+from bundlebee.dispatcher import Dispatcher, dumps
 from bundlebee.errors import Unshippable, UsageError
 from bundlebee.hashing import sha256
+from bundlebee.orders import Function, Item, Order, Round, Task
 from bundlebee.settings import GridOptions, parse_peers
 from bundlebee.words import FunctionRef
 
@@ -133,14 +133,12 @@ class Executor(futures.Executor):
         function = self._function(fn)
         if chunksize > 1:
             function = Function(function.name, function.call, function.data, Pace(chunksize))
-        waiting: deque[futures.Future[T]] = deque()
-
-        def submit(count: int | None) -> None:
-            self._submit_from(function, arguments, kwargs, count, waiting)
-
+        round: Round[T] = Round(function, kwargs)
+        numbered = enumerate(arguments)
         self._put([])  # it may have been shut down
-        submit(buffersize)
-        return _results(waiting, deadline, (lambda: None) if buffersize is None else (lambda: submit(1)))
+        count = self._submit_from(round, numbered, buffersize)
+        more = None if buffersize is None else (lambda: self._submit_from(round, numbered, 1))
+        return _results(round, count, deadline, more)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; with ``wait``, return when all are done and nothing is left behind."""
@@ -157,7 +155,7 @@ class Executor(futures.Executor):
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _put(self, tasks: list[Task]) -> None:
+    def _put(self, tasks: list[Order]) -> None:
         with self._lock:
             if os.getpid() != self._pid:
                 raise RuntimeError(
@@ -174,27 +172,24 @@ class Executor(futures.Executor):
                 self._dispatcher.put(tasks)
 
     def _submit_from(
-        self,
-        function: Function,
-        arguments: Iterator[tuple[Any, ...]],
-        kwargs: dict[str, Any],
-        count: int | None,
-        waiting: deque[futures.Future[Any]],
-    ) -> None:
-        """Submit the next ``count``; a batch at a time, for each batch wakes the dispatcher."""
-        tasks: list[Task] = []
+        self, round: Round[Any], arguments: Iterator[tuple[int, tuple[Any, ...]]], count: int | None
+    ) -> int:
+        """Submit the next ``count``; a batch at a time, for each batch wakes the dispatcher. Returns how many."""
+        tasks: list[Order] = []
         began = time.monotonic()
+        submitted = 0
         try:
-            for args in itertools.islice(arguments, count):
-                future: futures.Future[Any] = futures.Future()
-                waiting.append(future)
-                tasks.append(Task(future, function, args, kwargs))
+            for index, args in itertools.islice(arguments, count):
+                tasks.append(Item(round, index, args))
                 if len(tasks) >= BATCH or time.monotonic() - began > BATCH_SECONDS:
+                    submitted += len(tasks)
                     batch, tasks, began = tasks, [], time.monotonic()
                     self._put(batch)
         finally:
             if tasks:
+                submitted += len(tasks)
                 self._put(tasks)
+        return submitted
 
     def _function(self, fn: Callable[..., Any]) -> Function:
         """The function as it travels.
@@ -265,26 +260,17 @@ _EMPTY = CellType()
 
 
 def _results(
-    waiting: deque[futures.Future[T]], deadline: float | None, more: Callable[[], None]
+    round: Round[T], count: int, deadline: float | None, more: Callable[[], int] | None
 ) -> Iterator[T]:
+    index = 0
     try:
-        while waiting:
-            more()
-            # no name may hold the future while the program has the result
-            yield _result(waiting.popleft(), deadline)
+        while index < count:
+            if more is not None:
+                count += more()
+            yield round.result(index, deadline)
+            index += 1
     finally:
-        for future in waiting:
-            future.cancel()
-
-
-def _result(future: futures.Future[T], deadline: float | None) -> T:
-    try:
-        return future.result(None if deadline is None else deadline - time.monotonic())
-    except BaseException:
-        future.cancel()
-        raise
-    finally:
-        del future  # an exception holds this frame
+        round.closed = True
 
 
 def _complete() -> None:

@@ -118,7 +118,7 @@ class LeaseChannel:
         """
         self._check_lease()
         frames = parcel.frames()
-        return self._ship(call, function, _Chunk((), len(parcel), parcel.bytes), parcel.ends, frames)
+        return self._ship(call, function, _Chunk((), len(parcel), sum(map(len, frames))), parcel.ends, frames)
 
     def poll(self, timeout: float | None = 0.0) -> list[Outcome]:
         """The outcomes that have come, in the items' order; waits up to ``timeout`` seconds for one.

@@ -10,6 +10,7 @@ Buffers of 16 KiB and more travel as frames of their own, and a pickle that has 
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ class Parcel:
         pickler: makes the pickler; called with a stream, a protocol and ``buffer_callback``.
     """
 
-    __slots__ = ("_pickler", "_stream", "buffers", "ends")
+    __slots__ = ("_clear", "_dump", "_stream", "buffers", "ends")
 
     def __init__(self, pickler: MakePickler) -> None:
         self._stream = io.BytesIO()
@@ -45,15 +46,17 @@ class Parcel:
             buffers.append(raw)
             return False
 
-        self._pickler = pickler(self._stream, 5, buffer_callback=large)
+        made = pickler(self._stream, 5, buffer_callback=large)
+        self._clear = made.clear_memo
+        self._dump = functools.partial(pickle.Pickler.dump, made)  # cloudpickle's own only renames an error
 
     def __len__(self) -> int:
         return len(self.ends)
 
     @property
     def bytes(self) -> int:
-        """How large it is."""
-        return self._stream.tell() + sum(buffer.nbytes for buffer in self.buffers)
+        """How large the pickles are, without the large buffers."""
+        return self.ends[-1] if self.ends else 0
 
     def add(self, value: Any) -> bool:
         """Pickle a value; False if it has to travel alone, and there are others: it was not added then.
@@ -63,12 +66,12 @@ class Parcel:
         """
         start = self._stream.tell()
         try:
-            self._pickler.dump(value)
+            self._dump(value)
         except BaseException:
             self._take_back(start)
             raise
         finally:
-            self._pickler.clear_memo()
+            self._clear()
         if self.buffers and self.ends:
             self._take_back(start)
             return False
@@ -87,19 +90,8 @@ class Parcel:
 
 def unpack(frames: Sequence[Any], ends: Sequence[int]) -> Iterator[Callable[[], Any]]:
     """What reads each value of a parcel in turn: one that cannot be read does not spoil the others."""
-    body = memoryview(frames[0])
+    body, buffers = memoryview(frames[0]), frames[1:]
     start = 0
     for end in ends:
-        yield _Reader(body[start:end], frames[1:])
+        yield functools.partial(pickle.loads, body[start:end], buffers=buffers)
         start = end
-
-
-class _Reader:
-    __slots__ = ("_body", "_buffers")
-
-    def __init__(self, body: memoryview, buffers: Sequence[Any]) -> None:
-        self._body = body
-        self._buffers = buffers
-
-    def __call__(self) -> Any:
-        return pickle.loads(self._body, buffers=self._buffers)
