@@ -99,8 +99,7 @@ def test_on_a_node(home: Any) -> None:
     node.wait_for("serves at")
     script = write(home)
     script.write_text(
-        script.read_text()
-        + "        print(sorted(set(executor.map(lambda _: os.getppid(), range(20)))))\n"
+        script.read_text() + "        print(sorted(set(executor.map(lambda _: os.getppid(), range(20)))))\n"
     )
     errors = passed(run := home.python(script))
     assert errors == ""
