@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import secrets
 import sys
 import threading
 from collections import deque
@@ -19,8 +20,9 @@ from bundlebee.calls.byvalue import Outbound
 from bundlebee.calls.outcome import Outcome
 from bundlebee.calls.parcels import Parcel
 from bundlebee.calls.pickling import blame_items
+from bundlebee.calls.security import LARGEST_FRAME
 from bundlebee.calls.tasks import Hand, Pace, Schedule
-from bundlebee.errors import CallError, PeerBusy, PeerLost
+from bundlebee.errors import CallError, PeerBusy, PeerLost, Unshippable
 from bundlebee.guest import Guest
 from bundlebee.luggage import Luggage
 from bundlebee.orders import Item, Order, Round
@@ -67,7 +69,9 @@ class Dispatcher:
         self._schedule: Schedule[Order] = Schedule()
         self._luggage = Luggage()
         seed = 1 if self._guest.keys is None else self._guest.keys.hash_seed
-        self._peers = Peers(self._guest, self._luggage.path, self._luggage.archive, seed)
+        self._peers = Peers(
+            self._guest, self._luggage.path, self._luggage.archive, seed, tasks=secrets.token_hex(8)
+        )
         self._waker: Waker | None = None
         self._awake = True
         self._finishing = False
@@ -265,6 +269,12 @@ class Dispatcher:
             except Exception as error:
                 task.fail(blame_items([(task.args, task.kwargs)], error, dumps))
                 continue
+            if added and max(parcel.bytes, *map(len, parcel.buffers), 0) > LARGEST_FRAME:
+                task.fail(
+                    Unshippable(f"the arguments of {task.function.name} are too large", why="over 2 GiB")
+                )
+                self._schedule.back(packed + list(chunk[index + 1 :]))
+                return
             if added:
                 packed.append(task)
             if not added or parcel.buffers or parcel.bytes > MOST_BYTES:

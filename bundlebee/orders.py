@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Generic, TypeVar
 
 from bundlebee.calls.tasks import Pace
@@ -52,11 +52,17 @@ class Task:
 
     def succeed(self, value: Any) -> None:
         """Its result has come."""
-        self.future.set_result(value)
+        try:
+            self.future.set_result(value)
+        except InvalidStateError:
+            pass  # the program has set it
 
     def fail(self, error: BaseException) -> None:
         """It raised, or something came in between."""
-        self.future.set_exception(error)
+        try:
+            self.future.set_exception(error)
+        except InvalidStateError:
+            pass
 
 
 class Item:

@@ -50,6 +50,7 @@ class Peers:
         path: gives the place of a bundle on this disk.
         archive: gives a bundle's archive by digest, for peers that lack it.
         hash_seed: this process's ``PYTHONHASHSEED``.
+        tasks: leases are for tasks, see `LeaseRequest`.
 
     Attributes:
         main: the program's own main module, which travels with each lease; None until the program is found.
@@ -61,11 +62,14 @@ class Peers:
         path: Callable[[BundleRef], BundlePath],
         archive: Callable[[str], bytes],
         hash_seed: int,
+        *,
+        tasks: str = "",
     ) -> None:
         self._guest = guest
         self._path = path
         self._archive = archive
         self._hash_seed = hash_seed
+        self._tasks = tasks
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.main: MainSource | None = None
         self._times: dict[str, PeerTimes] = {}
@@ -183,7 +187,9 @@ class Peers:
         Raises:
             PeerBusy, PeerLost, CallError: see `bundlebee.errors`.
         """
-        request = LeaseRequest(self._caller, self._python, self._hash_seed, tuple(bundles), self.main)
+        request = LeaseRequest(
+            self._caller, self._python, self._hash_seed, tuple(bundles), self.main, self._tasks
+        )
         try:
             return self._lessees().take(self._lessor(place), request)
         except PeerBusy:
@@ -326,5 +332,7 @@ class Peers:
                 "no node answers: using %d worker%s on this machine", own_slots(), "s"[: own_slots() != 1]
             )
             self._pool.start()
-            if self._sampler is None:
+            if (
+                self._sampler is None and not self._tasks
+            ):  # tasks go to whoever is free: nobody asks for loads
                 self.here()

@@ -109,6 +109,22 @@ def test_on_a_node(home: Any) -> None:
     passed(home.python(script, "1"))
 
 
+def test_what_tasks_did_to_a_worker_is_nobody_elses_affair(home: Any) -> None:
+    home.node("--workers", "1").wait_for("serves at")
+    script = home.path / "s.py"
+    script.write_text(
+        "import decimal\nfrom bundlebee import Executor\n"
+        "def look():\n    return decimal.getcontext().prec\n"
+        "def change():\n    decimal.getcontext().prec = 3\n"
+        "for _ in range(2):\n    with Executor() as executor:\n"
+        "        before = executor.submit(look).result(60)\n"
+        "        executor.submit(change).result(60)\n"
+        "        print(before, executor.submit(look).result(60))\n"
+    )
+    run = home.python(script)
+    assert (run.stdout, run.stderr) == ("28 3\n28 3\n", "")
+
+
 def test_a_busy_grid_is_waited_for(home: Any) -> None:
     home.node("--workers", "1").wait_for("serves at")
     script = home.path / "s.py"

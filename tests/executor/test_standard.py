@@ -24,6 +24,8 @@ _NOT_OURS = {
     "test_submit_after_interpreter_shutdown",
     "test_hang_gh83386",
     "test_hang_issue39205",
+    # it expects that a worker has begun right after `submit`; ours is in test_executor.py
+    "test_cancel_futures",
 }
 
 
@@ -51,7 +53,6 @@ def _cases(mixin: str) -> Any:
 
         def setUp(self) -> None:
             self.executor = Executor(self.worker_count)
-            self.executor.submit(int).result()  # or `shutdown` cancels all before a worker is there
 
         def tearDown(self) -> None:
             self.executor.shutdown()
