@@ -298,7 +298,7 @@ class Node:
             raise CallError(
                 f"{self.name} cannot run this: {lacking.what}", why=lacking.why, hint=lacking.hint
             )
-        grant = self.pool.lease(paths, request.main, request.hash_seed, request.caller)
+        grant = self.pool.lease(paths, request.main, request.hash_seed, request.caller, tasks=request.tasks)
         return msgspec.msgpack.encode(LeaseAnswer(grant.token, grant.address)), ()
 
     def _hold(self, ref: BundleRef) -> Bundle | None:

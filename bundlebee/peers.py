@@ -50,6 +50,7 @@ class Peers:
         path: gives the place of a bundle on this disk.
         archive: gives a bundle's archive by digest, for peers that lack it.
         hash_seed: this process's ``PYTHONHASHSEED``.
+        tasks: leases are for tasks, see `LeaseRequest`.
 
     Attributes:
         main: the program's own main module, which travels with each lease; None until the program is found.
@@ -61,11 +62,14 @@ class Peers:
         path: Callable[[BundleRef], BundlePath],
         archive: Callable[[str], bytes],
         hash_seed: int,
+        *,
+        tasks: str = "",
     ) -> None:
         self._guest = guest
         self._path = path
         self._archive = archive
         self._hash_seed = hash_seed
+        self._tasks = tasks
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.main: MainSource | None = None
         self._times: dict[str, PeerTimes] = {}
@@ -165,6 +169,19 @@ class Peers:
                     slots.append((OWN, count))
         return slots
 
+    def workers(self, *, alone: bool) -> Sequence[tuple[str, int]]:
+        """For tasks that have to run in a worker: each peer, with the number of its workers.
+
+        Args:
+            alone: nobody has given us a worker for a while: use this machine's own cores, too.
+        """
+        workers = [(view.row.name, view.row.slots) for view in self._views()]
+        if alone or not (workers or self.coming() or self._snapshot_nodes()):
+            self._start_pool()
+        if self._pool is not None and not self._is_left_out(OWN):
+            workers.append((OWN, self._pool.slots))
+        return workers
+
     # -- channels ----------------------------------------------------------------------------------------
 
     def open(self, place: str, bundles: Iterable[BundleRef]) -> LeaseChannel:
@@ -173,7 +190,9 @@ class Peers:
         Raises:
             PeerBusy, PeerLost, CallError: see `bundlebee.errors`.
         """
-        request = LeaseRequest(self._caller, self._python, self._hash_seed, tuple(bundles), self.main)
+        request = LeaseRequest(
+            self._caller, self._python, self._hash_seed, tuple(bundles), self.main, self._tasks
+        )
         try:
             return self._lessees().take(self._lessor(place), request)
         except PeerBusy:
@@ -316,5 +335,7 @@ class Peers:
                 "no node answers: using %d worker%s on this machine", own_slots(), "s"[: own_slots() != 1]
             )
             self._pool.start()
-            if self._sampler is None:
+            if (
+                self._sampler is None and not self._tasks
+            ):  # tasks go to whoever is free: nobody asks for loads
                 self.here()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bundlebee import hash_seed
+from bundlebee import hash_seed, settings
 from bundlebee.aspects.analysis import Analysis, Running
 from bundlebee.aspects.freight import Customs, Freight, Stays
 from bundlebee.aspects.remote import Remote
@@ -68,6 +68,7 @@ class Program:
 
     def __init__(self, options: ProgramOptions) -> None:
         self._guest = Guest(options.where)
+        settings.of_program = options.where
         seed = hash_seed.in_force(options.where)
         self._log = DecisionLog(options.decisions)
         self._workshop = Workshop(options.directory, options.weave, self._guest)

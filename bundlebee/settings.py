@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import msgspec
 
@@ -88,6 +88,23 @@ class GridOptions(msgspec.Struct, frozen=True):
     key_file: Path | None = None  #: None is the default path of the grid's name
     open: bool = False  #: no key: whoever is on the LAN is a member
 
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str]) -> Self:
+        """What the ``BUNDLEBEE_*`` variables say.
+
+        Raises:
+            UsageError: there is one that no option knows, or one with a wrong value.
+        """
+        check_environment(environ)
+        values = {name: environ.get(PREFIX + name, "") for name in VARIABLES}
+        return cls(
+            values["INTERFACE"] or None,
+            parse_peers(tuple(values["PEER"].split())),
+            values["GRID"] or "default",
+            Path(values["KEY_FILE"]) if values["KEY_FILE"] else None,
+            values["OPEN"].lower() in ("1", "true", "yes", "on", "t", "y"),
+        )
+
     @property
     def key_path(self) -> Path:
         """Where the key is or would be."""
@@ -131,6 +148,10 @@ class GridOptions(msgspec.Struct, frozen=True):
         if not create and self.key_file is None and not os.path.lexists(path):
             return None
         return GridKey.load_or_create(path)[0] if create else GridKey.load(path)
+
+
+of_program: GridOptions | None = None
+"""Those that this program was started with, if `bundlebee exec` started it."""
 
 
 def parse_peers(texts: tuple[str, ...]) -> tuple[str, ...]:

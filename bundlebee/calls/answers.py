@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import threading
 from collections.abc import Callable
 from time import perf_counter
 from types import CodeType
@@ -40,6 +41,8 @@ class Answers:
         self._socket = sock
         self._printing = printing
         self._leave = leave
+        #: over the socket, where another thread answers, too; what is pickled may print, so it is taken twice
+        self.lock = threading.RLock()
         self._route = b""  # whom the answers go to
         self._ticket = 0
         self._waiting: list[Any] = []  # results not yet sent, with their times
@@ -123,7 +126,7 @@ class Answers:
             self.refuse(self._route, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
             return
         header = wire.Reply(self._ticket, first, times, self._printing.take(), refers)
-        self._send(header, frames)
+        self.send(header, frames)
         self._sent = perf_counter()
 
     def failed(
@@ -145,13 +148,13 @@ class Answers:
             try:
                 if pickling.refers((error.args, error.__dict__), item, frozenset()):
                     raise Unshippable("the exception holds an argument")
-                data = remote_errors.pack(error, _is_ours)
+                data = remote_errors.pack(error, is_ours)
             except Unshippable as problem:
                 reason = Reason.UNPICKLABLE
                 refusal = problem
             else:
                 header = wire.Raised(self._ticket, index, *times, self._printing.take())
-                self._send(header, [data])
+                self.send(header, [data])
                 return
         self._drop_output(index)
         self.refuse(self._route, self._ticket, index, 1, reason, refusal)
@@ -165,7 +168,8 @@ class Answers:
         # called by the stream in the middle of a call: sending is our doing, not the program's
         active, guard.active = guard.active, False
         try:
-            self._send(wire.Output(self._ticket, self._printing.take()), [])
+            with self.lock:
+                self.send(wire.Output(self._ticket, self._printing.take()), [])
         except zmq.ZMQError:
             self._leave()  # nobody is there to read it
         finally:
@@ -185,10 +189,13 @@ class Answers:
         header = wire.Refusal(ticket, first, count, reason, pack_error(error), lease_over)
         self._socket.send_multipart([route, wire.encode(header)])
 
-    def _send(self, header: wire.ToCaller, frames: list[Any]) -> None:
-        copy = len(frames) < 2 and sum(map(len, frames)) < COPY_BELOW
+    def send(self, header: wire.ToCaller, frames: list[Any], *, copy: bool | None = None) -> None:
+        """Send a message; without ``copy``, its size decides whether buffers are copied first."""
+        if copy is None:
+            copy = len(frames) < 2 and sum(map(len, frames)) < COPY_BELOW
         self._socket.send_multipart([self._route, wire.encode(header), *frames], copy=copy)
 
 
-def _is_ours(code: CodeType) -> bool:
+def is_ours(code: CodeType) -> bool:
+    """Whether it is code of this room, which a traceback leaves out."""
     return code.co_filename.startswith(_OURS)

@@ -10,15 +10,14 @@ import socket
 import time
 from collections import deque
 from collections.abc import Sequence
-from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import msgspec
 import zmq
 
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Link
+from bundlebee.calls.outcome import Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.wire import Call
@@ -26,69 +25,25 @@ from bundlebee.errors import BundlebeeError, PeerBusy, ProtocolError, Unshippabl
 from bundlebee.interrupts import let_pass
 from bundlebee.words import Reason
 
+if TYPE_CHECKING:
+    from bundlebee.calls.parcels import Parcel
+
 __all__ = ["Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
 
 #: Bytes. ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this.
 COPY_BELOW = 64 << 10
 
 
-class Ended(Enum):
-    """How an item ended."""
-
-    RETURNED = "returned"
-    RAISED = "raised"
-    REFUSED = "refused"  #: it has no effect there, whether or not it began; it may run here
-
-
-class Outcome(msgspec.Struct):
-    """What became of one item."""
-
-    ticket: int
-    index: int  #: of the item in its chunk
-    ended: Ended
-    value: Any = None  #: the result
-    error: BaseException | None = None  #: what it raised, or why it was refused
-    reason: Reason | None = None  #: of a refusal
-    output: list[tuple[str, str]] = []  #: (``stdout`` or ``stderr``, text), in order
-    seconds: float = 0.0  #: run time there
-    cpu_seconds: float = 0.0  #: CPU time there
-    round_trip: float = 0.0  #: seconds from submission of its chunk until this answer
-    bytes_out: int = 0  #: its share of its chunk
-    bytes_back: int = 0  #: its share of its answer
-
-    @property
-    def returned(self) -> bool:
-        return self.ended is Ended.RETURNED
-
-    @property
-    def raised(self) -> bool:
-        return self.ended is Ended.RAISED
-
-    @property
-    def refused(self) -> bool:
-        return self.ended is Ended.REFUSED
-
-    def refusal(self) -> BundlebeeError:
-        """The error of a refused item."""
-        assert isinstance(self.error, BundlebeeError)
-        return self.error
-
-    def get(self) -> Any:
-        """The result; raises what the function raised, or the refusal."""
-        if self.error is not None:
-            raise self.error
-        return self.value
-
-
 class _Chunk:
     """A chunk that is under way."""
 
-    __slots__ = ("answered", "bytes_out", "items", "output", "sent")
+    __slots__ = ("answered", "bytes_out", "count", "items", "output", "sent")
 
-    def __init__(self, items: Sequence[Item], bytes_out: int) -> None:
-        self.items = items
+    def __init__(self, items: Sequence[Item], count: int, bytes_out: int) -> None:
+        self.items = items  #: to resolve references in results; those of tasks have none
+        self.count = count
         self.answered = 0
-        self.bytes_out = bytes_out // len(items)
+        self.bytes_out = bytes_out // count
         self.output: dict[int, list[tuple[str, str]]] = {}
         self.sent = time.perf_counter()
 
@@ -123,7 +78,7 @@ class LeaseChannel:
     @property
     def pending(self) -> int:
         """Items without an outcome yet."""
-        return sum(len(chunk.items) - chunk.answered for chunk in self._chunks.values())
+        return sum(chunk.count - chunk.answered for chunk in self._chunks.values())
 
     def usable(self) -> bool:
         """Whether the channel still stands, as far as is known without asking."""
@@ -139,8 +94,7 @@ class LeaseChannel:
             PeerBusy: the lease is over.
             PeerLost: the worker is gone.
         """
-        if self.over:
-            raise PeerBusy(f"the lease at {self.node_name} is over", hint="lease a worker again")
+        self._check_lease()
         if not 0 < len(items) <= wire.MOST_ITEMS:
             raise ValueError(f"a chunk has 1 to {wire.MOST_ITEMS} items, not {len(items)}")
         for args, kwargs in items:
@@ -150,15 +104,21 @@ class LeaseChannel:
         except Exception as error:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
-        number = self._numbers.get(call)
-        if number is None:
-            number = self._define(call)
-        self._tickets += 1
-        ticket = self._tickets
-        size = sum(map(len, frames))
-        self._send([wire.encode(wire.Submit(ticket, number, len(items))), *frames], copy=size < COPY_BELOW)
-        self._chunks[ticket] = _Chunk(items, size)
-        return ticket
+        return self._ship(call, None, _Chunk(items, len(items), sum(map(len, frames))), [], frames)
+
+    def submit_tasks(self, call: Call, function: bytes, parcel: Parcel) -> int:
+        """Ship a chunk of tasks, each an ``(args, kwargs)`` that was packed, and return its ticket.
+
+        Args:
+            function: its pickle; sent once.
+
+        Raises:
+            PeerBusy: the lease is over.
+            PeerLost: the worker is gone.
+        """
+        self._check_lease()
+        frames = parcel.frames()
+        return self._ship(call, function, _Chunk((), len(parcel), sum(map(len, frames))), parcel.ends, frames)
 
     def poll(self, timeout: float | None = 0.0) -> list[Outcome]:
         """The outcomes that have come, in the items' order; waits up to ``timeout`` seconds for one.
@@ -205,13 +165,30 @@ class LeaseChannel:
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _define(self, call: Call) -> int:
+    def _check_lease(self) -> None:
+        if self.over:
+            raise PeerBusy(f"the lease at {self.node_name} is over", hint="lease a worker again")
+
+    def _ship(
+        self, call: Call, function: bytes | None, chunk: _Chunk, ends: list[int], frames: list[Any]
+    ) -> int:
+        number = self._numbers.get(call)
+        if number is None:
+            number = self._define(call, () if function is None else (function,))
+        self._tickets += 1
+        ticket = self._tickets
+        header = wire.encode(wire.Submit(ticket, number, chunk.count, ends))
+        self._send([header, *frames], copy=chunk.bytes_out * chunk.count < COPY_BELOW)
+        self._chunks[ticket] = chunk
+        return ticket
+
+    def _define(self, call: Call, function: Sequence[bytes]) -> int:
         number = self._defined % wire.DEFINITIONS
         if self._defined >= wire.DEFINITIONS:
             oldest = next(known for known, its in self._numbers.items() if its == number)
             del self._numbers[oldest]
         self._defined += 1
-        self._send([wire.encode(wire.Define(number, call))])
+        self._send([wire.encode(wire.Define(number, call)), *function])
         self._numbers[call] = number
         return number
 
@@ -252,9 +229,10 @@ class LeaseChannel:
                 outcome = self._outcome(chunk, message.ticket, index, Ended.REFUSED, size)
                 outcome.error = unpack_error(message.error)
                 outcome.reason = Reason(message.reason)
-                outcome.output = []
+                if chunk.items:
+                    outcome.output = []  # it will run again; a task will not
                 outcomes.append(outcome)
-        if chunk.answered >= len(chunk.items):
+        if chunk.answered >= chunk.count:
             del self._chunks[message.ticket]
 
     def _results(
@@ -263,6 +241,9 @@ class LeaseChannel:
         count = len(reply.times)
         problem: Exception | None = None
         values: list[Any] = []
+        if reply.ends:
+            self._task_results(chunk, reply, frames, size // count, outcomes)
+            return
         try:
             if reply.refers:
                 values = [pickling.loads_referring(frames, chunk.items[reply.first])]
@@ -280,6 +261,23 @@ class LeaseChannel:
                 outcome.value = values[offset]
             else:
                 self._cannot_read(outcome, problem)
+            outcomes.append(outcome)
+
+    def _task_results(
+        self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Outcome]
+    ) -> None:
+        from bundlebee.calls.parcels import unpack
+
+        for index, read in enumerate(unpack(frames, reply.ends), reply.first):
+            outcome = self._outcome(chunk, reply.ticket, index, Ended.RETURNED, size)
+            outcome.seconds, outcome.cpu_seconds = reply.times[index - reply.first]
+            try:
+                outcome.value = read()
+            except Exception as error:
+                let_pass(error)
+                printed = outcome.output
+                self._cannot_read(outcome, error)
+                outcome.output = printed
             outcomes.append(outcome)
 
     def _outcome(self, chunk: _Chunk, ticket: int, index: int, ended: Ended, size: int) -> Outcome:

@@ -25,6 +25,9 @@ class LeaseRequest(msgspec.Struct, frozen=True):
     hash_seed: int  #: the caller's ``PYTHONHASHSEED``; sets must iterate alike
     bundles: tuple[BundleRef, ...]  #: what the worker must be able to import, exactly these versions
     main: MainSource | None = None
+    tasks: str = (
+        ""  #: who sends tasks, which may change the worker's state; empty for calls that only compute
+    )
 
 
 class LeaseAnswer(msgspec.Struct, frozen=True):

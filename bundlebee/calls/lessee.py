@@ -91,7 +91,7 @@ class PoolLessor:
 
     def lease(self, request: LeaseRequest) -> LeaseAnswer:
         paths = [self._path(ref) for ref in request.bundles]
-        grant = self._pool.lease(paths, request.main, request.hash_seed, request.caller)
+        grant = self._pool.lease(paths, request.main, request.hash_seed, request.caller, tasks=request.tasks)
         return LeaseAnswer(grant.token, grant.address)
 
     def release(self, token: str) -> None:

@@ -140,47 +140,55 @@ def _shared(item: Item) -> Iterable[tuple[int, Any]]:
 # -- when it does not work --------------------------------------------------------------------------------
 
 
-def blame(value: Any, error: BaseException, root: str) -> Unshippable:
+Dumps = Callable[[Any], object]
+
+
+def _dumps(value: Any) -> bytes:
+    return pickle.dumps(value, 5, buffer_callback=lambda _: None)
+
+
+def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) -> Unshippable:
     """The error to raise for a value that pickle refused: it names the culprit by its path.
 
     Args:
         root: what the path begins with, such as ``result``.
+        dumps: what pickles it.
     """
-    path, culprit, cause = _search(value, root, error, set(), 0)
+    path, culprit, cause = _search(value, root, error, set(), 0, dumps)
     kind = type(culprit)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     return Unshippable(f"{path} cannot travel", why=f"a {name}: {type(cause).__name__}: {cause}")
 
 
-def blame_items(items: Sequence[Item], error: BaseException) -> Unshippable:
+def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dumps) -> Unshippable:
     """As `blame`, for the arguments of a chunk."""
     for number, (args, kwargs) in enumerate(items):
         where = "" if len(items) == 1 else f" of item {number}"
         for position, value in enumerate(args):
-            if (problem := _problem(value)) is not None:
-                return blame(value, problem, f"args[{position}]{where}")
+            if (problem := _problem(value, dumps)) is not None:
+                return blame(value, problem, f"args[{position}]{where}", dumps)
         for name, value in kwargs.items():
-            if (problem := _problem(value)) is not None:
-                return blame(value, problem, f"{name}{where}")
+            if (problem := _problem(value, dumps)) is not None:
+                return blame(value, problem, f"{name}{where}", dumps)
     return Unshippable("the arguments cannot travel", why=f"{type(error).__name__}: {error}")
 
 
-def _problem(value: Any) -> BaseException | None:
+def _problem(value: Any, dumps: Dumps) -> BaseException | None:
     try:
-        pickle.dumps(value, 5, buffer_callback=lambda _: None)
+        dumps(value)
     except Exception as error:
         return error
     return None
 
 
 def _search(
-    value: Any, path: str, error: BaseException, seen: set[int], depth: int
+    value: Any, path: str, error: BaseException, seen: set[int], depth: int, dumps: Dumps
 ) -> tuple[str, Any, BaseException]:
     if depth < 30 and id(value) not in seen:
         seen.add(id(value))
         for step, part in _parts(value):
-            if (problem := _problem(part)) is not None:
-                return _search(part, path + step, problem, seen, depth + 1)
+            if (problem := _problem(part, dumps)) is not None:
+                return _search(part, path + step, problem, seen, depth + 1, dumps)
     return path, value, error
 
 

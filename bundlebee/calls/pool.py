@@ -127,6 +127,7 @@ class WorkerPool:
         hash_seed: int | None = None,
         caller: str = "",
         timeout: float = START_SECONDS,
+        tasks: str = "",
     ) -> LeaseGrant:
         """Give a worker to a caller. May wait for a worker to start, but never for another caller.
 
@@ -136,13 +137,16 @@ class WorkerPool:
             hash_seed: the caller's; the pool's own if not given.
             caller: who asks, for the log.
             timeout: seconds for a worker to start.
+            tasks: who sends tasks, see `LeaseRequest`.
 
         Raises:
             PeerBusy: every slot is leased, and no leaseholder is idle.
             CallError: the worker does not start.
         """
         loads = {name: bundle.ref.digest for bundle in bundles for name in bundle.ref.imports}
-        need = Need(self._hash_seed if hash_seed is None else hash_seed, loads, main.digest if main else None)
+        need = Need(
+            self._hash_seed if hash_seed is None else hash_seed, loads, main.digest if main else None, tasks
+        )
         deadline = time.monotonic() + timeout
         with self._changed:
             for _ in range(1 + self.slots):

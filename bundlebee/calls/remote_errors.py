@@ -52,16 +52,24 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Remote)
 
 
-def pack(error: BaseException, ours: Callable[[CodeType], bool]) -> bytes:
+Dumps = Callable[[BaseException], bytes]
+
+
+def _by_name(error: BaseException) -> bytes:
+    return pickle.dumps(error, 5)
+
+
+def pack(error: BaseException, ours: Callable[[CodeType], bool], dumps: Dumps = _by_name) -> bytes:
     """An exception with its traceback as bytes.
 
     Args:
         ours: tells the code of bundlebee itself, whose entries are left out at the top of the traceback.
+        dumps: pickles an exception.
 
     Raises:
         Unshippable: it, its cause or its context cannot be pickled and built again.
     """
-    return _encode(_remote(error, ours, 0, set()))
+    return _encode(_remote(error, ours, dumps, 0, set()))
 
 
 def unpack(data: bytes | memoryview, node: str) -> BaseException:
@@ -83,10 +91,12 @@ def unpack(data: bytes | memoryview, node: str) -> BaseException:
 # -- there ------------------------------------------------------------------------------------------------
 
 
-def _remote(error: BaseException, ours: Callable[[CodeType], bool], depth: int, seen: set[int]) -> Remote:
+def _remote(
+    error: BaseException, ours: Callable[[CodeType], bool], dumps: Dumps, depth: int, seen: set[int]
+) -> Remote:
     seen.add(id(error))
     try:
-        data = pickle.dumps(error, 5)
+        data = dumps(error)
         if type(pickle.loads(data)) is not type(error):
             raise TypeError("it comes back as another type")
     except Exception as problem:
@@ -98,13 +108,13 @@ def _remote(error: BaseException, ours: Callable[[CodeType], bool], depth: int, 
     def link(other: BaseException | None) -> Remote | None:
         if other is None or id(other) in seen or depth >= MOST_LINKS:
             return None
-        return _remote(other, ours, depth + 1, seen)
+        return _remote(other, ours, dumps, depth + 1, seen)
 
     remote = Remote(data, _entries(error.__traceback__, ours), error.__suppress_context__)
     remote.cause = link(error.__cause__)
     remote.context = link(error.__context__)
     if isinstance(error, BaseExceptionGroup):
-        remote.members = [_remote(member, ours, depth + 1, seen) for member in error.exceptions]
+        remote.members = [_remote(member, ours, dumps, depth + 1, seen) for member in error.exceptions]
     return remote
 
 

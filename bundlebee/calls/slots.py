@@ -1,9 +1,10 @@
 """Which worker slot serves which lease: a state machine without processes, sockets or clock.
 
 A slot holds one worker. A worker that has served a program has its bundles loaded and its hash seed fixed,
-so a lease is given, in this order: to an idle worker that has loaded just these bundles; to an idle one
-whose bundles do not conflict; to a fresh worker in the place of an idle one that does not fit. There is no
-queue: with no idle slot the caller is told so at once.
+and one that has run tasks may be in any state, so that it serves nobody but who sent them. So a lease is
+given, in this order: to an idle worker that has loaded just these bundles; to an idle one whose bundles do
+not conflict; to a fresh worker in the place of an idle one that does not fit. There is no queue: with no
+idle slot the caller is told so at once.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Need(msgspec.Struct, frozen=True):
     hash_seed: int
     loads: Mapping[str, str]  #: import name -> digest of the bundle that owns it
     main: str | None = None  #: digest of the program's own script
+    tasks: str = ""  #: who sends tasks; empty for calls that only compute
 
 
 class Slot(msgspec.Struct):
@@ -42,6 +44,7 @@ class Slot(msgspec.Struct):
     hash_seed: int = 0
     loads: dict[str, str] = {}
     main: str | None = None
+    tasks: str = ""  #: whose tasks it has run
     token: str | None = None  #: the lease, also while the worker for it starts
     claimed: bool = False
     since: float = 0.0  #: when the lease was given
@@ -50,6 +53,7 @@ class Slot(msgspec.Struct):
         """Whether its worker can serve that."""
         return (
             self.hash_seed == need.hash_seed
+            and self.tasks in ("", need.tasks)
             and (self.main is None or need.main is None or self.main == need.main)
             and all(self.loads.get(name, digest) == digest for name, digest in need.loads.items())
         )
@@ -59,6 +63,7 @@ class Slot(msgspec.Struct):
         have = sum(1 for name in need.loads if name in self.loads) + (
             need.main is not None and self.main is not None
         )
+        have += bool(need.tasks) and self.tasks == need.tasks
         return 2 * have - len(self.loads) - (self.main is not None)
 
 
@@ -119,6 +124,7 @@ class Slots:
         slot.since = now
         slot.loads.update(need.loads)
         slot.main = need.main or slot.main
+        slot.tasks = need.tasks or slot.tasks
         if slot.state is SlotState.IDLE:
             slot.state = SlotState.LEASED
             effects.append(Assign(slot))
@@ -153,6 +159,7 @@ class Slots:
         slot.token = None
         slot.loads = {}
         slot.main = None
+        slot.tasks = ""
 
     def release(self, token: str) -> list[Effect]:
         """The caller gives a lease back, or the node takes it."""
@@ -180,4 +187,5 @@ class Slots:
         slot.hash_seed = hash_seed
         slot.loads = {}
         slot.main = None
+        slot.tasks = ""
         return Start(slot)

@@ -5,7 +5,7 @@ element tells the kind; some kinds have a pickle behind it, and the pickle's lar
 
     caller to worker
       [ Hello  | token, caller                                     ]
-      [ Define | number, call                                      ]
+      [ Define | number, call                                      ][ pickle: function, of a task ]
       [ Submit | ticket, number, count  ][ pickle: [(args, kwargs) × count] ][ buffer ]…
 
     worker to caller
@@ -20,6 +20,11 @@ worker answers the chunks in order and the items of a chunk in order, several re
 they come quickly. What an item prints precedes its answer.
 
 The pickle of a whole chunk is one pickle: items that share an object share it there too.
+
+*Tasks* are calls that the program asked for (`bundlebee.Executor`). They may have effects, so they run without the
+guard; each has a pickle of its own, and so has each result (`ends` tells where each ends; see `parcels`). The function
+travels as a pickle behind its Define. The worker hands back those of a chunk that it has not begun when the one at
+work takes long: a Refusal with ``peer-busy``.
 """
 
 from __future__ import annotations
@@ -50,6 +55,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     chain: tuple[str, ...] = ()  #: the functions that were shipped on the way here, outermost first
     recursion_limit: int = 1000  #: frames that the function may use
     int_max_str_digits: int = 4300  #: `sys.get_int_max_str_digits` of the caller
+    task: bool = False  #: the program asked for it: effects are allowed, and the function travels as a pickle
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
@@ -66,6 +72,7 @@ class Submit(msgspec.Struct, frozen=True, array_like=True, tag=3):
     ticket: int
     number: int
     count: int
+    ends: list[int] = []  #: of a task's items: where the pickle of each ends
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -74,6 +81,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
     times: list[tuple[float, float]]  #: seconds and CPU seconds, an item each
     output: list[Printed]
     refers: bool = False  #: the pickle names objects of the arguments (see `pickling`)
+    ends: list[int] = []  #: of tasks' results: where the pickle of each ends
 
 
 class Raised(msgspec.Struct, frozen=True, array_like=True, tag=5):

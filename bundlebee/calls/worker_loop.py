@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
+import pickle
 import sys
 import threading
 import time
 from collections.abc import Callable
 from time import perf_counter, thread_time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -21,6 +22,9 @@ from bundlebee.calls.output import Printing
 from bundlebee.calls.security import hang_up
 from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
 from bundlebee.words import Reason
+
+if TYPE_CHECKING:
+    from bundlebee.calls.performer import Performer
 
 SLACK = 60  #: frames that the worker's own code needs to send what the function returned
 
@@ -70,6 +74,7 @@ class WorkerLoop:
         self._last = 0.0  # when the leaseholder's last chunk ended
         self._loaded = False
         self._definitions: dict[int, Definition | BundlebeeError] = {}
+        self._performer: Performer | None = None  # of tasks; it comes with the first one
 
     # -- told by other threads ----------------------------------------------------------------------------
 
@@ -117,7 +122,8 @@ class WorkerLoop:
         """Serve until the process ends."""
         self._printing.flush = self._answers.flush_output
         while True:
-            frames: list[Any] = self._socket.recv_multipart(copy=False)
+            unread = self._performer.unread if self._performer is not None else ()
+            frames: list[Any] = unread.popleft() if unread else self._socket.recv_multipart(copy=False)
             try:
                 self._receive(frames)
             except zmq.ZMQError as error:
@@ -143,7 +149,9 @@ class WorkerLoop:
         try:
             if isinstance(message, wire.Define):
                 if mine:
-                    self._definitions[message.number % wire.DEFINITIONS] = self._define(message.call)
+                    self._definitions[message.number % wire.DEFINITIONS] = self._define(
+                        message.call, frames[2:]
+                    )
             elif not mine:
                 busy = PeerBusy("the lease is over", hint="lease a worker again")
                 self._answers.refuse(
@@ -173,7 +181,7 @@ class WorkerLoop:
         self._definitions = {}
         self._loaded = False
 
-    def _define(self, call: wire.Call) -> Definition | BundlebeeError:
+    def _define(self, call: wire.Call, frames: list[Any]) -> Definition | BundlebeeError:
         try:
             lease = self._lease
             if lease is None:
@@ -181,11 +189,22 @@ class WorkerLoop:
             if not self._loaded:
                 self._load(lease)
                 self._loaded = True
+            if call.task:
+                return self._define_task(call, frames)
             return Definition(call, find_function(call.function, call.line))
         except BundlebeeError as error:
             return error
         except BaseException as error:  # a module may raise SystemExit when it is imported
             return CallError(f"{call.function.name} cannot be loaded", why=f"{type(error).__name__}: {error}")
+
+    def _define_task(self, call: wire.Call, frames: list[Any]) -> Definition:
+        if not frames:
+            raise ProtocolError("a task without its function")
+        if self._performer is None:
+            from bundlebee.calls.performer import Performer
+
+            self._performer = Performer(self._socket, self._answers, self._printing, self._rest)
+        return Definition(call, pickle.loads(frames[0].buffer))
 
     # -- a chunk --------------------------------------------------------------------------------------------
 
@@ -197,9 +216,11 @@ class WorkerLoop:
                 raise ProtocolError("a call of a function that was not defined")
             if isinstance(definition, BundlebeeError):
                 raise definition
-            self._compare_state(definition)
-            items = pickling.loads(frames)
-            if len(items) != message.count:
+            task = definition.call.task
+            if not task:
+                self._compare_state(definition)
+            items: list[pickling.Item] = [] if task else pickling.loads(frames)
+            if len(message.ends if task else items) != message.count or not frames:
                 raise ProtocolError("a chunk has not as many items as its header says")
         except _StateDiffers as differs:
             self._refuse_all(route, message, Reason.STATE, Refused(*differs.args))
@@ -209,7 +230,10 @@ class WorkerLoop:
             problem = CallError("the arguments cannot be read here", why=f"{type(error).__name__}: {error}")
             self._refuse_all(route, message, Reason.ENVIRONMENT, problem)
         else:
-            self._run_items(definition, items)
+            if task and self._performer is not None:
+                self._performer.perform(definition.function, definition.call, route, message, frames)
+            else:
+                self._run_items(definition, items)
 
     def _refuse_all(self, route: bytes, message: wire.Submit, reason: Reason, error: BundlebeeError) -> None:
         self._rest()

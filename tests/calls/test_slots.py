@@ -37,6 +37,20 @@ def test_a_program_that_loaded_nothing_takes_a_clean_worker() -> None:
     assert second is not first
 
 
+def test_a_worker_that_has_run_tasks_serves_only_who_sent_them() -> None:
+    slots = ready(2)
+    first, effects = slots.lease("a", Need(SEED, {}, tasks="x"), 0.0)
+    assert first is not None and effects == [Assign(first)]
+    slots.over(first, "a")
+    again, effects = slots.lease("b", Need(SEED, {}, tasks="x"), 0.0)
+    assert again is first and effects == [Assign(first)]
+    slots.over(first, "b")
+    second, effects = slots.lease("c", Need(SEED, {}), 0.0)
+    assert second is not first and len(effects) == 1
+    third, effects = slots.lease("d", Need(SEED, {}, tasks="y"), 0.0)
+    assert third is first and effects == [Start(first)] and first.tasks == "y"
+
+
 def test_what_does_not_fit_is_replaced() -> None:
     for need in (Need(SEED, {"x": "2"}), Need(8, {"x": "1"}), Need(SEED, {}, main="n")):
         slots = ready(1)

@@ -1,0 +1,59 @@
+"""What became of one item that was shipped."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any
+
+import msgspec
+
+from bundlebee.errors import BundlebeeError
+from bundlebee.words import Reason
+
+
+class Ended(Enum):
+    """How an item ended."""
+
+    RETURNED = "returned"
+    RAISED = "raised"
+    REFUSED = "refused"  #: it has no effect there, whether or not it began; it may run here
+
+
+class Outcome(msgspec.Struct):
+    """What became of one item."""
+
+    ticket: int
+    index: int  #: of the item in its chunk
+    ended: Ended
+    value: Any = None  #: the result
+    error: BaseException | None = None  #: what it raised, or why it was refused
+    reason: Reason | None = None  #: of a refusal
+    output: list[tuple[str, str]] = []  #: (``stdout`` or ``stderr``, text), in order
+    seconds: float = 0.0  #: run time there
+    cpu_seconds: float = 0.0  #: CPU time there
+    round_trip: float = 0.0  #: seconds from submission of its chunk until this answer
+    bytes_out: int = 0  #: its share of its chunk
+    bytes_back: int = 0  #: its share of its answer
+
+    @property
+    def returned(self) -> bool:
+        return self.ended is Ended.RETURNED
+
+    @property
+    def raised(self) -> bool:
+        return self.ended is Ended.RAISED
+
+    @property
+    def refused(self) -> bool:
+        return self.ended is Ended.REFUSED
+
+    def refusal(self) -> BundlebeeError:
+        """The error of a refused item."""
+        assert isinstance(self.error, BundlebeeError)
+        return self.error
+
+    def get(self) -> Any:
+        """The result; raises what the function raised, or the refusal."""
+        if self.error is not None:
+            raise self.error
+        return self.value

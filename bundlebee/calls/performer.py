@@ -1,0 +1,245 @@
+"""Runs tasks in a worker: without the guard, each unpickled in its turn, each result pickled at its end.
+
+Tasks come in chunks, and nobody knows beforehand which of them takes long. So a second thread, the *steward*, looks
+every `PATIENCE` seconds whether the same task is still at work. If it is, the steward sends the results that wait, and
+hands back all tasks that were not begun, those of chunks that wait in the socket, too: they run elsewhere. Main thread
+and steward use socket and answers in turn, under one lock, which the main thread does not hold while a task runs.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from time import perf_counter, thread_time
+from typing import Any
+
+import zmq
+
+from bundlebee.calls import remote_errors, wire
+from bundlebee.calls.answers import GATHER, Answers, is_ours
+from bundlebee.calls.byvalue import Homebound
+from bundlebee.calls.output import Printing
+from bundlebee.calls.parcels import Parcel, unpack
+from bundlebee.calls.pickling import blame
+from bundlebee.errors import PeerBusy, ProtocolError, Unshippable
+from bundlebee.words import Reason
+
+PATIENCE = 0.02  #: seconds that one task may keep others waiting; a look costs some 20 µs
+MOST_WAITING = 64  #: messages that the steward takes from the socket in one look
+FULL = 256 << 10  #: bytes of results that are sent without waiting for more
+
+Times = tuple[float, float]
+
+
+class Performer:
+    """Performs the chunks of one worker.
+
+    Args:
+        rest: tells that nothing runs any more; called before the last answer of a chunk is sent.
+    """
+
+    def __init__(
+        self, sock: zmq.Socket[bytes], answers: Answers, printing: Printing, rest: Callable[[], None]
+    ) -> None:
+        self._socket = sock
+        self._answers = answers
+        self._printing = printing
+        self._rest = rest
+        self._lock = answers.lock
+        self.unread: deque[list[Any]] = deque()  #: messages that the steward took out of the socket and left
+        self._route = b""
+        self._ticket = 0
+        self._count = 0  # of the chunk at work, less what was handed back; 0: there is none
+        self._begun = 0  # tasks begun, of all chunks: it tells the steward whether the same one is at work
+        self._index = 0  # of the task at work
+        self._first = 0  # of the results that wait
+        self._results = Parcel(Homebound)
+        self._times: list[Times] = []
+        self._printed: list[wire.Printed] = []
+        self._sent = 0.0
+        self._at_work = threading.Event()
+        self._steward: threading.Thread | None = None
+
+    def perform(
+        self,
+        function: Callable[..., Any],
+        call: wire.Call,
+        route: bytes,
+        message: wire.Submit,
+        frames: list[Any],
+    ) -> None:
+        """Run a chunk to its end, or to where the rest was handed back."""
+        sys.set_int_max_str_digits(call.int_max_str_digits)
+        sys.setrecursionlimit(max(call.recursion_limit, 60) + _depth())
+        self._answers.begin(route, message.ticket)
+        self._call_steward()
+        with self._lock:
+            self._route, self._ticket, self._count = route, message.ticket, len(message.ends)
+            self._sent = perf_counter()
+        self._at_work.set()
+        try:
+            for index, read in enumerate(unpack(frames, message.ends)):
+                with self._lock:
+                    if index >= self._count:
+                        break
+                    self._index = index
+                    self._begun += 1
+                self._task(index, function, read)
+        finally:
+            self._printing.index = None
+            with self._lock:
+                self._count = 0
+                self._rest()
+                self._flush()
+
+    def _task(self, index: int, function: Callable[..., Any], read: Callable[[], Any]) -> None:
+        try:
+            args, kwargs = read()
+        except BaseException as error:
+            problem = Unshippable(
+                "the arguments cannot be read there", why=f"{type(error).__name__}: {error}"
+            )
+            with self._lock:
+                self._refuse(index, problem)
+            return
+        printing = self._printing
+        printing.index = index
+        cpu = thread_time()
+        start = perf_counter()
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            times = perf_counter() - start, thread_time() - cpu
+            with self._lock:
+                if index + 1 >= self._count:
+                    self._rest()
+                self._raised(index, error, times)
+            return
+        times = perf_counter() - start, thread_time() - cpu
+        with self._lock:
+            if printing.parts:
+                self._printed += printing.take()
+            self._returned(index, result, times)
+
+    # -- under the lock -----------------------------------------------------------------------------------
+
+    def _returned(self, index: int, result: Any, times: Times) -> None:
+        try:
+            if not self._results.add(result):
+                self._flush()
+                self._results.add(result)
+        except Exception as error:
+            self._refuse(index, blame(result, error, "result", _pickle))
+            return
+        if not self._times:
+            self._first = index
+        self._times.append(times)
+        if (
+            times[0] > GATHER / 5
+            or perf_counter() - self._sent > GATHER
+            or self._results.buffers
+            or self._results.bytes > FULL
+        ):
+            if index + 1 >= self._count:
+                self._rest()
+            self._flush()
+
+    def _raised(self, index: int, error: BaseException, times: Times) -> None:
+        try:
+            data = remote_errors.pack(error, is_ours, _pickle)
+        except Unshippable as problem:
+            self._refuse(index, Unshippable(problem.what, why=f"{problem.why}; it was {error!r:.200}"))
+            return
+        self._flush()
+        header = wire.Raised(self._ticket, index, *times, self._printing.take())
+        self._answers.send(header, [data])
+
+    def _refuse(self, index: int, problem: Unshippable) -> None:
+        """What came of a task cannot travel, or it could not be read. What it printed is printed."""
+        self._flush()
+        printed = self._printed + self._printing.take()
+        self._printed = []
+        if printed:
+            self._answers.send(wire.Output(self._ticket, printed), [])
+        self._answers.refuse(self._route, self._ticket, index, 1, Reason.UNPICKLABLE, problem)
+
+    def _flush(self) -> None:
+        """Send the results that wait."""
+        self._sent = perf_counter()
+        if not self._times:
+            return
+        results, times, printed = self._results, self._times, self._printed
+        self._results, self._times, self._printed = Parcel(Homebound), [], []
+        header = wire.Reply(self._ticket, self._first, times, printed, False, results.ends)
+        # copied: whatever the next task does to an array, what was returned is what it was
+        self._answers.send(header, results.frames(), copy=True)
+
+    # -- the steward --------------------------------------------------------------------------------------
+
+    def _call_steward(self) -> None:
+        if self._steward is None:
+            self._steward = threading.Thread(target=self._watch, name="bundlebee-steward", daemon=True)
+            self._steward.start()
+
+    def _watch(self) -> None:
+        while True:
+            self._at_work.wait()
+            self._at_work.clear()
+            seen = -1
+            while True:
+                time.sleep(PATIENCE)
+                with self._lock:
+                    if not self._count:
+                        break
+                    if self._begun == seen:
+                        self._hand_back()
+                    seen = self._begun
+
+    def _hand_back(self) -> None:
+        begun = self._index + 1
+        try:
+            self._flush()
+            if begun < self._count:
+                left, self._count = self._count - begun, begun
+                self._answers.refuse(self._route, self._ticket, begun, left, Reason.PEER_BUSY, _LATER)
+            self._hand_back_chunks()
+        except zmq.ZMQError:
+            pass  # the caller is gone, and soon so are we
+
+    def _hand_back_chunks(self) -> None:
+        for _ in range(MOST_WAITING):
+            try:
+                frames: list[Any] = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                return
+            message = None
+            if len(frames) > 1 and frames[0].bytes == self._route:
+                try:
+                    message = wire.decode_to_worker(frames[1].buffer)
+                except ProtocolError:
+                    pass  # whoever reads it next says so
+            if isinstance(message, wire.Submit) and message.ends:
+                self._answers.refuse(self._route, message.ticket, 0, message.count, Reason.PEER_BUSY, _LATER)
+            else:
+                self.unread.append(frames)
+
+
+_LATER = PeerBusy("another task is at work there", hint="it was not begun, and may run elsewhere")
+
+
+def _pickle(value: Any) -> bytes:
+    stream = io.BytesIO()
+    Homebound(stream, 5).dump(value)
+    return stream.getvalue()
+
+
+def _depth() -> int:
+    frame, count = sys._getframe(), 0
+    while frame.f_back is not None:
+        frame = frame.f_back
+        count += 1
+    return count

@@ -1,0 +1,403 @@
+"""Gives the tasks of one executor to workers: the thread that leases them, supplies them and reads their answers.
+
+`calls.tasks` decides who gets what; this is the driver around it. A task is in one of three places: it waits, it is
+away, or it is done. What was away with a worker that is lost has failed: it may have run, and is never run again.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import secrets
+import sys
+import threading
+from collections import deque
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from bundlebee.calls.byvalue import Outbound
+from bundlebee.calls.outcome import Outcome
+from bundlebee.calls.parcels import Parcel
+from bundlebee.calls.pickling import blame_items
+from bundlebee.calls.security import LARGEST_FRAME
+from bundlebee.calls.tasks import Hand, Pace, Schedule
+from bundlebee.errors import CallError, PeerBusy, PeerLost, Unshippable
+from bundlebee.guest import Guest
+from bundlebee.luggage import Luggage
+from bundlebee.orders import Item, Order, Round
+from bundlebee.peers import OWN, Peers
+from bundlebee.settings import GridOptions
+from bundlebee.words import Reason
+
+if TYPE_CHECKING:
+    from bundlebee.calls.client import LeaseChannel, Waker
+
+log = logging.getLogger("bundlebee.executor")
+
+RETRY = 0.25  #: seconds until peers are asked again for workers
+SOON = 0.05  #: the same while the grid is still answering our greeting
+ALONE = 4.0  #: seconds without any worker, and nobody busy, until our own cores stand in; a lost node is back by then
+IDLE = 1.0  #: seconds after which an idle worker is given back; before its node takes it back (`pool.IDLE_SECONDS`)
+LONG = 60.0  #: seconds that an idle executor sleeps: whoever wants something wakes it
+MOST_BYTES = 1 << 20  #: bytes in a chunk, beyond its first task
+
+
+class Worker(Hand[Order]):
+    """A leased worker."""
+
+    __slots__ = ("channel", "holds", "idle_since", "place")
+
+    def __init__(self, place: str, channel: LeaseChannel, holds: int) -> None:
+        super().__init__()
+        self.holds = holds  #: bundles of the program
+        self.place = place
+        self.channel = channel
+        self.idle_since = perf_counter()
+
+
+class Dispatcher:
+    """Runs from `start` until it was told to `finish` and every task is done.
+
+    Args:
+        most: workers to have at a time; None is as many as there are.
+    """
+
+    def __init__(self, where: GridOptions, most: int | None) -> None:
+        self._guest = Guest(where)
+        self._most = most
+        self._schedule: Schedule[Order] = Schedule()
+        self._luggage = Luggage()
+        seed = 1 if self._guest.keys is None else self._guest.keys.hash_seed
+        self._peers = Peers(
+            self._guest, self._luggage.path, self._luggage.archive, seed, tasks=secrets.token_hex(8)
+        )
+        self._waker: Waker | None = None
+        self._awake = True
+        self._finishing = False
+        self._new: deque[Worker] = deque()
+        self._asking: dict[str, threading.Thread] = {}
+        self._not_before: dict[str, float] = {}
+        self._hope = perf_counter()  # when we last had a worker, or were told that all are taken
+        self._broken: Exception | None = None
+        self.thread = threading.Thread(target=self._run, name="bundlebee-executor")
+
+    # -- any thread ---------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin."""
+        from bundlebee.calls.client import Waker
+
+        self._waker = Waker()
+        self.thread.start()
+
+    def look(self) -> None:
+        """Look what of the program's own is imported."""
+        self._luggage.look()
+
+    def put(self, tasks: Sequence[Order]) -> None:
+        """Give tasks."""
+        self._schedule.put(tasks)
+        self._wake()
+
+    def finish(self) -> None:
+        """No more tasks will come: end when all are done."""
+        self._finishing = True
+        self._wake()
+
+    def cancel_waiting(self) -> None:
+        """Cancel what has not been sent."""
+        for task in list(self._schedule.waiting):
+            task.cancel()
+        self._wake()
+
+    def after_fork(self) -> None:
+        """In a child process: threads and sockets are the parent's."""
+        self._guest.forget()
+        self._peers.after_fork()
+
+    def _wake(self) -> None:
+        if not self._awake:
+            self._awake = True
+            self._ring()
+
+    def _ring(self) -> None:
+        if self._waker is not None:
+            self._waker.wake()
+
+    # -- the thread ---------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        try:
+            self._guest.join()
+            asked = -RETRY
+            while not self._is_done():
+                self._adopt()
+                self._supply()
+                now = perf_counter()
+                if now - asked > (SOON if self._peers.coming() else RETRY):
+                    asked = now
+                    self._ask(now)
+                self._let_go(now)
+                self._wait()
+        except BaseException as problem:
+            log.exception("the executor has failed")
+            error = problem
+        finally:
+            self._close(error)
+
+    def _is_done(self) -> bool:
+        return self._finishing and not self._schedule.waiting and not self._at_work()
+
+    def _at_work(self) -> bool:
+        return any(hand.away for hand in self._schedule.hands)
+
+    def _can_supply(self) -> bool:
+        return bool(self._schedule.waiting) and any(map(self._schedule.has_room, self._schedule.hands))
+
+    def _wait(self) -> None:
+        from bundlebee.calls.client import wait
+
+        workers = self._workers()
+        pause = SOON if self._peers.coming() else RETRY
+        if not self._schedule.waiting and not self._at_work():
+            pause = IDLE if any(worker.place != OWN for worker in workers) else LONG
+        self._awake = False
+        if self._is_done() or self._new or self._can_supply():  # it came in between
+            self._awake = True
+            return
+        ready = wait([worker.channel for worker in workers], pause, waker=self._waker)
+        self._awake = True
+        if ready:
+            by_channel = {id(worker.channel): worker for worker in workers}
+            for channel in ready:
+                self._answers(by_channel[id(channel)])
+
+    def _workers(self) -> list[Worker]:
+        return [hand for hand in self._schedule.hands if isinstance(hand, Worker)]
+
+    # -- leases -------------------------------------------------------------------------------------------
+
+    def _ask(self, now: float) -> None:
+        """Ask peers for more workers, each in a thread of its own: a slow one must not hold up the others."""
+        self._look()
+        workers = [worker for worker in self._workers() if not worker.retiring]
+        wanted = len(self._schedule.waiting) + sum(bool(worker.away) for worker in workers)
+        missing = min(wanted, self._most or wanted) - len(workers) - len(self._new)
+        if workers or self._asking or missing <= 0:
+            self._hope = now
+        if missing <= 0:
+            return
+        for place, slots in self._peers.workers(alone=now - self._hope > ALONE):
+            more = min(slots - sum(worker.place == place for worker in workers), missing)
+            if more <= 0 or place in self._asking or now < self._not_before.get(place, 0.0):
+                continue
+            missing -= more
+            thread = threading.Thread(
+                target=self._lease, args=(place, more), name=f"bundlebee-lease-{place}", daemon=True
+            )
+            self._asking[place] = thread
+            thread.start()
+
+    def _lease(self, place: str, wanted: int) -> None:
+        try:
+            for _ in range(wanted):
+                if self._is_done():
+                    return
+                refs = self._luggage.refs
+                self._new.append(Worker(place, self._peers.open(place, refs), len(refs)))
+                self._ring()
+        except PeerBusy:
+            self._hope = perf_counter()
+        except Exception as error:
+            if isinstance(error, PeerLost) or place != OWN:
+                self._peers.lost(place, error)
+            else:
+                self._broken = error  # it would be the same the next time
+        finally:
+            self._not_before[place] = perf_counter() + RETRY
+            self._asking.pop(place, None)
+            self._ring()
+
+    def _adopt(self) -> None:
+        while self._new:
+            self._schedule.hands.append(self._new.popleft())
+        if self._broken is not None:
+            error, self._broken = self._broken, None
+            for task in self._take_waiting():
+                task.fail(_failed("no worker can be had on this machine", error))
+
+    def _let_go(self, now: float) -> None:
+        """Give workers back that are idle, or that lack what was imported since they were leased."""
+        idle = not self._schedule.waiting
+        for worker in self._workers():
+            if worker.away:
+                worker.idle_since = now
+            elif worker.retiring or (idle and worker.place != OWN and now - worker.idle_since > IDLE):
+                self._schedule.lost(worker)
+                self._hang_up(worker)
+
+    def _hang_up(self, worker: Worker) -> None:
+        worker.channel.close()
+        self._peers.done(worker.channel)
+
+    def _look(self) -> None:
+        held = self._luggage.look()
+        for worker in self._workers():
+            worker.retiring = worker.holds < held
+
+    # -- supply -------------------------------------------------------------------------------------------
+
+    def _supply(self) -> None:
+        while self._schedule.waiting:
+            self._look()
+            ready = [worker for worker in self._workers() if self._schedule.has_room(worker)]
+            if not ready:
+                return
+            worker = min(ready, key=lambda worker: worker.load)
+            chunk = self._schedule.take(worker, _begin)
+            if chunk:
+                self._send(worker, chunk)
+
+    def _send(self, worker: Worker, chunk: Sequence[Order]) -> None:
+        parcel = Parcel(Outbound)
+        packed: list[Order] = []
+        for index, task in enumerate(chunk):
+            try:
+                added = parcel.add((task.args, task.kwargs))
+            except Exception as error:
+                task.fail(blame_items([(task.args, task.kwargs)], error, dumps))
+                continue
+            if added and max(parcel.bytes, *map(len, parcel.buffers), 0) > LARGEST_FRAME:
+                task.fail(
+                    Unshippable(f"the arguments of {task.function.name} are too large", why="over 2 GiB")
+                )
+                self._schedule.back(packed + list(chunk[index + 1 :]))
+                return
+            if added:
+                packed.append(task)
+            if not added or parcel.buffers or parcel.bytes > MOST_BYTES:
+                self._schedule.back(chunk[index + added :])
+                break
+        if not packed:
+            return
+        function = packed[0].function
+        try:
+            ticket = worker.channel.submit_tasks(function.call, function.data, parcel)
+        except CallError as error:
+            self._schedule.back(packed)  # they were not sent
+            self._lost(worker, error)
+        else:
+            self._schedule.given(worker, ticket, packed)
+
+    # -- answers ------------------------------------------------------------------------------------------
+
+    def _answers(self, worker: Worker) -> None:
+        try:
+            outcomes = worker.channel.poll(0.0)
+        except CallError as error:
+            self._lost(worker, error)
+            return
+        ran: dict[Pace, tuple[int, float]] = {}
+        rounds: set[Round[Any]] = set()
+        handed_back: dict[int, int] = {}
+        for outcome in outcomes:
+            if outcome.reason is Reason.PEER_BUSY:
+                handed_back[outcome.ticket] = handed_back.get(outcome.ticket, 0) + 1
+                continue
+            task = self._schedule.answered(worker, outcome.ticket)
+            count, seconds = ran.get(task.pace, (0, 0.0))
+            ran[task.pace] = count + 1, seconds + outcome.seconds
+            _settle(task, outcome)
+            if type(task) is Item:
+                rounds.add(task.round)
+        for round in rounds:
+            round.announce()
+        for pace, (count, seconds) in ran.items():
+            pace.ran(count, seconds)
+        if handed_back:
+            tasks: list[Order] = []
+            for ticket, count in handed_back.items():
+                tasks += self._schedule.handed_back(worker, ticket, count)
+            self._schedule.back(tasks)
+        if worker.channel.over:
+            self._lost(worker, PeerBusy("the lease is over"))
+
+    def _lost(self, worker: Worker, error: CallError) -> None:
+        """A worker is gone. Its node need not be: whoever asks it for another one will see."""
+        tasks = self._schedule.lost(worker)
+        self._hang_up(worker)
+        for task in tasks:
+            task.fail(
+                PeerLost(
+                    f"the worker that had {task.function.name} is lost ({worker.place})",
+                    why=error.why or error.what,
+                    hint="it may have run in part, so it is not run again; submit it again if that is harmless",
+                )
+            )
+
+    def _take_waiting(self) -> list[Order]:
+        tasks = []
+        while self._schedule.waiting:
+            task = self._schedule.waiting.popleft()
+            if _begin(task):
+                tasks.append(task)
+        return tasks
+
+    # -- the end ------------------------------------------------------------------------------------------
+
+    def _close(self, error: BaseException | None) -> None:
+        self._finishing = True
+        left: list[Order] = []
+        if error is not None:
+            left += self._take_waiting()
+        threads = list(self._asking.values())
+        for thread in threads:
+            thread.join(timeout=5.0)
+        self._adopt()
+        for worker in self._workers():
+            left += self._schedule.lost(worker)
+            self._hang_up(worker)
+        for task in left:
+            task.fail(_failed("the executor has failed", error))
+        self._peers.close()
+        # sockets that a thread still uses must not be closed under it
+        self._guest.leave(hang_up=not any(thread.is_alive() for thread in threads))
+        if self._waker is not None:
+            self._waker.close()
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle a function, or what else goes to a worker."""
+    stream = io.BytesIO()
+    Outbound(stream, 5).dump(value)
+    return stream.getvalue()
+
+
+def _begin(task: Order) -> bool:
+    return task.begin()
+
+
+def _settle(task: Order, outcome: Outcome) -> None:
+    for stream, text in outcome.output:
+        _print(stream, text)
+    if outcome.error is None:
+        task.succeed(outcome.value)
+    else:
+        task.fail(outcome.error)
+
+
+def _print(stream: str, text: str) -> None:
+    file = sys.stdout if stream == "stdout" else sys.stderr
+    try:
+        if file is not None:
+            file.write(text)
+    except (OSError, ValueError) as error:
+        log.debug("what a task printed is lost: %s", error)
+
+
+def _failed(what: str, error: BaseException | None) -> CallError:
+    if isinstance(error, CallError):
+        return error
+    return CallError(what, why=None if error is None else f"{type(error).__name__}: {error}")

@@ -1,0 +1,295 @@
+"""`bundlebee.Executor`: the grid behind the interface of `concurrent.futures`."""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent import futures
+from pathlib import Path
+from types import BuiltinFunctionType, CellType, FunctionType
+from typing import Any, TypeVar
+
+import msgspec
+
+from bundlebee import settings
+from bundlebee.calls.byvalue import by_name
+from bundlebee.calls.pickling import blame
+from bundlebee.calls.tasks import Pace
+from bundlebee.calls.wire import Call
+from bundlebee.dispatcher import Dispatcher, dumps
+from bundlebee.errors import Unshippable, UsageError
+from bundlebee.hashing import sha256
+from bundlebee.orders import Function, Item, Order, Round, Task
+from bundlebee.settings import GridOptions, parse_peers
+from bundlebee.words import FunctionRef
+
+T = TypeVar("T")
+
+KNOWN = 1024  #: functions that are kept at hand
+BATCH = 256  #: tasks that `map` submits at once, if they come quickly
+BATCH_SECONDS = 0.002
+
+_running: weakref.WeakSet[Dispatcher] = weakref.WeakSet()
+_exiting = False
+
+
+class Executor(futures.Executor):
+    """Runs calls in workers of the grid; with no node anywhere, in processes on this machine.
+
+    Each call runs once or, if its worker dies, fails with `bundlebee.errors.PeerLost`: it is never run twice.
+    Functions of the script, lambdas and closures travel by value, as they are when they are submitted.
+
+    Args:
+        max_workers: workers to use at a time; None is as many as there are.
+        grid: the grid's name.
+        key_file: the grid's key.
+        interface: network interface, or its address.
+        peers: "HOST:PORT" of nodes that multicast does not reach.
+
+    What is None is as `bundlebee exec` was told, if that runs the program; else as the ``BUNDLEBEE_*`` variables say.
+
+    Raises:
+        UsageError: an argument or variable is wrong.
+        KeyFileError: the key cannot be used.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        *,
+        grid: str | None = None,
+        key_file: str | os.PathLike[str] | None = None,
+        interface: str | None = None,
+        peers: Iterable[str] | None = None,
+    ) -> None:
+        if max_workers is not None and max_workers <= 0:
+            raise ValueError("max_workers must be greater than 0")
+        if isinstance(peers, str):
+            raise UsageError("peers is a text", hint=f"give a list of them: [{peers!r}]")
+        where = settings.of_program or GridOptions.from_environment(os.environ)
+        given = {
+            "grid": grid,
+            "key_file": None if key_file is None else Path(key_file),
+            "interface": interface,
+            "peers": None if peers is None else parse_peers(tuple(peers)),
+        }
+        where = msgspec.structs.replace(where, **{k: v for k, v in given.items() if v is not None})
+        self._dispatcher = Dispatcher(where, max_workers)
+        self._lock = threading.Lock()
+        self._closed = False
+        self._pid = os.getpid()
+        self._named: dict[Any, Function] = {}  # functions that travel by name
+        self._functions: dict[str, Function] = {}  # all, by digest
+        # who forgets to shut down leaves nothing behind either
+        weakref.finalize(self, self._dispatcher.finish)
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
+        """Call ``fn(*args, **kwargs)`` in a worker, as soon as one is free."""
+        fn, args, kwargs = _unwrapped(fn, args, kwargs)
+        future: futures.Future[T] = futures.Future()
+        try:
+            function = self._function(fn)
+        except Exception as error:
+            self._put([])
+            future.set_exception(error)
+        else:
+            self._put([Task(future, function, args, kwargs)])
+        return future
+
+    def map(
+        self,
+        fn: Callable[..., T],
+        /,
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[T]:
+        """The results of ``fn`` for the items of the iterables, in order.
+
+        Args:
+            timeout: seconds from now until which all results must be there.
+            chunksize: how many at least go to a worker together; quick ones go in larger chunks by themselves.
+            buffersize: how many to submit ahead; None submits all at once.
+
+        Raises:
+            TimeoutError: while iterating, if there is no result in time.
+        """
+        if chunksize < 1:
+            raise ValueError("chunksize must be >= 1.")
+        if buffersize is not None and buffersize < 1:
+            raise ValueError("buffersize must be None or > 0")
+        deadline = None if timeout is None else time.monotonic() + timeout
+        fn, fixed, kwargs = _unwrapped(fn, (), {})
+        arguments: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
+        if fixed:
+            arguments = (fixed + more for more in arguments)
+        function = self._function(fn)
+        if chunksize > 1:
+            function = Function(function.name, function.call, function.data, Pace(chunksize))
+        round: Round[T] = Round(function, kwargs)
+        numbered = enumerate(arguments)
+        self._put([])  # it may have been shut down
+        count = self._submit_from(round, numbered, buffersize)
+        more = None if buffersize is None else (lambda: self._submit_from(round, numbered, 1))
+        return _results(round, count, deadline, more)
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more calls; with ``wait``, return when all are done and nothing is left behind."""
+        with self._lock:
+            self._closed = True
+        if os.getpid() != self._pid:
+            return
+        if cancel_futures:
+            self._dispatcher.cancel_waiting()
+        self._dispatcher.finish()
+        thread = self._dispatcher.thread
+        if wait and thread.ident is not None and thread is not threading.current_thread():
+            thread.join()
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _put(self, tasks: list[Order]) -> None:
+        with self._lock:
+            if os.getpid() != self._pid:
+                raise RuntimeError(
+                    "this executor belongs to the parent process: make another one after a fork"
+                )
+            if self._closed:
+                raise RuntimeError("cannot schedule new futures after shutdown")
+            if _exiting:
+                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+            if tasks and self._dispatcher.thread.ident is None:
+                _running.add(self._dispatcher)
+                self._dispatcher.start()
+            if tasks:
+                self._dispatcher.put(tasks)
+
+    def _submit_from(
+        self, round: Round[Any], arguments: Iterator[tuple[int, tuple[Any, ...]]], count: int | None
+    ) -> int:
+        """Submit the next ``count``; a batch at a time, for each batch wakes the dispatcher. Returns how many."""
+        tasks: list[Order] = []
+        began = time.monotonic()
+        submitted = 0
+        try:
+            for index, args in itertools.islice(arguments, count):
+                tasks.append(Item(round, index, args))
+                if len(tasks) >= BATCH or time.monotonic() - began > BATCH_SECONDS:
+                    submitted += len(tasks)
+                    batch, tasks, began = tasks, [], time.monotonic()
+                    self._put(batch)
+        finally:
+            if tasks:
+                submitted += len(tasks)
+                self._put(tasks)
+        return submitted
+
+    def _function(self, fn: Callable[..., Any]) -> Function:
+        """The function as it travels.
+
+        Raises:
+            Unshippable: it cannot.
+        """
+        is_plain = isinstance(fn, _PLAIN)
+        if is_plain and (known := self._named.get(fn)) is not None:
+            return known
+        self._dispatcher.look()  # what is imported decides who travels by name
+        name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
+        module = getattr(fn, "__module__", None) or type(fn).__module__
+        try:
+            data = dumps(fn)
+        except Exception as error:
+            raise _blame(fn, name, error) from None
+        digest = sha256(data).hexdigest()
+        with self._lock:
+            function = self._functions.get(digest)
+            if function is None:
+                call = Call(
+                    FunctionRef("", digest, module, name),
+                    recursion_limit=sys.getrecursionlimit(),
+                    int_max_str_digits=sys.get_int_max_str_digits(),
+                    task=True,
+                )
+                function = self._functions[digest] = Function(f"{module}:{name}", call, data, Pace())
+                while len(self._functions) > KNOWN:
+                    del self._functions[next(iter(self._functions))]
+            if is_plain and by_name(fn):
+                if len(self._named) >= KNOWN:
+                    self._named.clear()
+                self._named[fn] = function
+        return function
+
+
+_PLAIN = (FunctionType, BuiltinFunctionType, type)
+
+
+def _unwrapped(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+    """Without `functools.partial`: its arguments differ from task to task, and the function is to be sent once."""
+    placeholder = getattr(functools, "Placeholder", None)  # since 3.14
+    inner: Any = fn
+    while type(inner) is functools.partial and (placeholder is None or placeholder not in inner.args):
+        args, kwargs = inner.args + args, {**inner.keywords, **kwargs}
+        inner = inner.func
+    return inner, args, kwargs
+
+
+def _blame(fn: Callable[..., Any], name: str, error: Exception) -> Unshippable:
+    """Say which variable of a function cannot travel."""
+    if isinstance(fn, FunctionType):
+        cells = zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
+        variables = {variable: cell.cell_contents for variable, cell in cells if cell != _EMPTY}
+        variables |= {used: fn.__globals__[used] for used in fn.__code__.co_names if used in fn.__globals__}
+        for variable, value in variables.items():
+            try:
+                dumps(value)
+            except Exception as problem:
+                return blame(value, problem, f"{variable}, which the function {name} uses,", dumps)
+    return blame(fn, error, f"the function {name}", dumps)
+
+
+_EMPTY = CellType()
+
+
+def _results(
+    round: Round[T], count: int, deadline: float | None, more: Callable[[], int] | None
+) -> Iterator[T]:
+    index = 0
+    try:
+        while index < count:
+            if more is not None:
+                count += more()
+            yield round.result(index, deadline)
+            index += 1
+    finally:
+        round.closed = True
+
+
+def _complete() -> None:
+    """At the end of the interpreter, before its threads are joined: finish what was submitted."""
+    global _exiting
+    _exiting = True
+    for dispatcher in list(_running):
+        dispatcher.finish()
+    for dispatcher in list(_running):
+        dispatcher.thread.join()
+
+
+def _in_child() -> None:
+    for dispatcher in list(_running):
+        dispatcher.after_fork()
+    _running.clear()
+
+
+# as `concurrent.futures` does; `atexit` comes too late, after threads are joined
+threading._register_atexit(_complete)  # type: ignore[attr-defined]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_in_child)
