@@ -11,6 +11,7 @@ test differs.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import platform
 import signal
@@ -57,6 +58,7 @@ class Result:
     tests: int
     passed_plain: int
     passed: int
+    shipped: int  #: calls that ran in another process
     differences: list[str]
     unsteady: int
     seconds_plain: float
@@ -100,10 +102,15 @@ class Suite:
         """Run it under plain python."""
         return self._pytest("plain", [str(self._bin / "python")])
 
-    def woven(self, policy: str) -> tuple[Outcomes, float]:
-        """Run it under that policy; no node is asked, so calls go to this machine's own cores."""
+    def woven(self, policy: str) -> tuple[Outcomes, float, int]:
+        """Run it under that policy; there is no node, so calls go to this machine's own cores. Also how many did."""
+        decisions = self._place / "decisions.jsonl"
+        decisions.unlink(missing_ok=True)
         command = [str(self._bin / "bundlebee"), "exec", "--weave", self.package.name, "--policy", policy]
-        return self._pytest(policy.replace(":", "_"), command)
+        outcomes, seconds = self._pytest(policy.replace(":", "_"), [*command, "--decisions", str(decisions)])
+        with decisions.open() as lines:
+            shipped = sum(json.loads(line)["where"] != "here" for line in lines)
+        return outcomes, seconds, shipped
 
     def _pytest(self, label: str, command: list[str]) -> tuple[Outcomes, float]:
         report, log = self._place / f"{label}.xml", self._place / f"{label}.log"
@@ -221,12 +228,12 @@ def _run(
 def table(results: Sequence[Result]) -> str:
     """Markdown: a row for each suite and policy, then each difference by name."""
     lines = [
-        "| package | policy | tests | passed plain | passed woven | differences | unsteady | plain | woven |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
+        "| package | policy | tests | passed plain | passed woven | shipped calls | differences | unsteady | plain | woven |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for r in results:
         lines.append(
-            f"| {r.package.name} {r.package.version} | {r.policy} | {r.tests} | {r.passed_plain} | {r.passed} "
+            f"| {r.package.name} {r.package.version} | {r.policy} | {r.tests} | {r.passed_plain} | {r.passed} | {r.shipped} "
             f"| {len(r.differences)} | {r.unsteady} | {r.seconds_plain:.0f} s | {r.seconds:.0f} s |"
         )
     differing = [(r, one) for r in results for one in r.differences]
@@ -264,7 +271,7 @@ def main() -> int:
         first, seconds_plain = suite.plain()
         plain = [first, suite.plain()[0]]
         for policy in options.policy or [*POLICIES, *(["remote"] if package.remote else [])]:
-            woven, seconds = suite.woven(policy)
+            woven, seconds, shipped = suite.woven(policy)
             differences, unsteady = compare(plain, woven)
             tests = sum(outcome.total() for outcome in first.values())
             result = Result(
@@ -273,6 +280,7 @@ def main() -> int:
                 tests,
                 _passed(first),
                 _passed(woven),
+                shipped,
                 differences,
                 unsteady,
                 seconds_plain,
