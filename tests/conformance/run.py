@@ -5,7 +5,7 @@
 For each package of packages.toml: its source distribution is fetched from PyPI and installed, with this checkout,
 into a virtual environment of its own; then its suite runs under plain python twice, and under `bundlebee exec --weave`
 with each policy. Tests that differ between the two plain runs say nothing, and are counted as unsteady. Exit code 1 where a
-test differs.
+test differs, 3 where a package could not be fetched.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from typing import Any
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 POLICIES = ("local", "chaos:0.02:1", "chaos:0.02:2", "chaos:0.02:3")
+
+UNREACHED = 3  # exit code: a package could not be fetched or installed, so nothing was compared
 
 Outcomes = dict[str, Counter[str]]
 """Test id → how often it ended how (``passed``, ``failed``, ``error``, ``skipped``)."""
@@ -222,7 +224,8 @@ def _run(
         if log is not None:
             out.close()
     if log is None and process.returncode:
-        raise SystemExit(f"{' '.join(argv)} failed:\n{text.decode(errors='replace')[-2000:]}")
+        print(f"{' '.join(argv)} failed:\n{text.decode(errors='replace')[-2000:]}", file=sys.stderr)
+        raise SystemExit(UNREACHED)
 
 
 def table(results: Sequence[Result]) -> str:
