@@ -81,7 +81,7 @@ def compare(
 def main() -> int:
     parser = arguments(__doc__)
     parser.add_argument(
-        "--repeat", type=int, default=1, help="runs of each kind; the median counts (default 1)"
+        "--repeat", type=int, default=3, help="runs of each kind; the median counts (default 3)"
     )
     parser.add_argument("--only", choices=["four", "slow"], help="only one of the two LANs")
     options = parser.parse_args()

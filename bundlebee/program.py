@@ -6,6 +6,7 @@ This is the `Grid` that the aspects ask (`bundlebee.aspects.grid`).
 from __future__ import annotations
 
 import atexit
+import gc
 import logging
 import os
 import sys
@@ -125,6 +126,9 @@ class Program:
             "c": program.prepare_code,
             "script": program.prepare_script,
         }[kind]
+        # what is ours stays, and need not be looked through each time the program's garbage is collected
+        gc.freeze()
+        gc.enable()
         ours = list(sys.path)
         prepared = prepare(target, arguments)
         if prepared.main is not None:

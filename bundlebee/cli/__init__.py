@@ -20,6 +20,9 @@ def main(args: Sequence[str] | None = None) -> Any:
     from bundlebee import light as _light  # noqa: F401  first of all
 
     if arguments[:1] == ["exec"]:
+        import gc
+
+        gc.disable()  # until the program runs (see `Program.execute`): nothing of ours is garbage
         from bundlebee.cli.quick import prepare
 
         run = prepare(arguments[1:])

@@ -87,12 +87,12 @@ def _load(cache: Path) -> float | None:
 
 
 def _store(cache: Path, value: float) -> None:
-    import tempfile
-
     path = _file(cache)
     try:
         if path.exists() and abs(time.time() - path.stat().st_mtime) <= KEEP:
             return
+        import tempfile
+
         cache.mkdir(parents=True, exist_ok=True)
         descriptor, temporary = tempfile.mkstemp(dir=cache, prefix="speed-")
         with os.fdopen(descriptor, "w") as file:

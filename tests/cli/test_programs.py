@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 WORK = "def f(x):\n    return 2 * x\n"
 
 PROGRAMS = {
+    "the garbage collector is on": """
+import gc
+print(gc.isenabled(), gc.get_threshold(), gc.garbage, gc.collect() >= 0)
+""",
     "iterators that the program holds": """
 it = iter(range(10))
 print(any(f(x) == 4 for x in it), list(it))
