@@ -25,6 +25,7 @@ from bundlebee.calls.byvalue import Homebound
 from bundlebee.calls.output import Printing
 from bundlebee.calls.parcels import Parcel, unpack
 from bundlebee.calls.pickling import blame
+from bundlebee.calls.recursion import SLACK, depth
 from bundlebee.errors import PeerBusy, ProtocolError, Unshippable
 from bundlebee.words import Reason
 
@@ -74,7 +75,7 @@ class Performer:
     ) -> None:
         """Run a chunk to its end, or to where the rest was handed back."""
         sys.set_int_max_str_digits(call.int_max_str_digits)
-        sys.setrecursionlimit(max(call.recursion_limit, 60) + _depth())
+        sys.setrecursionlimit(max(call.recursion_limit, SLACK) + depth())
         self._answers.begin(route, message.ticket)
         self._call_steward()
         with self._lock:
@@ -235,11 +236,3 @@ def _pickle(value: Any) -> bytes:
     stream = io.BytesIO()
     Homebound(stream, 5).dump(value)
     return stream.getvalue()
-
-
-def _depth() -> int:
-    frame, count = sys._getframe(), 0
-    while frame.f_back is not None:
-        frame = frame.f_back
-        count += 1
-    return count

@@ -19,14 +19,13 @@ from bundlebee.calls.control import Claimed, End, FromWorker, Given, Kept, Lease
 from bundlebee.calls.functions import find_function
 from bundlebee.calls.guard import guard
 from bundlebee.calls.output import Printing
+from bundlebee.calls.recursion import SLACK, depth
 from bundlebee.calls.security import hang_up
 from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
     from bundlebee.calls.performer import Performer
-
-SLACK = 60  #: frames that the worker's own code needs to send what the function returned
 
 
 class Definition:
@@ -269,7 +268,7 @@ class WorkerLoop:
 
     def _run_items(self, definition: Definition, items: list[pickling.Item]) -> None:
         sys.set_int_max_str_digits(definition.call.int_max_str_digits)
-        sys.setrecursionlimit(max(definition.call.recursion_limit, SLACK) + _depth())
+        sys.setrecursionlimit(max(definition.call.recursion_limit, SLACK) + depth())
         function = definition.function
         printing = self._printing
         last = len(items) - 1
@@ -303,14 +302,6 @@ class WorkerLoop:
             printing.index = None
             error = None  # its traceback knows this frame
         self._answers.flush(len(items))
-
-
-def _depth() -> int:
-    frame, count = sys._getframe(), 0
-    while frame.f_back is not None:
-        frame = frame.f_back
-        count += 1
-    return count
 
 
 class _StateDiffers(Exception):
