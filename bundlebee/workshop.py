@@ -61,10 +61,13 @@ class Workshop:
             log.warning("%s", problem)
         self._bundles: dict[str, Bundle] = {}
         self.claims: dict[str, Claim] = {}
+        self.standard: frozenset[str] = frozenset()  #: modules of the standard library that are bundles here
         for name in distributions:
             if name.startswith(PREFIX):
                 # the weaver itself needs much of the standard library, and must not meet it half loaded
                 import bundlebee.weaving.weaver  # noqa: F401
+
+                self.standard |= {name.removeprefix(PREFIX)}
             self._claim(from_distribution(name))
         for bundle in self._repository.bundles():
             self._claim(bundle)

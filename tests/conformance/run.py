@@ -125,10 +125,11 @@ def write(file: Path, text: str) -> None:
 def suites(cache: Path, timeout: float) -> dict[str, Suite]:
     """All there are, by name."""
     entries = tomllib.loads((HERE / "packages.toml").read_text())
-    modules = entries.pop("stdlib")["modules"]
+    standard = entries.pop("stdlib")
     packages = [Package(name, **entry) for name, entry in entries.items()]
     known: list[Suite] = [PackageSuite(package, cache, timeout) for package in packages]
-    known += [StandardSuite(module, cache, timeout) for module in modules]
+    for module in standard["modules"]:
+        known.append(StandardSuite(module, cache, timeout, remote=module in standard["remote"]))
     return {suite.name: suite for suite in known}
 
 

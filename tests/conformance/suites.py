@@ -172,11 +172,9 @@ class PackageSuite(Suite):
 class StandardSuite(Suite):
     """CPython's tests of one module of the standard library, of the Python that runs this."""
 
-    remote = True
-
-    def __init__(self, module: str, cache: Path, timeout: float) -> None:
+    def __init__(self, module: str, cache: Path, timeout: float, *, remote: bool) -> None:
         super().__init__(f"stdlib:{module}", cache / "stdlib", timeout)
-        self.version, self.weave = platform.python_version(), f"stdlib:{module}"
+        self.version, self.weave, self.remote = platform.python_version(), f"stdlib:{module}", remote
         self._module = module
 
     def _fetch(self) -> None:
