@@ -247,6 +247,7 @@ class Program:
             state=found.digest,
             recursion_limit=sys.getrecursionlimit() - _depth(),
             int_max_str_digits=sys.get_int_max_str_digits(),
+            writes=bool(summary.writes),
         )
         return Freight(call, summary, found.objects)
 
