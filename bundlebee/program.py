@@ -193,6 +193,10 @@ class Program:
             from bundlebee.bundles.effects import EffectAnalysis
 
             self._effects = EffectAnalysis(self._workshop.facts)
+            if self._workshop.standard:
+                from bundlebee.bundles.catalogue import catalogue
+
+                catalogue().leave(self._workshop.standard)
         return self._effects
 
     def spreads(self, point: JoinPoint) -> bool:

@@ -91,7 +91,11 @@ class Attributes(Heap):
 
     def _is_method(self, name: str) -> bool:
         """Whether builtin data has methods of that name."""
-        return (name.startswith("__") and name.endswith("__")) or bool(self.catalogue.methods(name))
+        return (
+            (name.startswith("__") and name.endswith("__"))
+            or bool(self.catalogue.methods(name))
+            or self.catalogue.omits(name)
+        )
 
     def class_of(self, value: Value) -> Values:
         """What ``type(value)`` may be."""

@@ -7,14 +7,18 @@ import ast
 import pickle
 import re
 import sys
-from collections import Counter
+import tomllib
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from bundlebee.bundles import catalogue as catalogue_module
+from bundlebee.bundles.catalogue import Catalogue
 from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
 from bundlebee.bundles.facts import ModuleFacts, collect, decode, encode
 from bundlebee.bundles.values import walk
@@ -22,6 +26,7 @@ from bundlebee.calls.changes import Before, restore
 from bundlebee.calls.pickling import dumps_referring, loads_referring, refers
 
 Load = Callable[..., ModuleType]
+DATA = Path(catalogue_module.__file__).with_name("catalogue.toml")
 
 
 class World:
@@ -1098,3 +1103,38 @@ def test_the_order_of_a_set_that_does_not_travel(world: World, body: str, level:
     )
     assert world.ask(module.g, [fragile_set()]).level is (level if body != "return s" else Effect.FREE)
     assert not world.analysis.summary(module.f).covers(walk((fragile_set(),), {}))
+
+
+@pytest.mark.parametrize(
+    "body, value",
+    [
+        ("v._keep_positive()", "Counter(a=-1)"),
+        ("v.fromunicode('x')", "array.array('u', 'ab')"),
+        ("return v.today()", "datetime.date(2020, 1, 1)"),
+        ("return v.now()", "datetime.datetime(2020, 1, 1)"),
+        ("return v.timestamp()", "datetime.datetime(2020, 1, 1)"),
+        ("return v.astimezone()", "datetime.datetime(2020, 1, 1)"),
+        ("return v.strftime('%c')", "datetime.date(2020, 1, 1)"),
+        ("return v.from_decimal(1)", "Fraction(1)"),
+    ],
+)
+def test_methods_of_builtin_data_that_are_not_harmless(world: World, body: str, value: str) -> None:
+    module = world.load(
+        f"{IMPORTS}\nimport array, datetime\ndef f(v):\n    {body}\ndef g(vs):\n    f(vs[0])\n"
+    )
+    argument = eval(value, vars(module))
+    for summary in (
+        world.ask(module.f, argument),
+        world.ask(module.g, [argument]),
+        world.analysis.summary(module.f),
+    ):
+        assert not summary.free, body
+
+
+def test_the_catalogue_says_nothing_of_what_a_bundle_defines() -> None:
+    """``--weave stdlib:collections``: what it does is analysed, as far as it is written in Python."""
+    known = Catalogue(tomllib.loads(DATA.read_text("utf-8")))
+    assert known.type(Counter) is not None and known.function("collections", "namedtuple") is not None
+    known.leave(frozenset({"collections"}))
+    assert known.type(Counter) is None and known.function("collections", "namedtuple") is None
+    assert known.type(deque) is not None
