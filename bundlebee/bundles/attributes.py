@@ -192,6 +192,7 @@ class Attributes(Heap):
                 found.values.add(value)
         elif self.classes_of(value) and value.callables:
             found.values.add(value)  # an instance may hide a method by a function of its own
+        found.values |= self.put_attributes.get(name, set())
         return found
 
     def _super_attribute(self, value: Super, name: str) -> Found:

@@ -334,8 +334,8 @@ class Calls(Builtins):
                 for key in args.at(0):
                     if not isinstance(key, Text):
                         raise Harm("writes an attribute by a name that is computed")
-                    if isinstance(target, Made) and name == "__setattr__":
-                        self.add(target.attributes.setdefault(key.text, set()), args.behind(1))
+                    if isinstance(target, Made | Given) and name == "__setattr__":
+                        self.put_attribute(target, key.text, args.behind(1))
             return {ATOM}
         self.store(receiver, everything, everything)
         self.pour(receiver, everything, pairs=True)
