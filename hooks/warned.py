@@ -59,12 +59,11 @@ def _level(caller: FrameType, stacklevel: int, prefixes: Sequence[str]) -> int:
     for _ in range(stacklevel - 1):
         assert frame is not None
         frame = frame.f_back
-        while (
-            frame is not None
-            and not is_boundary(frame.f_code)
-            and ((ours := _is_ours(frame)) or _is_skipped(frame, prefixes))
-        ):
-            level += ours
+        while frame is not None and not is_boundary(frame.f_code):
+            if not _is_skipped(frame, prefixes):  # our loader's frames pass for the import system's
+                if not _is_ours(frame):
+                    break
+                level += 1
             frame = frame.f_back
         if frame is None or is_boundary(frame.f_code):
             return _NOBODY

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -62,3 +63,34 @@ def test_warnings_name_the_place_that_they_name_under_python(tmp_path: Path, pol
     assert said[0].stderr.count("UserWarning: deep") > 10
     assert said[1].stderr == said[0].stderr
     assert said[1].stdout == said[0].stdout
+
+
+IMPORTED = """
+import warnings
+def depth(frame):
+    return 1
+warnings.warn("moved", DeprecationWarning, stacklevel=2)
+"""
+
+
+def test_a_module_of_a_bundle_that_warns_its_importer(tmp_path: Path) -> None:
+    (tmp_path / "bundles").mkdir()
+    (tmp_path / "bundles" / "old.py").write_text(IMPORTED)
+    (tmp_path / "bundles" / "user.py").write_text("def use():\n    import old\n")
+    program = tmp_path / "program.py"
+    program.write_text("import user\nuser.use()\n")
+    said = [
+        subprocess.run(
+            [sys.executable, "-W", "always::DeprecationWarning:user", *command, str(program)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": path},
+        ).stderr
+        for command, path in (([], "bundles"), (["-m", "bundlebee", "exec", "-q", "--policy", "local"], ""))
+    ]
+    assert "user.py:2: DeprecationWarning: moved" in said[0]
+    assert said[1].replace(str(tmp_path / "bundles"), "bundles") == said[0].replace(
+        str(tmp_path / "bundles"), "bundles"
+    )
