@@ -230,6 +230,10 @@ class Peers:
 
     def after_fork(self) -> None:
         """In a child process: let go of the private pool, so that it ends with the parent."""
+        if self._lessee is not None:
+            from bundlebee.calls import local
+
+            local.after_fork()
         if self._pool is not None:
             self._pool.after_fork()
 

@@ -14,10 +14,9 @@ from time import perf_counter
 from types import CodeType
 from typing import Any
 
-import zmq
-
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.guard import GuardStop, guard
+from bundlebee.calls.inbox import CallerGone, Way
 from bundlebee.calls.output import Printing
 from bundlebee.calls.rpc import pack_error
 from bundlebee.errors import BundlebeeError, Refused, Unshippable
@@ -37,22 +36,21 @@ class Answers:
         leave: ends the process at once.
     """
 
-    def __init__(self, sock: zmq.Socket[bytes], printing: Printing, leave: Callable[[], None]) -> None:
-        self._socket = sock
+    def __init__(self, printing: Printing, leave: Callable[[], None]) -> None:
         self._printing = printing
         self._leave = leave
-        #: over the socket, where another thread answers, too; what is pickled may print, so it is taken twice
+        #: over inbox and way, where another thread answers, too; what is pickled may print, so it is taken twice
         self.lock = threading.RLock()
-        self._route = b""  # whom the answers go to
+        self._way: Way | None = None  # whom the answers go to
         self._ticket = 0
         self._waiting: list[Any] = []  # results not yet sent, with their times
         self._times: list[tuple[float, float]] = []
         self._first = 0  # index of the first of them
         self._sent = 0.0
 
-    def begin(self, route: bytes, ticket: int) -> None:
+    def begin(self, way: Way, ticket: int) -> None:
         """From now on answer that chunk. One whose caller went away may have left something behind."""
-        self._route = route
+        self._way = way
         self._ticket = ticket
         self._waiting, self._times, self._first = [], [], 0
         self._printing.take()
@@ -93,7 +91,7 @@ class Answers:
     def _cannot_travel(self, index: int, error: BundlebeeError) -> None:
         self._first = index + 1
         self._drop_output(index)
-        self.refuse(self._route, self._ticket, index, 1, Reason.UNPICKLABLE, error)
+        self.refuse(self._way, self._ticket, index, 1, Reason.UNPICKLABLE, error)
 
     def flush(self, next_index: int) -> None:
         """Send the results that wait."""
@@ -123,10 +121,13 @@ class Answers:
             culprit = value if refers else value[0]
             self._drop_output(first)
             refusal = pickling.blame(culprit, error, "result")
-            self.refuse(self._route, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
+            self.refuse(self._way, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
             return
-        header = wire.Reply(self._ticket, first, times, self._printing.take(), refers)
-        self.send(header, frames)
+        printed = self._printing.take()
+        if wire.inside(frames):
+            self.send(wire.Reply(self._ticket, first, times, printed, refers, body=bytes(frames[0])), [])
+        else:
+            self.send(wire.Reply(self._ticket, first, times, printed, refers), frames)
         self._sent = perf_counter()
 
     def failed(
@@ -157,7 +158,7 @@ class Answers:
                 self.send(header, [data])
                 return
         self._drop_output(index)
-        self.refuse(self._route, self._ticket, index, 1, reason, refusal)
+        self.refuse(self._way, self._ticket, index, 1, reason, refusal)
 
     def _drop_output(self, index: int) -> None:
         """The caller will run that item itself, and print again."""
@@ -170,14 +171,14 @@ class Answers:
         try:
             with self.lock:
                 self.send(wire.Output(self._ticket, self._printing.take()), [])
-        except zmq.ZMQError:
+        except CallerGone:
             self._leave()  # nobody is there to read it
         finally:
             guard.active = active
 
     def refuse(
         self,
-        route: bytes,
+        way: Way | None,
         ticket: int,
         first: int,
         count: int,
@@ -187,13 +188,15 @@ class Answers:
     ) -> None:
         """Items are not done, and may be done at the caller."""
         header = wire.Refusal(ticket, first, count, reason, pack_error(error), lease_over)
-        self._socket.send_multipart([route, wire.encode(header)])
+        if way is not None:
+            way.send([wire.encode(header)])
 
     def send(self, header: wire.ToCaller, frames: list[Any], *, copy: bool | None = None) -> None:
         """Send a message; without ``copy``, its size decides whether buffers are copied first."""
         if copy is None:
             copy = len(frames) < 2 and sum(map(len, frames)) < COPY_BELOW
-        self._socket.send_multipart([self._route, wire.encode(header), *frames], copy=copy)
+        if self._way is not None:
+            self._way.send([wire.encode(header), *frames], copy)
 
 
 def is_ours(code: CodeType) -> bool:

@@ -6,7 +6,6 @@ answers them in order. A channel is for one thread at a time, and may be handed 
 
 from __future__ import annotations
 
-import socket
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -17,9 +16,11 @@ import zmq
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Link
+from bundlebee.calls.local import LocalLink, connect
 from bundlebee.calls.outcome import Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
+from bundlebee.calls.waker import Waker
 from bundlebee.calls.wire import Call
 from bundlebee.errors import BundlebeeError, PeerBusy, ProtocolError, Unshippable
 from bundlebee.interrupts import let_pass
@@ -52,6 +53,12 @@ class LeaseChannel:
     """A channel to the worker at ``address``, for the lease ``token``.
 
     Connecting takes no time here: a worker that is not there shows as `PeerLost` in `poll`.
+
+    Args:
+        local: the name under which callers on the worker's own host find it, see `local`.
+
+    Raises:
+        PeerBusy: the lease is over.
     """
 
     def __init__(
@@ -62,18 +69,21 @@ class LeaseChannel:
         address: str,
         token: str,
         caller: str = "",
+        local: str = "",
     ) -> None:
         self.node_name = node_name
         self.address = address
         self.token = token
         self.over = False  #: the worker has said that the lease is over
-        self._link = Link(context, keys, address, node_name)
+        link = connect(local, token, caller, node_name, address)
+        self._link: Link | LocalLink = Link(context, keys, address, node_name) if link is None else link
         self._tickets = 0
         self._chunks: dict[int, _Chunk] = {}
         self._ready: deque[Outcome] = deque()
         self._numbers: dict[Call, int] = {}
         self._defined = 0
-        self._link.send([wire.encode(wire.Hello(token, caller))])
+        if link is None:
+            self._link.send([wire.encode(wire.Hello(token, caller))])
 
     @property
     def pending(self) -> int:
@@ -133,7 +143,7 @@ class LeaseChannel:
             if outcomes and self._link.lost is not None:
                 return outcomes  # the loss is told next time
             try:
-                frames = self._link.recv(wait, copy=False)
+                frames = self._link.recv(wait)
             except BundlebeeError:
                 if outcomes:
                     return outcomes
@@ -146,7 +156,7 @@ class LeaseChannel:
 
     def _one(self, ticket: int) -> Outcome | None:
         """Wait for one message; the outcome of that chunk, if it was it. Others are kept for `poll`."""
-        frames = self._link.recv(None, copy=False)
+        frames = self._link.recv(None)
         if frames is None:
             return None
         outcomes: list[Outcome] = []
@@ -177,8 +187,11 @@ class LeaseChannel:
             number = self._define(call, () if function is None else (function,))
         self._tickets += 1
         ticket = self._tickets
-        header = wire.encode(wire.Submit(ticket, number, chunk.count, ends))
-        self._send([header, *frames], copy=chunk.bytes_out * chunk.count < COPY_BELOW)
+        if wire.inside(frames):
+            self._send([wire.encode(wire.Submit(ticket, number, chunk.count, ends, frames[0]))])
+        else:
+            header = wire.encode(wire.Submit(ticket, number, chunk.count, ends))
+            self._send([header, *frames], copy=chunk.bytes_out * chunk.count < COPY_BELOW)
         self._chunks[ticket] = chunk
         return ticket
 
@@ -195,14 +208,16 @@ class LeaseChannel:
     def _send(self, frames: list[Any], *, copy: bool = True) -> None:
         while not self._link.send(frames, copy=copy):
             # the worker is far behind: read its answers, or both of us wait for the other for ever
-            arrived = self._link.recv(0.05, copy=False)
+            arrived = self._link.recv(0.05)
             if arrived is not None:
                 collected: list[Outcome] = []
                 self._received(arrived, collected)
                 self._ready.extend(collected)
 
     def _received(self, frames: list[Any], outcomes: list[Outcome]) -> None:
-        message = wire.decode_to_caller(frames[0].buffer)
+        message = wire.decode_to_caller(frames[0])
+        if isinstance(message, wire.Welcome):
+            return
         chunk = self._chunks.get(message.ticket)
         if isinstance(message, wire.Refusal) and message.lease_over:
             self.over = True
@@ -214,13 +229,13 @@ class LeaseChannel:
         size = sum(len(frame) for frame in frames)
         if isinstance(message, wire.Reply):
             self._print(chunk, message.output)
-            self._results(chunk, message, [frame.buffer for frame in frames[1:]], size, outcomes)
+            self._results(chunk, message, [message.body] if message.body else frames[1:], size, outcomes)
         elif isinstance(message, wire.Raised):
             self._print(chunk, message.output)
             outcome = self._outcome(chunk, message.ticket, message.index, Ended.RAISED, size)
             outcome.seconds, outcome.cpu_seconds = message.seconds, message.cpu_seconds
             try:
-                outcome.error = remote_errors.unpack(frames[1].buffer, self.node_name)
+                outcome.error = remote_errors.unpack(frames[1], self.node_name)
             except Unshippable as error:
                 self._cannot_read(outcome, error)
             outcomes.append(outcome)
@@ -322,37 +337,6 @@ def call(channel: LeaseChannel, call: Call, args: tuple[Any, ...], kwargs: dict[
             return outcome
 
 
-class Waker:
-    """Ends a `wait` of another thread."""
-
-    def __init__(self) -> None:
-        self._mine, self._theirs = socket.socketpair()
-        self._mine.setblocking(False)
-        self._theirs.setblocking(False)
-
-    def wake(self) -> None:
-        """End the wait that is going on, or else the next one. Any thread may; never blocks."""
-        try:
-            self._theirs.send(b"\0")
-        except OSError:
-            pass  # full: it will wake anyway; or closed
-
-    def fileno(self) -> int:
-        return self._mine.fileno()
-
-    def clear(self) -> None:
-        """Forget what woke."""
-        try:
-            while len(self._mine.recv(4096)) == 4096:
-                pass
-        except OSError:
-            pass
-
-    def close(self) -> None:
-        self._mine.close()
-        self._theirs.close()
-
-
 def wait(
     channels: Sequence[LeaseChannel], timeout: float | None = None, *, waker: Waker | None = None
 ) -> list[LeaseChannel]:
@@ -362,17 +346,16 @@ def wait(
     """
     ready = [channel for channel in channels if channel._ready or channel._link.lost is not None]
     sockets: list[tuple[Any, int]] = []
+    owners: dict[int, LeaseChannel] = {}
     for channel in channels:
-        sockets.append((channel._link.socket, zmq.POLLIN))
-        sockets.append((channel._link.monitor, zmq.POLLIN))
+        for one, events in channel._link.pollable():
+            sockets.append((one, events))
+            owners[one if isinstance(one, int) else id(one)] = channel
     if waker is not None:
         sockets.append((waker.fileno(), zmq.POLLIN))
     milliseconds = 0 if ready else -1 if timeout is None else int(timeout * 1000 + 0.999)
     found = {one if isinstance(one, int) else id(one) for one, _ in zmq.zmq_poll(sockets, milliseconds)}
     if waker is not None and waker.fileno() in found:
         waker.clear()
-    return [
-        channel
-        for channel in channels
-        if channel in ready or id(channel._link.socket) in found or id(channel._link.monitor) in found
-    ]
+    heard = {id(owners[one]) for one in found if one in owners}
+    return [channel for channel in channels if channel in ready or id(channel) in heard]

@@ -92,7 +92,7 @@ class PoolLessor:
     def lease(self, request: LeaseRequest) -> LeaseAnswer:
         paths = [self._path(ref) for ref in request.bundles]
         grant = self._pool.lease(paths, request.main, request.hash_seed, request.caller, tasks=request.tasks)
-        return LeaseAnswer(grant.token, grant.address)
+        return LeaseAnswer(grant.token, grant.address, local=grant.local)
 
     def release(self, token: str) -> None:
         self._pool.release(token)
@@ -132,7 +132,13 @@ class Lessee:
         if channel is None:
             answer = lessor.lease(request)
             channel = LeaseChannel(
-                self._context, self._keys, lessor.name, answer.address, answer.token, self._caller
+                self._context,
+                self._keys,
+                lessor.name,
+                answer.address,
+                answer.token,
+                self._caller,
+                answer.local,
             )
             with self._lock:
                 self._bundles[answer.token] = needed
