@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import cache
 from time import perf_counter
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
-from bundlebee.aspects.freight import Customs, Stays
+from bundlebee.aspects.freight import Cleared, Customs, Stays
 from bundlebee.aspects.profile import Profile
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
@@ -25,7 +27,6 @@ from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
-    from bundlebee.bundles.effects import Summary
     from bundlebee.calls.client import Outcome
     from bundlebee.decisions.features import Features
 
@@ -62,7 +63,7 @@ class Remote:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         draw: float = 0.0,
-    ) -> tuple[Verdict, Summary | None]:
+    ) -> tuple[Verdict, Cleared | None]:
         """Where this call goes; and what it does, if it may leave. ``draw`` is the dice's, under chaos."""
         grid, policy, point = self._grid, self._grid.policy, profile.point
         if profile.pin is not None:
@@ -85,7 +86,7 @@ class Remote:
         if policy.kind is Kind.AUTO and work is not None and not places:
             return Verdict(HERE, Reason.NO_PEER, {HERE: work.seconds}), None
         try:
-            summary = self._customs.summary(profile, args, kwargs)
+            cleared = self._customs.clear(profile, args, kwargs)
         except Stays as error:
             return Verdict(HERE, error.reason, detail=error.what), None
         except Unshippable as error:
@@ -94,25 +95,24 @@ class Remote:
                 profile.hold(Reason.UNPICKLABLE, str(error))
             return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error)), None
         verdict = decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials())
-        return verdict, summary
+        return verdict, cleared
 
     def ship(
         self,
         profile: Profile,
         verdict: Verdict,
-        summary: Summary,
+        cleared: Cleared,
         features: Features,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Came | Verdict:
         """Take the call to the peer of the verdict, and bring back its outcome; or say why it runs here."""
-        from bundlebee.calls.client import call as ship_one
-
+        ship_one = _client().call
         grid, point, place = self._grid, profile.point, verdict.where
         start = perf_counter()
         try:
-            freight = grid.freight(point, summary)
-            self._customs.check(profile, freight, summary.level, args, kwargs)
+            freight = grid.freight(point, cleared.summary)
+            self._customs.check_state(freight, cleared.walk)
             channel = grid.open(place, point)
         except Stays as error:
             return self._refused(profile, verdict, error.reason, error)
@@ -127,7 +127,7 @@ class Remote:
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:
-            outcome = ship_one(channel, freight.call, args, kwargs)
+            outcome = ship_one(channel, freight.call, args, kwargs, walked=True)
         except PeerLost as error:
             channel.close()
             grid.done(channel)
@@ -151,7 +151,8 @@ class Remote:
                 return _stays(verdict, reason, outcome.refusal())
             return self._refused(profile, verdict, reason, outcome.refusal())
         self._note(profile, verdict, features, perf_counter() - start, outcome)
-        replay(outcome.output)
+        if outcome.output:
+            replay(outcome.output)
         return Came(outcome.value, outcome.error)
 
     @staticmethod
@@ -179,6 +180,14 @@ class Remote:
         if why is Reason.GUARD or profile.refusals >= REFUSALS:
             profile.hold(why, str(error))
         return _stays(verdict, why, error)
+
+
+@cache
+def _client() -> ModuleType:
+    """It brings ZeroMQ along, which most programs never need."""
+    from bundlebee.calls import client
+
+    return client
 
 
 def _stays(verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:

@@ -82,6 +82,8 @@ class LeaseChannel:
         self._ready: deque[Outcome] = deque()
         self._numbers: dict[Call, int] = {}
         self._defined = 0
+        self._last: Call | None = None  # to look a call up means to hash all that is in it
+        self._last_number = 0
         if link is None:
             self._link.send([wire.encode(wire.Hello(token, caller))])
 
@@ -94,10 +96,13 @@ class LeaseChannel:
         """Whether the channel still stands, as far as is known without asking."""
         return not self.over and not self._link.closed and not self._link.check_lost()
 
-    def submit(self, call: Call, items: Sequence[Item]) -> int:
+    def submit(self, call: Call, items: Sequence[Item], *, walked: bool = False) -> int:
         """Ship a chunk of one or more ``(args, kwargs)`` and return its ticket, without waiting.
 
         The arguments are pickled now; large buffers in them must not change until the outcome is there.
+
+        Args:
+            walked: somebody has made sure that the arguments may travel.
 
         Raises:
             Unshippable: an argument may not or cannot travel; nothing was sent.
@@ -107,8 +112,9 @@ class LeaseChannel:
         self._check_lease()
         if not 0 < len(items) <= wire.MOST_ITEMS:
             raise ValueError(f"a chunk has 1 to {wire.MOST_ITEMS} items, not {len(items)}")
-        for args, kwargs in items:
-            pickling.containers(args, kwargs)
+        if not walked:
+            for args, kwargs in items:
+                pickling.containers(args, kwargs)
         try:
             frames = pickling.dumps(items if type(items) is list else list(items))
         except Exception as error:
@@ -182,9 +188,12 @@ class LeaseChannel:
     def _ship(
         self, call: Call, function: bytes | None, chunk: _Chunk, ends: list[int], frames: list[Any]
     ) -> int:
-        number = self._numbers.get(call)
-        if number is None:
-            number = self._define(call, () if function is None else (function,))
+        if call is self._last:
+            number = self._last_number
+        else:
+            known = self._numbers.get(call)
+            number = self._define(call, () if function is None else (function,)) if known is None else known
+            self._last, self._last_number = call, number
         self._tickets += 1
         ticket = self._tickets
         if wire.inside(frames):
@@ -200,6 +209,7 @@ class LeaseChannel:
         if self._defined >= wire.DEFINITIONS:
             oldest = next(known for known, its in self._numbers.items() if its == number)
             del self._numbers[oldest]
+            self._last = None
         self._defined += 1
         self._send([wire.encode(wire.Define(number, call)), *function])
         self._numbers[call] = number
@@ -324,13 +334,18 @@ class LeaseChannel:
         )
 
 
-def call(channel: LeaseChannel, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
+def call(
+    channel: LeaseChannel, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], *, walked: bool = False
+) -> Outcome:
     """Ship one call and wait for its outcome. Other chunks' outcomes are kept for the next poll.
+
+    Args:
+        walked: as for `LeaseChannel.submit`.
 
     Raises:
         Unshippable, PeerBusy, PeerLost: as `LeaseChannel.submit` and `LeaseChannel.poll`.
     """
-    ticket = channel.submit(call, [(args, kwargs)])
+    ticket = channel.submit(call, [(args, kwargs)], walked=walked)
     while True:
         outcome = channel._one(ticket)
         if outcome is not None:

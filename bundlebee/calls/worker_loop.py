@@ -26,17 +26,19 @@ from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError,
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
+    from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.calls.performer import Performer
 
 
 class Definition:
     """A function that the leaseholder has named, ready to run."""
 
-    __slots__ = ("call", "function", "objects")
+    __slots__ = ("call", "function", "objects", "state")
 
     def __init__(self, call: wire.Call, function: Callable[..., Any]) -> None:
         self.call = call
         self.function = function
+        self.state: Remembered | None = None  # what it reads
         self.objects: frozenset[int] = frozenset()  # ids of the mutable objects in the state that it reads
 
 
@@ -259,13 +261,16 @@ class WorkerLoop:
         call = definition.call
         if not call.state:
             return
-        from bundlebee.bundles.fingerprint import Unfingerprintable, state
+        remembered = definition.state
+        if remembered is None:
+            from bundlebee.bundles.fingerprint import Remembered
 
+            remembered = definition.state = Remembered(call.reads)
         try:
-            here = state(call.reads, modules=sys.modules)
+            here = remembered.state()
             if here.digest != call.state and self._import_missing(call):
-                here = state(call.reads, modules=sys.modules)
-        except Unfingerprintable as error:
+                here = remembered.state()
+        except BundlebeeError as error:
             raise _StateDiffers(str(error)) from None
         if here.digest != call.state:
             raise _StateDiffers(f"{call.function.name} reads state that is not the same at the caller")
