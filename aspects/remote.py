@@ -19,7 +19,7 @@ import msgspec
 from msgspec.structs import replace
 
 from bundlebee.aspects.freight import Cleared, Customs, Stays
-from bundlebee.aspects.profile import Profile
+from bundlebee.aspects.profile import SHORT, Profile
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
 from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, Unshippable
@@ -40,6 +40,10 @@ REFUSALS = 3
 
 HOPELESS = 20
 """So many calls in a row whose arguments cannot travel keep a function here: to find that out means to walk through them."""
+
+
+LESSONS = 0.001
+"""Seconds between two short calls of one function that something is learnt from: more often there is nothing new."""
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -75,8 +79,9 @@ class Remote:
         if profile.spreads and policy.kind is not Kind.CHAOS:
             why = Reason.FORCED if policy.kind is Kind.REMOTE else Reason.CHEAPER_HERE
             return Verdict(HERE, why, detail="its loops are spread from here"), None
-        work = self._work(profile, features)
+        work: Work | None = None
         if policy.kind is Kind.AUTO:
+            work = self._work(profile, features)
             if work is None:
                 return Verdict(HERE, Reason.UNMEASURED), None
             if work.seconds < WORTH_ASKING:
@@ -94,7 +99,13 @@ class Remote:
             if profile.refusals >= HOPELESS:
                 profile.hold(Reason.UNPICKLABLE, str(error))
             return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error)), None
-        verdict = decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials())
+        if policy.kind is Kind.AUTO:
+            return decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
+        last = profile.last
+        if policy.kind is Kind.REMOTE and last is not None and last[0] is places and last[1] == features:
+            return last[2], cleared
+        verdict = decide(policy, self._work(profile, features), grid.here(), places, draw=draw)
+        profile.last = places, features, verdict
         return verdict, cleared
 
     def ship(
@@ -127,7 +138,7 @@ class Remote:
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:
-            outcome = ship_one(channel, freight.call, args, kwargs, walked=True)
+            outcome = ship_one(channel, freight.call, args, kwargs, plain=cleared.walk.atoms)
         except PeerLost as error:
             channel.close()
             grid.done(channel)
@@ -169,6 +180,10 @@ class Remote:
         profile.calls += 1
         profile.shipped += 1
         self._grid.decided(profile.point, verdict, seconds=seconds, outcome=outcome)
+        now = perf_counter()
+        if outcome.seconds < SHORT and now - profile.learnt < LESSONS:
+            return
+        profile.learnt = now
         work = self._work(profile, features)
         cpu = self._grid.learn(profile.point, verdict.where, outcome, 0.0 if work is None else work.seconds)
         profile.measured().observe(features, outcome.seconds, cpu)

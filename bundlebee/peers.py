@@ -39,6 +39,8 @@ OWN = "own-cores"
 
 BUSY = 0.25  #: seconds that a busy peer is left out
 LOST = 3.0  #: seconds that a lost peer is left out; by then the registry knows more
+FRESH = 0.005  #: seconds that a picture of the places serves; loads are sampled once a second
+MOST_FUNCTIONS = 512  #: functions for which such a picture is kept
 UNFIT = 60.0  #: seconds that a peer is left out that cannot run our bundles
 
 
@@ -74,6 +76,7 @@ class Peers:
         self.main: MainSource | None = None
         self._times: dict[str, PeerTimes] = {}
         self._left_out: dict[str, float] = {}
+        self._places: dict[str, tuple[Sequence[NodeView], list[object], float, list[Place]]] = {}
         self._known: tuple[object, list[NodeView]] = None, []  # the last snapshot, and who of it can be used
         self._closing = False
         self._told: set[tuple[str, str]] = set()
@@ -99,9 +102,24 @@ class Peers:
         return Place(HERE, speed=self._speed, cores=load.cores, busy=load.foreign)
 
     def places(self, function: str) -> Sequence[Place]:
-        """Every peer that may take a call of ``function`` now; none is asked."""
+        """Every peer that may take a call of ``function`` now; none is asked. The same list while nothing has changed."""
+        views = self._views()
+        leases: list[object] = [self._leases(view.row.name) for view in views]
+        if not views and self._pool is not None:
+            leases = [self._leases(OWN), self._pool.free()]
+        known = self._places.get(function)
+        now = time.monotonic()
+        if known is not None and known[0] is views and known[1] == leases and now - known[2] < FRESH:
+            return known[3]
+        places = self._look_at(views, function)
+        if len(self._places) >= MOST_FUNCTIONS:
+            self._places.clear()
+        self._places[function] = views, leases, now, places
+        return places
+
+    def _look_at(self, views: Sequence[NodeView], function: str) -> list[Place]:
         places = []
-        for view in self._views():
+        for view in views:
             row, times = view.row, self._peer_times(view.row.name)
             idle, out = self._leases(row.name)
             places.append(

@@ -98,7 +98,9 @@ class Answers:
         results, times, first = self._waiting, self._times, self._first
         self._waiting, self._times, self._first = [], [], next_index
         if results:
-            self._send_results(first, times, lambda: pickling.dumps(results), results, False)
+            self._send_results(
+                first, times, functools.partial(pickling.dumps_results, results), results, False
+            )
 
     def _send_results(
         self,

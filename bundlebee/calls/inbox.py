@@ -121,7 +121,7 @@ class Inbox:
         if self._local is None:
             return self._routed()
         try:
-            frames = self._local.stream.receive(wait=False)
+            frames = self._local.stream.receive(0.0)
         except (EOFError, OSError, ProtocolError):
             return None
         return (self._local, frames) if frames else None

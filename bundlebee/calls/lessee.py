@@ -158,7 +158,7 @@ class Lessee:
         place = channel.node_name
         with self._lock:
             self._out[place] = max(0, self._out.get(place, 0) - 1)
-            if not self._closed and not channel.pending and channel.usable():
+            if not self._closed and channel.at_rest:
                 self._idle.setdefault(place, []).append(channel)
                 return
             self._bundles.pop(channel.token, None)

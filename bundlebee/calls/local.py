@@ -21,7 +21,6 @@ import os
 import secrets
 import select
 import socket
-import struct
 import threading
 import time
 import weakref
@@ -60,15 +59,13 @@ def connect(name: str, token: str, caller: str, worker: str, address: str) -> Lo
         return None
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.settimeout(GREETING_SECONDS)
         sock.connect("\0" + name)
         pid, user = peer_of(sock)
         if user != os.geteuid():
             raise PermissionError("another user listens there")
         stream = FrameStream(sock)
         stream.send([wire.encode(wire.Hello(token, caller))])
-        answer = stream.receive()
-        sock.settimeout(None)
+        answer = stream.receive(GREETING_SECONDS)
     except (OSError, EOFError, ProtocolError):
         sock.close()
         return None
@@ -78,8 +75,6 @@ def connect(name: str, token: str, caller: str, worker: str, address: str) -> Lo
         if isinstance(message, wire.Refusal):
             raise unpack_error(message.error)
         return None
-    seconds = struct.pack("ll", int(LOOK_SECONDS), 0)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, seconds)
     return LocalLink(stream, pid, worker, address)
 
 
@@ -126,7 +121,7 @@ class LocalLink:
         try:
             if timeout is None and not self.stream.behind:
                 with waiting():
-                    frames = self.stream.receive()
+                    frames = self.stream.receive(LOOK_SECONDS)
                 if frames is not None:
                     return frames
             return self._recv_until(None if timeout is None else time.monotonic() + timeout)
@@ -140,7 +135,7 @@ class LocalLink:
         while True:
             if stream.behind:
                 stream.flush()
-            frames = stream.receive(wait=False)
+            frames = stream.receive(0.0)
             now = time.monotonic()
             if frames is not None or (deadline is not None and now >= deadline):
                 return frames
@@ -226,15 +221,13 @@ class LocalDoor:
     def _accept(self) -> LocalWay | None:
         sock, _ = self._listener.accept()
         try:
-            sock.settimeout(HELLO_SECONDS)
             if peer_of(sock)[1] != os.geteuid():
                 raise PermissionError
             stream = FrameStream(sock)
-            frames = stream.receive()
+            frames = stream.receive(HELLO_SECONDS)
             hello = wire.decode_to_worker(frames[0]) if frames else None
             if not isinstance(hello, wire.Hello):
                 raise ProtocolError("a caller that does not greet")
-            sock.settimeout(None)
             way = LocalWay(stream)
             refusal = self._greet(way, hello)
             if refusal is not None:

@@ -41,9 +41,7 @@ class Performer:
         rest: tells that nothing runs any more; called before the last answer of a chunk is sent.
     """
 
-    def __init__(
-        self, inbox: Inbox, answers: Answers, printing: Printing, rest: Callable[[], None]
-    ) -> None:
+    def __init__(self, inbox: Inbox, answers: Answers, printing: Printing, rest: Callable[[], None]) -> None:
         self._inbox = inbox
         self._answers = answers
         self._printing = printing

@@ -21,7 +21,9 @@ from bundlebee.errors import ProtocolError
 
 Frame = bytes | bytearray | memoryview
 
-ROOM = 64 << 10  #: bytes; messages up to this size are read with one system call, larger ones into their own memory
+ROOM = (
+    64 << 10
+)  #: bytes; messages up to this size are read with one system call, larger ones into their own memory
 MOST_FRAMES = 1 << 16
 MOST_AT_ONCE = 512  #: frames in one system call; the least that a system must allow is 16, all allow 1024
 
@@ -37,17 +39,31 @@ class FrameStream:
     All methods raise `OSError` if the connection is gone, `receive` also `EOFError` if it ended.
     """
 
-    __slots__ = ("_backlog", "_buffer", "_end", "_large", "_poll", "_start", "_view", "socket")
+    __slots__ = (
+        "_backlog",
+        "_buffer",
+        "_end",
+        "_end_of_it",
+        "_incoming",
+        "_large",
+        "_start",
+        "_view",
+        "socket",
+    )
 
     def __init__(self, sock: socket.socket) -> None:
         self.socket = sock
         self._buffer = bytearray(ROOM)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0  # of what was read and not taken
-        self._large: tuple[list[bytearray], deque[memoryview]] | None = None  # a message on its way, and its gaps
+        self._large: tuple[list[bytearray], deque[memoryview]] | None = (
+            None  # a message on its way, and its gaps
+        )
         self._backlog: deque[memoryview] = deque()
-        self._poll = select.poll()
-        self._poll.register(sock, 0)
+        self._end_of_it = select.poll()
+        self._end_of_it.register(sock, 0)
+        self._incoming = select.poll()
+        self._incoming.register(sock, select.POLLIN)
 
     @property
     def behind(self) -> bool:
@@ -56,7 +72,7 @@ class FrameStream:
 
     def ended(self) -> bool:
         """Whether the peer has hung up, as far as is known without waiting. What it sent before may still be read."""
-        return bool(self._poll.poll(0))
+        return bool(self._end_of_it.poll(0))
 
     def hang_up(self) -> None:
         """End the connection, also where a forked child holds it, too."""
@@ -118,13 +134,15 @@ class FrameStream:
 
     # -- in -----------------------------------------------------------------------------------------------
 
-    def receive(self, *, wait: bool = True) -> list[Frame] | None:
-        """The next message; None if there is no whole one, and that without waiting.
+    def receive(self, wait: float | None = None) -> list[Frame] | None:
+        """The next message; None if there is no whole one.
+
+        Args:
+            wait: seconds to wait for the next part of it; None is as long as it takes.
 
         Raises:
             ProtocolError: this is none of ours.
         """
-        flags = 0 if wait else _DONT_WAIT
         while True:
             if self._large is None:
                 if self._end > self._start and (frames := self._take()) is not None:
@@ -138,8 +156,11 @@ class FrameStream:
                     self._large = None
                     return [bytes(whole[0]), *whole[1:]] if whole else []
                 target = gaps[0]
+            if wait != 0.0:
+                # Whoever sleeps in `recv` itself is also woken each time the peer reads what was sent to it.
+                self._incoming.poll(None if wait is None else wait * 1000.0)
             try:
-                count = self.socket.recv_into(target, 0, flags)
+                count = self.socket.recv_into(target, 0, _DONT_WAIT)
             except BlockingIOError:
                 return None
             if not count:

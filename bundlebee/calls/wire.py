@@ -42,7 +42,9 @@ from bundlebee.errors import ProtocolError
 from bundlebee.words import FunctionRef
 
 LARGEST_HEADER: Final = 1 << 20  #: bytes of a first frame; longer ones are not ours
-SMALL: Final = 32 << 10  #: bytes of a pickle that travels inside it: to copy it costs less than a frame of its own
+SMALL: Final = (
+    32 << 10
+)  #: bytes of a pickle that travels inside it: to copy it costs less than a frame of its own
 MOST_ITEMS: Final = 1 << 16  #: items in one Submit
 DEFINITIONS: Final = 1024  #: numbers 0 … 1023 are used in turn; a worker keeps no more
 

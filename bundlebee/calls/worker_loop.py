@@ -77,6 +77,7 @@ class WorkerLoop:
         self._fresh = False  # nothing was asked under this lease yet
         self._loaded = False
         self._definitions: dict[int, Definition | BundlebeeError] = {}
+        self._depth = 0  # of the stack where items run
         self._performer: Performer | None = None  # of tasks; it comes with the first one
 
     # -- told by other threads ----------------------------------------------------------------------------
@@ -289,7 +290,9 @@ class WorkerLoop:
 
     def _run_items(self, definition: Definition, items: list[pickling.Item]) -> None:
         sys.set_int_max_str_digits(definition.call.int_max_str_digits)
-        sys.setrecursionlimit(max(definition.call.recursion_limit, SLACK) + depth())
+        if not self._depth:
+            self._depth = depth()  # always the same: only `run` leads here
+        sys.setrecursionlimit(max(definition.call.recursion_limit, SLACK) + self._depth)
         function = definition.function
         printing = self._printing
         last = len(items) - 1
