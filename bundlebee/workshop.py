@@ -66,9 +66,9 @@ class Workshop:
             if name.startswith(PREFIX):
                 # our own code needs much of the standard library: it must not meet it half loaded, nor take
                 # classes of a bundle for builtin data
-                import bundlebee.bundles.effects  # noqa: F401
-                import bundlebee.bundles.flow  # noqa: F401
-                import bundlebee.bundles.values  # noqa: F401
+                import bundlebee.bundles.effects
+                import bundlebee.bundles.flow
+                import bundlebee.bundles.values
                 import bundlebee.weaving.weaver  # noqa: F401
 
                 self.standard |= {name.removeprefix(PREFIX)}
