@@ -1161,3 +1161,32 @@ def test_the_catalogue_says_nothing_of_what_a_bundle_defines() -> None:
     known.leave(frozenset({"collections"}))
     assert known.type(Counter) is None and known.function("collections", "namedtuple") is None
     assert known.type(deque) is not None
+
+
+SEQUENCES = """
+from collections.abc import Sequence
+log = []
+class Row(Sequence):
+    def __init__(self, values):
+        self.values = tuple(values)
+    def __getitem__(self, index):
+        return self.values[index]
+    def __len__(self):
+        return len(self.values)
+    def __iter__(self):
+        return iter(self.values)
+    def __reversed__(self):
+        return iter(self.values[::-1])
+class Loud(Row):
+    def __len__(self):
+        log.append(self.values)
+        return len(self.values)
+def find(row, value):
+    return 1 if value in row else row.index(value) + row.count(value)
+"""
+
+
+def test_mixins_of_sequences_do_what_the_special_methods_do(world: World) -> None:
+    module = world.load(SEQUENCES)
+    assert world.ask(module.find, module.Row([1, 2]), 2).level is Effect.FREE
+    assert "log" in world.ask(module.find, module.Loud([1, 2]), 2).why
