@@ -24,7 +24,24 @@ ATOMS: frozenset[type] = frozenset(
 NUMBERS = frozenset({int, float, complex, bool})
 _UNSTABLE_NONE = sys.version_info < (3, 12)  # hash(None) was an address
 _HASHED_BY_VALUE = ATOMS - {type(...), type(NotImplemented)} - ({type(None)} if _UNSTABLE_NONE else set())
-_LEAVES = frozenset({("array", "array"), ("builtins", "bytearray")})
+_LEAVES = frozenset({("array", "array"), ("builtins", "bytearray"), ("random", "Random")})
+#: what a defaultdict may be filled by: they make something new and do nothing else
+_FACTORIES = (
+    int,
+    float,
+    complex,
+    bool,
+    str,
+    bytes,
+    tuple,
+    frozenset,
+    list,
+    dict,
+    set,
+    Counter,
+    OrderedDict,
+    deque,
+)
 VALUES = frozenset(
     {
         ("fractions", "Fraction"),
@@ -114,8 +131,8 @@ def children(value: Any) -> Iterator[Any]:
         _check_order(value)
         yield from value
     elif kind is defaultdict:
-        if value.default_factory is not None:
-            raise Refused(value, "a defaultdict is written by looking up")
+        if value.default_factory is not None and value.default_factory not in _FACTORIES:
+            raise Refused(value, "a defaultdict whose factory may do anything")
         yield from value
         yield from value.values()
     elif is_known(kind):

@@ -1,7 +1,8 @@
 """Copies of instances as they are: attribute by attribute, whatever their classes say about pickling.
 
 Many classes pickle in a way of their own: ``__reduce__``, ``__getstate__``, ``__new__`` with arguments, slots behind a
-``__setattr__``. What comes out may lack attributes (a cache that was left out), and code of the program would run where a plain call runs none.
+``__setattr__``. What comes out may lack attributes (a cache that was left out), and code of the program would run where
+a plain call runs none.
 For a shipped call the copy must be as good as the original, so such instances are taken apart and put together by the
 methods of their builtin base: ``object.__new__``, the content of a list or dict, the value of a number or text, the
 attributes in the dictionary and in slots. Nothing of the class runs.

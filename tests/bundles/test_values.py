@@ -241,6 +241,8 @@ GOOD = {
     "standard values": (Fraction(1, 2), datetime.date(2020, 1, 1), datetime.timedelta(1), re.compile("x")),
     "functions and classes": (function, len, Plain, int, [math.sqrt]),
     "a set of enum members": ({Colour.RED},),
+    "defaultdicts": (defaultdict(list, a=[1]), [defaultdict(int)], defaultdict(None)),
+    "a random generator": (random.Random(1),),
     "infinity": (math.inf, [-math.inf, math.inf]),
 }
 
@@ -269,7 +271,7 @@ BAD = {
     "a partial": ((functools.partial(len),), "args[0]"),
     "a generator": ((iter(()),), "args[0]"),
     "an iterator": ((iter([1]),), "args[0]"),
-    "a random generator": ((random.Random(1),), "args[0]"),
+    "a random generator that takes the system's randomness": ((random.SystemRandom(),), "args[0]"),
     "an object": ((object(),), "args[0]"),
     "a decimal": ((Decimal(1),), "args[0]"),
     "nan": (([1.0, math.nan],), "args[0][1]"),
@@ -278,7 +280,7 @@ BAD = {
     "a complex nan": ((complex(0, math.nan),), "args[0]"),
     "a set of objects": (({Ordered(1), Ordered(2)},), "args[0]"),
     "a set of functions": (({len, max},), "args[0]"),
-    "a defaultdict": ((defaultdict(list),), "args[0]"),
+    "a defaultdict that runs code": ((defaultdict(function),), "args[0]"),
     "a memoryview": ((memoryview(b"x"),), "args[0]"),
     "a logger": ((logging.getLogger("x"),), "args[0]"),
     "del": ((Deleted(),), "args[0]"),
