@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FunctionType, MemberDescriptorType
+from types import FrameType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -28,7 +28,7 @@ from bundlebee.aspects.watch import Watch
 from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
-from bundlebee.decisions.records import Decision, text
+from bundlebee.decisions.records import Decision, iso_time, text
 from bundlebee.errors import BundlebeeError
 from bundlebee.guest import Guest
 from bundlebee.interrupts import wrap_handlers
@@ -268,6 +268,9 @@ class Program:
         self._freights[point] = remembered, freight
         return freight
 
+    def ready(self, place: str) -> bool:
+        return self._peers.ready(place)
+
     def open(self, place: str, point: JoinPoint) -> LeaseChannel:
         return self._peers.open(place, self._workshop.needed(point.module))
 
@@ -287,13 +290,17 @@ class Program:
         elif verdict.why is Reason.EXPLORING and seconds is not None:
             self._trial_seconds += max(0.0, seconds - verdict.estimates.get(HERE, 0.0))
         self._log.add(
-            Decision.of(
-                verdict,
-                function=point.name,
-                bundle=self._workshop.bundle_of(point.module).name,
-                seconds=seconds,
-                bytes_out=0 if outcome is None else outcome.bytes_out,
-                bytes_back=0 if outcome is None else outcome.bytes_back,
+            Decision(
+                point.name,
+                self._workshop.bundle_of(point.module).name,
+                verdict.where,
+                verdict.why.value,
+                verdict.estimates,
+                seconds,
+                0 if outcome is None else outcome.bytes_out,
+                0 if outcome is None else outcome.bytes_back,
+                iso_time(),
+                verdict.detail,
             )
         )
 
@@ -307,8 +314,9 @@ class Program:
             changed = now - self._said.get(kind, -SAY_AGAIN) >= SAY_AGAIN
             if changed:
                 self._said[kind] = now
-        if log.isEnabledFor(logging.INFO):
-            log.log(logging.INFO if changed else logging.DEBUG, "%s", text(decision))
+        level = logging.INFO if changed else logging.DEBUG
+        if log.isEnabledFor(level):
+            log.log(level, "%s", text(decision))
         self._reports.add(decision, changed)
 
 
@@ -338,9 +346,11 @@ def _end_quietly() -> None:
 
 def _depth() -> int:
     """Frames on this thread's stack without the advice's: the function finds so many in use when it runs here."""
-    frame, count = sys._getframe(), 0
-    while frame.f_back is not None:
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("bundlebee."):
         frame = frame.f_back
-        if count or not frame.f_globals.get("__name__", "").startswith("bundlebee."):
-            count += 1
+    count = 0
+    while frame is not None:
+        frame = frame.f_back
+        count += 1
     return count

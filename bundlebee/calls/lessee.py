@@ -143,7 +143,7 @@ class Lessee:
             while waiting and found is None:
                 channel = waiting.pop()
                 has = self._bundles.get(channel.token, frozenset())
-                if channel.usable() and all(ref.digest in has for ref in bundles):
+                if channel.usable() and (not bundles or all(ref.digest in has for ref in bundles)):
                     found = channel
                     self._out[place] = self._out.get(place, 0) + 1
                 else:

@@ -55,7 +55,7 @@ class DecisionLog:
         self._lock = threading.Lock()
         self._recent: deque[Decision] = deque(maxlen=capacity)
         self._tallies: OrderedDict[str, Tally] = OrderedDict()
-        self._listeners: list[Listener] = []
+        self._listeners: tuple[Listener, ...] = ()
         self._summed_at: float | None = None
         self.path = None if path is None else Path(path)
         self._file = None if self.path is None else _open(self.path)
@@ -64,13 +64,13 @@ class DecisionLog:
         """Take a record, write it, tell the listeners; whether this is a new verdict on the function."""
         with self._lock:
             self._recent.append(decision)
-            tally = self._tally(decision.function)
+            tally = self._tallies.get(decision.function) or self._tally(decision.function)
             changed = self._count(tally, decision.where, decision.why, 1)
             if decision.seconds is not None:
                 tally.seconds += decision.seconds
             if self._file is not None:
                 self._write(decision)
-            listeners = list(self._listeners)
+            listeners = self._listeners
         for listener in listeners:
             try:
                 listener(decision, changed)
@@ -87,13 +87,12 @@ class DecisionLog:
     def listen(self, listener: Listener) -> None:
         """Have `listener` called with each further record."""
         with self._lock:
-            self._listeners.append(listener)
+            self._listeners = (*self._listeners, listener)
 
     def unlisten(self, listener: Listener) -> None:
         """Take a listener out again; one that is not there is no error."""
         with self._lock:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            self._listeners = tuple(one for one in self._listeners if one != listener)
 
     def recent(self, function: str | None = None) -> list[Decision]:
         """The records in memory, oldest first; only those of one function if it is given."""
