@@ -99,6 +99,8 @@ class Customs:
         summary = self._of(profile, found)
         if summary.level is unsafe or (level is free and summary.level is not free):
             raise Stays(summary.why or "it prints")
+        if summary.writes and not freight.call.writes:
+            raise Stays(summary.writes)
         if summary.reads != freight.summary.reads:
             raise Stays("it reads other state than the calls before it", reason=Reason.STATE)
 

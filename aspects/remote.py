@@ -155,7 +155,7 @@ class Remote:
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:
-            outcome = ship_one(channel, freight.call, args, kwargs, plain=cleared.walk.atoms)
+            outcome = ship_one(channel, freight.call, args, kwargs, found=cleared.walk)
         except PeerLost as error:
             channel.close()
             grid.done(channel)
@@ -173,6 +173,10 @@ class Remote:
             grid.done(channel)
             raise
         grid.done(channel)
+        try:
+            outcome.restore()
+        except Unshippable as error:
+            return self._refused(profile, verdict, Reason.UNPICKLABLE, error)
         if outcome.refused:
             reason = outcome.reason or Reason.STATE
             if reason is Reason.PEER_BUSY:  # the lease went to somebody else meanwhile

@@ -28,6 +28,7 @@ from bundlebee.interrupts import let_pass
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
+    from bundlebee.bundles.values import Walk
     from bundlebee.calls.parcels import Parcel
 
 __all__ = ["Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
@@ -39,10 +40,11 @@ COPY_BELOW = 64 << 10
 class _Chunk:
     """A chunk that is under way."""
 
-    __slots__ = ("answered", "bytes_out", "count", "items", "output", "sent")
+    __slots__ = ("answered", "bytes_out", "count", "items", "objects", "output", "sent")
 
     def __init__(self, items: Sequence[Item], count: int, bytes_out: int) -> None:
         self.items = items  #: to resolve references in results; those of tasks have none
+        self.objects: Sequence[Any] | None = None  #: among the arguments that the call may write
         self.count = count
         self.answered = 0
         self.bytes_out = bytes_out // count
@@ -102,13 +104,13 @@ class LeaseChannel:
         """Whether the channel still stands, as far as is known without asking."""
         return not self.over and not self._link.closed and not self._link.check_lost()
 
-    def submit(self, call: Call, items: Sequence[Item], *, plain: bool | None = None) -> int:
+    def submit(self, call: Call, items: Sequence[Item], *, found: Walk | None = None) -> int:
         """Ship a chunk of one or more ``(args, kwargs)`` and return its ticket, without waiting.
 
         The arguments are pickled now; large buffers in them must not change until the outcome is there.
 
         Args:
-            plain: somebody has made sure that the arguments may travel: True, if they hold nothing but atoms.
+            found: what there is among the arguments, if somebody has looked already.
 
         Raises:
             Unshippable: an argument may not or cannot travel; nothing was sent.
@@ -118,16 +120,24 @@ class LeaseChannel:
         self._check_lease()
         if not 0 < len(items) <= wire.MOST_ITEMS:
             raise ValueError(f"a chunk has 1 to {wire.MOST_ITEMS} items, not {len(items)}")
-        if plain is None:
+        if call.writes and len(items) != 1:
+            raise ValueError("a call that writes its arguments travels alone")
+        objects: Sequence[Any] = ()
+        if found is None:
             for args, kwargs in items:
-                pickling.containers(args, kwargs)
+                objects = pickling.objects(args, kwargs)
+        elif call.writes:
+            objects = found.objects
         try:
             items = items if type(items) is list else list(items)
-            frames = [pickle.dumps(items, 5)] if plain else pickling.dumps(items)
+            frames = [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
         except Exception as error:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
-        return self._ship(call, None, _Chunk(items, len(items), sum(map(len, frames))), [], frames)
+        chunk = _Chunk(items, len(items), sum(map(len, frames)))
+        if call.writes:
+            chunk.objects = objects
+        return self._ship(call, None, chunk, [], frames)
 
     def submit_tasks(self, call: Call, function: bytes, parcel: Parcel) -> int:
         """Ship a chunk of tasks, each an ``(args, kwargs)`` that was packed, and return its ticket.
@@ -190,7 +200,14 @@ class LeaseChannel:
     def _only(self, reply: wire.Reply, size: int) -> Outcome | None:
         """What most answers are: the result of the one item of a chunk. None if this is something else."""
         chunk = self._chunks[reply.ticket]
-        if chunk.count != 1 or reply.refers or reply.ends or chunk.output or len(reply.times) != 1:
+        if (
+            chunk.count != 1
+            or reply.refers
+            or reply.wrote
+            or reply.ends
+            or chunk.output
+            or len(reply.times) != 1
+        ):
             return None
         try:
             (value,) = pickle.loads(reply.body)
@@ -284,7 +301,12 @@ class LeaseChannel:
             outcome.seconds, outcome.cpu_seconds = message.seconds, message.cpu_seconds
             try:
                 outcome.error = remote_errors.unpack(frames[1], self.node_name)
-            except Unshippable as error:
+                if message.wrote and chunk.objects is not None:
+                    item = chunk.items[message.index]
+                    changes = pickling.loads_referring(frames[2:], item, chunk.objects)
+                    outcome.changed = chunk.objects, changes
+            except Exception as error:
+                let_pass(error)
                 self._cannot_read(outcome, error)
             outcomes.append(outcome)
         else:
@@ -307,8 +329,12 @@ class LeaseChannel:
         if reply.ends:
             self._task_results(chunk, reply, frames, size // count, outcomes)
             return
+        changes: Any = None
         try:
-            if reply.refers:
+            if reply.wrote:
+                value, changes = pickling.loads_referring(frames, chunk.items[reply.first], chunk.objects)
+                values = [value]
+            elif reply.refers:
                 values = [pickling.loads_referring(frames, chunk.items[reply.first])]
             else:
                 values = pickling.loads(frames)
@@ -322,6 +348,8 @@ class LeaseChannel:
             outcome.seconds, outcome.cpu_seconds = reply.times[offset]
             if problem is None:
                 outcome.value = values[offset]
+                if changes is not None and chunk.objects is not None:
+                    outcome.changed = chunk.objects, changes
             else:
                 self._cannot_read(outcome, problem)
             outcomes.append(outcome)
@@ -378,17 +406,17 @@ def call(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     *,
-    plain: bool | None = None,
+    found: Walk | None = None,
 ) -> Outcome:
     """Ship one call and wait for its outcome. Other chunks' outcomes are kept for the next poll.
 
     Args:
-        plain: as for `LeaseChannel.submit`.
+        found: as for `LeaseChannel.submit`.
 
     Raises:
         Unshippable, PeerBusy, PeerLost: as `LeaseChannel.submit` and `LeaseChannel.poll`.
     """
-    ticket = channel.submit(call, [(args, kwargs)], plain=plain)
+    ticket = channel.submit(call, [(args, kwargs)], found=found)
     while True:
         outcome = channel._one(ticket)
         if outcome is not None:

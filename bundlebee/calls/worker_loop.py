@@ -27,6 +27,7 @@ from bundlebee.words import Reason
 
 if TYPE_CHECKING:
     from bundlebee.bundles.fingerprint import Remembered
+    from bundlebee.calls.changes import Before
     from bundlebee.calls.performer import Performer
 
 
@@ -307,6 +308,7 @@ class WorkerLoop:
                 error = None
                 result = None
                 guard.tripped = None
+                before = _before(item) if definition.call.writes else None
                 cpu = thread_time()
                 start = perf_counter()
                 guard.active = True
@@ -322,9 +324,9 @@ class WorkerLoop:
                 if index == last:
                     self._rest()
                 if error is None and guard.tripped is None:
-                    self._answers.returned(index, item, result, times, definition.objects)
+                    self._answers.returned(index, item, result, times, definition.objects, before)
                 else:
-                    self._answers.failed(index, item, error, times)
+                    self._answers.failed(index, item, error, times, definition.objects, before)
         finally:
             guard.active = False
             printing.index = None
@@ -335,6 +337,14 @@ class WorkerLoop:
 def is_token(shown: str, token: str) -> bool:
     """Whether it is the lease's, in a time that does not tell how far it was right."""
     return hmac.compare_digest(shown.encode(), token.encode())
+
+
+def _before(item: pickling.Item) -> Before:
+    """What the arguments hold, to tell afterwards what was changed."""
+    from bundlebee.bundles.values import walk
+    from bundlebee.calls.changes import Before
+
+    return Before(walk(*item))
 
 
 class _StateDiffers(Exception):
