@@ -11,6 +11,7 @@ fingerprint is made anew each time.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from operator import is_
 from types import FunctionType
@@ -72,8 +73,10 @@ class Sights:
 
     def mapping(self, thing: Any) -> None:
         """A dictionary: these keys and values in this order."""
-        keys, values = tuple(dict.keys(thing)), tuple(dict.values(thing))
-        self._add(_mapping, thing, (keys, values), 2 * len(keys))
+        # by its own order: the dictionary below an OrderedDict has another
+        base: Any = OrderedDict if isinstance(thing, OrderedDict) else dict
+        keys, values = tuple(base.keys(thing)), tuple(base.values(thing))
+        self._add(_mapping, thing, (base, keys, values), 2 * len(keys))
 
     def attributes(self, thing: Any, *names: str) -> None:
         """These attributes."""
@@ -132,8 +135,9 @@ def _items_of(thing: Any, held: tuple[Any, tuple[Any, ...]]) -> bool:
     return _same(tuple(held[0].__iter__(thing)), held[1])
 
 
-def _mapping(thing: Any, held: tuple[tuple[Any, ...], tuple[Any, ...]]) -> bool:
-    return _same(dict.keys(thing), held[0]) and _same(dict.values(thing), held[1])
+def _mapping(thing: Any, held: tuple[Any, tuple[Any, ...], tuple[Any, ...]]) -> bool:
+    base, keys, values = held
+    return _same(base.keys(thing), keys) and _same(base.values(thing), values)
 
 
 def _attributes(thing: Any, held: tuple[tuple[str, Any], ...]) -> bool:
