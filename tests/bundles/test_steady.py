@@ -109,6 +109,7 @@ NAMES = [
         "red",
         "part",
         "bound",
+        "Under",
     ),
 ]
 
