@@ -11,6 +11,7 @@ fingerprint is made anew each time.
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from operator import is_
@@ -103,6 +104,7 @@ class Sights:
                 cells,
                 held,
                 (tuple(attributes), tuple(attributes.values())) if attributes else None,
+                gc.get_referents(thing),
             ),
         )
 
@@ -149,14 +151,15 @@ def _equal(thing: Any, held: tuple[Callable[[Any], Any], Any]) -> bool:
 
 
 def _function(thing: FunctionType, held: tuple[Any, ...]) -> bool:
-    code, original, defaults, keywords, name, cells, contents, attributes = held
-    if thing.__code__ is not code and original_code(thing) is not original:
-        return False
-    if (
-        thing.__defaults__ is not defaults
+    code, original, defaults, keywords, name, cells, contents, attributes, parts = held
+    # all parts in one look: to ask for code and defaults one by one raises an audit event each, which in a worker costs
+    if not _same(gc.get_referents(thing), parts) and (
+        (thing.__code__ is not code and original_code(thing) is not original)
+        or thing.__defaults__ is not defaults
         or thing.__kwdefaults__ is not keywords
-        or thing.__globals__.get("__name__") is not name
     ):
+        return False
+    if thing.__globals__.get("__name__") is not name:
         return False
     if cells and not all(_cell(cell) is found for cell, found in zip(cells, contents, strict=True)):
         return False

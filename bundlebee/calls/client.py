@@ -78,6 +78,7 @@ class LeaseChannel:
         self.address = address
         self.token = token
         self.over = False  #: the worker has said that the lease is over
+        self.rested = 0.0  #: when it was handed back (`perf_counter`)
         link = connect(local, token, caller, node_name, address)
         self._link: Link | LocalLink = Link(context, keys, address, node_name) if link is None else link
         self._tickets = 0

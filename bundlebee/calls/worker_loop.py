@@ -241,7 +241,7 @@ class WorkerLoop:
             task = definition.call.task
             if not task:
                 self._compare_state(definition)
-            items: list[pickling.Item] = [] if task else pickling.loads(frames)
+            items: list[pickling.Item] = [] if task else pickle.loads(frames[0], buffers=frames[1:])
             if len(message.ends if task else items) != message.count or not frames:
                 raise ProtocolError("a chunk has not as many items as its header says")
         except _StateDiffers as differs:
@@ -323,6 +323,10 @@ class WorkerLoop:
                 times = seconds, seconds if seconds < CLOCK else thread_time() - cpu
                 if index == last:
                     self._rest()
+                    undisturbed = error is None and guard.tripped is None and before is None
+                    if undisturbed and not index and type(result) in pickling.ATOMS:
+                        self._answers.only(result, times)
+                        return
                 if error is None and guard.tripped is None:
                     self._answers.returned(index, item, result, times, definition.objects, before)
                 else:
