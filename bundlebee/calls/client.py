@@ -28,6 +28,7 @@ from bundlebee.interrupts import let_pass
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
+    from bundlebee.bundles.values import Walk
     from bundlebee.calls.parcels import Parcel
 
 __all__ = ["Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
@@ -77,6 +78,7 @@ class LeaseChannel:
         self.address = address
         self.token = token
         self.over = False  #: the worker has said that the lease is over
+        self.rested = 0.0  #: when it was handed back (`perf_counter`)
         link = connect(local, token, caller, node_name, address)
         self._link: Link | LocalLink = Link(context, keys, address, node_name) if link is None else link
         self._tickets = 0
@@ -103,13 +105,13 @@ class LeaseChannel:
         """Whether the channel still stands, as far as is known without asking."""
         return not self.over and not self._link.closed and not self._link.check_lost()
 
-    def submit(self, call: Call, items: Sequence[Item], *, plain: bool | None = None) -> int:
+    def submit(self, call: Call, items: Sequence[Item], *, found: Walk | None = None) -> int:
         """Ship a chunk of one or more ``(args, kwargs)`` and return its ticket, without waiting.
 
         The arguments are pickled now; large buffers in them must not change until the outcome is there.
 
         Args:
-            plain: somebody has made sure that the arguments may travel: True, if they hold nothing but atoms.
+            found: what there is among the arguments, if somebody has looked already.
 
         Raises:
             Unshippable: an argument may not or cannot travel; nothing was sent.
@@ -122,12 +124,14 @@ class LeaseChannel:
         if call.writes and len(items) != 1:
             raise ValueError("a call that writes its arguments travels alone")
         objects: Sequence[Any] = ()
-        if plain is None or call.writes:
+        if found is None:
             for args, kwargs in items:
                 objects = pickling.objects(args, kwargs)
+        elif call.writes:
+            objects = found.objects
         try:
             items = items if type(items) is list else list(items)
-            frames = [pickle.dumps(items, 5)] if plain else pickling.dumps(items)
+            frames = [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
         except Exception as error:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
@@ -197,7 +201,14 @@ class LeaseChannel:
     def _only(self, reply: wire.Reply, size: int) -> Outcome | None:
         """What most answers are: the result of the one item of a chunk. None if this is something else."""
         chunk = self._chunks[reply.ticket]
-        if chunk.count != 1 or reply.refers or reply.ends or chunk.output or len(reply.times) != 1:
+        if (
+            chunk.count != 1
+            or reply.refers
+            or reply.wrote
+            or reply.ends
+            or chunk.output
+            or len(reply.times) != 1
+        ):
             return None
         try:
             (value,) = pickle.loads(reply.body)
@@ -292,7 +303,8 @@ class LeaseChannel:
             try:
                 outcome.error = remote_errors.unpack(frames[1], self.node_name)
                 if message.wrote and chunk.objects is not None:
-                    changes = pickling.loads_referring(frames[2:], chunk.items[message.index], chunk.objects)
+                    item = chunk.items[message.index]
+                    changes = pickling.loads_referring(frames[2:], item, chunk.objects)
                     outcome.changed = chunk.objects, changes
             except Exception as error:
                 let_pass(error)
@@ -395,17 +407,17 @@ def call(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     *,
-    plain: bool | None = None,
+    found: Walk | None = None,
 ) -> Outcome:
     """Ship one call and wait for its outcome. Other chunks' outcomes are kept for the next poll.
 
     Args:
-        plain: as for `LeaseChannel.submit`.
+        found: as for `LeaseChannel.submit`.
 
     Raises:
         Unshippable, PeerBusy, PeerLost: as `LeaseChannel.submit` and `LeaseChannel.poll`.
     """
-    ticket = channel.submit(call, [(args, kwargs)], plain=plain)
+    ticket = channel.submit(call, [(args, kwargs)], found=found)
     while True:
         outcome = channel._one(ticket)
         if outcome is not None:

@@ -27,7 +27,7 @@ IN_BAND = 16 << 10  #: bytes; a frame of its own costs some 10 µs, copying this
 Item = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: instances cannot hold anything, so a result of these types holds no argument
-_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 def dumps(value: Any) -> list[Any]:
@@ -72,13 +72,6 @@ def _dispatch_table() -> dict[type, Any]:
     return {**copyreg.dispatch_table, **TABLE}
 
 
-def dumps_results(results: list[Any]) -> list[Any]:
-    """As `dumps`; most results are a number or a text, which need no looking out for buffers."""
-    if len(results) == 1 and type(results[0]) in _ATOMS:
-        return [pickle.dumps(results, 5)]
-    return dumps(results)
-
-
 def loads(frames: Sequence[Any]) -> Any:
     """The inverse of `dumps`; takes bytes or writable memoryviews, which the result may go on using."""
     return pickle.loads(frames[0], buffers=frames[1:])
@@ -102,7 +95,7 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
     Raises:
         Unshippable: a copy of the result would not do.
     """
-    if type(result) in _ATOMS:
+    if type(result) in ATOMS:
         return False
     found = walk_result(result)
     args, kwargs = item
@@ -175,7 +168,7 @@ def _shared(item: Item, known: Sequence[Any] | None) -> Iterable[tuple[int, Any]
     arguments = [*args, *kwargs.values()]
     # negative: an argument itself, by position; the identity of an atom means nothing
     for position, value in enumerate(arguments):
-        if type(value) not in _ATOMS:
+        if type(value) not in ATOMS:
             yield -1 - position, value
     yield from enumerate(objects(args, kwargs) if known is None else known)
 

@@ -31,6 +31,8 @@ _DONT_WAIT = getattr(socket, "MSG_DONTWAIT", 0)
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)  # a program may have given SIGPIPE its deadly meaning back
 _HEADS = [struct.Struct(f"<I{count}Q") for count in range(8)]
 _COUNT = struct.Struct("<I")
+_LENGTH = struct.Struct("<Q")
+_ONE_FRAME = _COUNT.pack(1)
 
 
 class FrameStream:
@@ -87,9 +89,12 @@ class FrameStream:
         """Send a message; waits for a peer who reads slowly."""
         parts = _parts(frames)
         if type(parts) is bytes:
-            self.socket.sendall(parts, _NO_SIGNAL)
-            return
-        left = deque(map(memoryview, parts))
+            sent = self.socket.send(parts, _NO_SIGNAL)
+            if sent == len(parts):
+                return
+            left = deque([memoryview(parts)[sent:]])
+        else:
+            left = deque(map(memoryview, parts))
         while left:
             self._send_some(left, _NO_SIGNAL)
 
@@ -167,6 +172,12 @@ class FrameStream:
                 raise EOFError
             if self._large is None:
                 self._end += count
+                # what nearly all messages are: one frame, and nothing else has come
+                if not self._start and self._buffer[:4] == _ONE_FRAME:
+                    (length,) = _LENGTH.unpack_from(self._buffer, 4)
+                    if length + 12 == self._end:
+                        self._end = 0
+                        return [bytes(self._view[12 : length + 12])]
             elif count == target.nbytes:
                 gaps.popleft()
             else:
@@ -234,6 +245,8 @@ class FrameStream:
 
 def _parts(frames: Sequence[Frame]) -> bytes | list[Frame]:
     """What goes out: one piece if it is small."""
+    if len(frames) == 1 and len(frames[0]) < ROOM:
+        return b"".join((_HEADS[1].pack(1, len(frames[0])), frames[0]))
     lengths = [frame.nbytes if isinstance(frame, memoryview) else len(frame) for frame in frames]
     count = len(lengths)
     layout = _HEADS[count] if count < len(_HEADS) else struct.Struct(f"<I{count}Q")

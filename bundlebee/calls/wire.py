@@ -93,8 +93,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
     output: list[Printed]
     refers: bool = False  #: the pickle names objects of the arguments (see `pickling`)
     ends: list[int] = []  #: of tasks' results: where the pickle of each ends
-    body: bytes = b""  #: as in `Submit`
     wrote: bool = False  #: the pickle is one (result, changes of the arguments), see `changes`
+    body: bytes = b""  #: as in `Submit`
 
 
 class Raised(msgspec.Struct, frozen=True, array_like=True, tag=5):
