@@ -96,7 +96,7 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
         Unshippable: a copy of the result would not do.
     """
     if type(result) in ATOMS:
-        return False
+        return _is_one_of(result, item)
     found = walk_result(result)
     args, kwargs = item
     if any(result is argument for argument in args) or any(
@@ -108,6 +108,21 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
         raise Unshippable("the result holds a module-level object", why="the caller has one of its own")
     held.update(map(id, found.tuples))
     return bool(held) and any(id(value) in held for value in objects(args, kwargs))
+
+
+def _is_one_of(atom: Any, item: Item) -> bool:
+    """Whether an atom is an argument, and a copy of it would be another object."""
+    args, kwargs = item
+    if not (any(atom is one for one in args) or any(atom is one for one in kwargs.values())):
+        return False
+    return not _is_the_only(atom)
+
+
+def _is_the_only(atom: Any) -> bool:
+    """Whether the interpreter has one object only for that value."""
+    if type(atom) is int:
+        return -5 <= atom <= 256
+    return atom is None or type(atom) is bool or (type(atom) in (str, bytes) and len(atom) < 1)
 
 
 def share(one: Any, other: Any) -> bool:
@@ -166,9 +181,9 @@ def loads_referring(frames: Sequence[Any], item: Item, known: Sequence[Any] | No
 def _shared(item: Item, known: Sequence[Any] | None) -> Iterable[tuple[int, Any]]:
     args, kwargs = item
     arguments = [*args, *kwargs.values()]
-    # negative: an argument itself, by position; the identity of an atom means nothing
+    # negative: an argument itself, by position
     for position, value in enumerate(arguments):
-        if type(value) not in ATOMS:
+        if type(value) not in ATOMS or not _is_the_only(value):
             yield -1 - position, value
     yield from enumerate(objects(args, kwargs) if known is None else known)
 
