@@ -1,0 +1,14 @@
+"""`concurrent.futures.ProcessPoolExecutor`."""
+
+from concurrent.futures import ProcessPoolExecutor
+
+from base import WORKERS, latencies, mapped, null, serve
+
+
+def main():
+    with ProcessPoolExecutor(WORKERS) as pool:
+        serve(null=lambda count: latencies(lambda: pool.submit(null).result(), count), **mapped(pool.map))
+
+
+if __name__ == "__main__":
+    main()
