@@ -36,7 +36,7 @@ def _bag(bench: Bench, count: int, length: float, bound: float) -> Chart:
         found: dict[str, list[float]] = {}
         with ExitStack() as stack:
             taking_part = bench.start(stack, list(dict.fromkeys(["forks", *keys])), "bag")
-            for turn in range(bench.repeat // 3 + 1):
+            for turn in range(max(1, bench.repeat // 3) + 1):
                 for key, contender in list(taking_part.items()):
                     # a fraction of a bag of tiny tasks is as good: what counts is the cost of each
                     tasks = max(20, count // contender.kind.slow) if count > 1000 else count

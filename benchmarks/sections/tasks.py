@@ -22,7 +22,7 @@ def run(bench: Bench) -> list[Chart]:
             continue
         with ExitStack() as stack:
             taking_part = bench.start(stack, keys, "tasks")
-            for turn in range(bench.repeat // 2 + 1):
+            for turn in range(max(1, bench.repeat // 2) + 1):
                 for key, contender in list(taking_part.items()):
                     tasks = max(100, count // contender.kind.slow)
                     try:

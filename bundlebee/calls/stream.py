@@ -88,7 +88,7 @@ class FrameStream:
     def send(self, frames: Sequence[Frame]) -> None:
         """Send a message; waits for a peer who reads slowly."""
         parts = _parts(frames)
-        if type(parts) is bytes:
+        if isinstance(parts, bytes):
             sent = self.socket.send(parts, _NO_SIGNAL)
             if sent == len(parts):
                 return
@@ -107,7 +107,7 @@ class FrameStream:
             return False
         parts = _parts(frames)
         try:
-            if type(parts) is bytes:
+            if isinstance(parts, bytes):
                 sent = self.socket.send(parts, _NO_SIGNAL | _DONT_WAIT)
                 if sent < len(parts):
                     self._backlog.append(memoryview(parts)[sent:])
