@@ -5,7 +5,8 @@ The first line that it prints says that it is ready: ``{"ready": [the names of i
 it shows, and runs under the interpreter of its own environment.
 
 Turns:  ``null`` (a count → seconds of each of so many calls that do nothing, one after the other) · ``tasks`` (a count →
-seconds for so many tiny tasks at once) · ``bag`` (``[count, loops]`` → seconds for so many tasks of so many loops)
+seconds for so many tiny tasks at once) · ``submit`` (the same, submitted one by one) · ``bag`` (``[count, loops]`` →
+seconds for so many tasks of so many loops)
 """
 
 import json
@@ -60,6 +61,16 @@ def mapped(mapper):
         "tasks": lambda count: seconds(lambda: mapper(add_one, range(count)), count),
         "bag": lambda what: seconds(lambda: mapper(work, [what[1]] * what[0]), what[0]),
     }
+
+
+def submitted(submit, function=add_one):
+    """The turn ``submit`` of an executor."""
+
+    def run(count):
+        ends = [submit(function, number) for number in range(count)]
+        return (end.result() for end in ends)
+
+    return lambda count: seconds(lambda: run(count), count)
 
 
 def serve(**turns):

@@ -16,6 +16,7 @@ def run(bench: Bench) -> list[Chart]:
     count = 2_000 if bench.quick else 20_000
     bars: list[Bar] = []
     rates: dict[str, list[float]] = {}
+    submits: dict[tuple[str, str], list[float]] = {}
     for heavy in (False, True):
         keys = [kind.key for kind in bench.kinds if kind.heavy is heavy]
         if not keys:
@@ -27,6 +28,10 @@ def run(bench: Bench) -> list[Chart]:
                     tasks = max(100, count // contender.kind.slow)
                     try:
                         seconds = contender.turn("tasks", tasks)
+                        for other in sorted(contender.turns & {"submit", "submit_lambda"}):
+                            rate = tasks / contender.turn(other, tasks) / 1000
+                            if turn:
+                                submits.setdefault((key, other), []).append(rate)
                     except Unavailable as why:
                         bench.report.say(f"{contender.kind.name} gives up: {why}")
                         del taking_part[key]
@@ -51,4 +56,15 @@ def run(bench: Bench) -> list[Chart]:
                 ratio = statistics.median(rates["executor"]) / statistics.median(rates[key])
             name = next(kind.name for kind in bench.kinds if kind.key == key)
             bench.report.add(Figure(f"tiny tasks: Executor.map ÷ {name}", ratio, "x", at_least=bound))
+    names = {kind.key: kind.name for kind in bench.kinds}
+    for (key, turn_name), found in submits.items():
+        what = "submit, a lambda" if turn_name == "submit_lambda" else "submit"
+        name = f"tiny tasks: {names[key]}.{what}"
+        note = f"{min(found):.1f} … {max(found):.1f}"
+        bench.report.add(Figure(name, statistics.median(found), "k/s", note=note))
+    if ("executor", "submit") in submits and ("process-pool", "submit") in submits:
+        pairs = zip(submits["executor", "submit"], submits["process-pool", "submit"], strict=True)
+        ratio = statistics.median(a / b for a, b in pairs)
+        name = "tiny tasks: Executor.submit ÷ ProcessPoolExecutor.submit"
+        bench.report.add(Figure(name, ratio, "x", at_least=1.0))
     return [Chart(f"{count:,} tiny tasks, two workers", "thousand a second", bars, more_is_better=True)]
