@@ -292,7 +292,13 @@ class Program:
         self._peers.lost(place, error)
 
     def decided(
-        self, point: JoinPoint, verdict: Verdict, *, seconds: float | None, outcome: Outcome | None = None
+        self,
+        point: JoinPoint,
+        verdict: Verdict,
+        *,
+        seconds: float | None,
+        outcome: Outcome | None = None,
+        count: int = 1,
     ) -> None:
         if verdict.where == HERE:
             self._run_seconds += seconds or 0.0
@@ -308,6 +314,8 @@ class Program:
         )
         if outcome is not None and profile.told == told and not log.isEnabledFor(logging.DEBUG):
             self._log.add_later(verdict, *what)
+            if count > 1:
+                self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
             return
         if outcome is not None:
             profile.told = told
@@ -323,6 +331,8 @@ class Program:
                 bytes_back=bytes_back,
             )
         )
+        if count > 1:
+            self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
 
     def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:
         return self._peers.learn(place, point.name, outcome, expected)

@@ -18,7 +18,7 @@ from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Link
 from bundlebee.calls.local import LocalLink, connect
-from bundlebee.calls.outcome import Ended, Outcome
+from bundlebee.calls.outcome import Batch, Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.waker import Waker
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.parcels import Parcel
 
-__all__ = ["Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
+__all__ = ["Batch", "Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
 
 #: Bytes. ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this.
 COPY_BELOW = 64 << 10
@@ -85,6 +85,7 @@ class LeaseChannel:
         self._chunks: dict[int, _Chunk] = {}
         self._ready: deque[Outcome] = deque()
         self._numbers: dict[Call, int] = {}
+        self._batches = False  # whoever polls takes batches
         self._defined = 0
         self._last: Call | None = None  # to look a call up means to hash all that is in it
         self._last_number = 0
@@ -177,6 +178,14 @@ class LeaseChannel:
             self._received(frames, outcomes)
             if outcomes:
                 wait = 0.0
+
+    def poll_batches(self, timeout: float | None = 0.0) -> list[Outcome | Batch]:
+        """As `poll`, where results that came together and are nothing special stay together."""
+        self._batches = True
+        try:
+            return list(self.poll(timeout))
+        finally:
+            self._batches = False
 
     def _one(self, ticket: int) -> Outcome | None:
         """Wait for one message; the outcome of that chunk, if it was it. Others are kept for `poll`."""
@@ -278,10 +287,10 @@ class LeaseChannel:
                 self._received(arrived, collected)
                 self._ready.extend(collected)
 
-    def _received(self, frames: list[Any], outcomes: list[Outcome]) -> None:
+    def _received(self, frames: list[Any], outcomes: list[Any]) -> None:
         self._understood(wire.decode_to_caller(frames[0]), frames, outcomes)
 
-    def _understood(self, message: wire.ToCaller, frames: list[Any], outcomes: list[Outcome]) -> None:
+    def _understood(self, message: wire.ToCaller, frames: list[Any], outcomes: list[Any]) -> None:
         if isinstance(message, wire.Welcome):
             return
         chunk = self._chunks.get(message.ticket)
@@ -322,7 +331,7 @@ class LeaseChannel:
             del self._chunks[message.ticket]
 
     def _results(
-        self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Outcome]
+        self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Any]
     ) -> None:
         count = len(reply.times)
         problem: Exception | None = None
@@ -331,6 +340,11 @@ class LeaseChannel:
             self._task_results(chunk, reply, frames, size // count, outcomes)
             return
         changes: Any = None
+        if self._batches and count > 1 and not (reply.refers or reply.wrote or chunk.output):
+            batch = self._batch(chunk, reply, frames, size // count)
+            if batch is not None:
+                outcomes.append(batch)
+                return
         try:
             if reply.wrote:
                 value, changes = pickling.loads_referring(frames, chunk.items[reply.first], chunk.objects)
@@ -355,8 +369,21 @@ class LeaseChannel:
                 self._cannot_read(outcome, problem)
             outcomes.append(outcome)
 
+    @staticmethod
+    def _batch(chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int) -> Batch | None:
+        try:
+            values = pickling.loads(frames)
+        except Exception as error:
+            let_pass(error)
+            return None  # once more, one by one, which says what is wrong
+        if len(values) != len(reply.times):
+            return None
+        chunk.answered += len(values)
+        trip = time.perf_counter() - chunk.sent
+        return Batch(reply.ticket, reply.first, values, reply.times, trip, chunk.bytes_out, size)
+
     def _task_results(
-        self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Outcome]
+        self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Any]
     ) -> None:
         from bundlebee.calls.parcels import unpack
 

@@ -139,7 +139,7 @@ def inside(frames: Sequence[Any]) -> bool:
     return len(frames) == 1 and 0 < len(frames[0]) <= SMALL
 
 
-def decode_to_worker(frame: bytes | memoryview) -> ToWorker:
+def decode_to_worker(frame: bytes | bytearray | memoryview) -> ToWorker:
     """The header of a message to a worker.
 
     Raises:
@@ -149,7 +149,7 @@ def decode_to_worker(frame: bytes | memoryview) -> ToWorker:
     return message
 
 
-def decode_to_caller(frame: bytes | memoryview) -> ToCaller:
+def decode_to_caller(frame: bytes | bytearray | memoryview) -> ToCaller:
     """The header of a message to a caller.
 
     Raises:
@@ -159,7 +159,7 @@ def decode_to_caller(frame: bytes | memoryview) -> ToCaller:
     return message
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: bytes | memoryview) -> _T:
+def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: bytes | bytearray | memoryview) -> _T:
     if len(frame) > LARGEST_HEADER:
         raise ProtocolError("a message header is too long", why=f"{len(frame)} bytes")
     try:
