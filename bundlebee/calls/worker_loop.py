@@ -324,7 +324,8 @@ class WorkerLoop:
                 if index == last:
                     self._rest()
                     undisturbed = error is None and guard.tripped is None and before is None
-                    if undisturbed and not index and type(result) in pickling.ATOMS:
+                    short = undisturbed and not index and type(result) in pickling.ATOMS
+                    if short and not pickling.refers(result, item, definition.objects):
                         self._answers.only(result, times)
                         return
                 if error is None and guard.tripped is None:
