@@ -15,11 +15,14 @@ from types import CodeType
 from typing import Any
 
 import zmq
+from msgspec.structs import replace
 
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.guard import GuardStop, guard
 from bundlebee.calls.output import Printing
 from bundlebee.calls.rpc import pack_error
+from bundlebee.calls.segments import SHARE_FROM
+from bundlebee.calls.sharing import Sharing
 from bundlebee.errors import BundlebeeError, Refused, Unshippable
 from bundlebee.words import Reason
 
@@ -43,6 +46,7 @@ class Answers:
         self._leave = leave
         #: over the socket, where another thread answers, too; what is pickled may print, so it is taken twice
         self.lock = threading.RLock()
+        self.sharing = Sharing()  #: memory with the leaseholder
         self._route = b""  # whom the answers go to
         self._ticket = 0
         self._waiting: list[Any] = []  # results not yet sent, with their times
@@ -191,8 +195,14 @@ class Answers:
 
     def send(self, header: wire.ToCaller, frames: list[Any], *, copy: bool | None = None) -> None:
         """Send a message; without ``copy``, its size decides whether buffers are copied first."""
+        size = sum(map(len, frames))
+        if size >= SHARE_FROM and isinstance(header, wire.Reply):
+            frames, held = self.sharing.replace(frames)
+            if held:
+                header = replace(header, held=held)
+                size = sum(map(len, frames))
         if copy is None:
-            copy = len(frames) < 2 and sum(map(len, frames)) < COPY_BELOW
+            copy = len(frames) < 2 and size < COPY_BELOW
         self._socket.send_multipart([self._route, wire.encode(header), *frames], copy=copy)
 
 

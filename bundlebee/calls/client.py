@@ -20,6 +20,8 @@ from bundlebee.calls.link import Link
 from bundlebee.calls.outcome import Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
+from bundlebee.calls.segments import SHARE_FROM
+from bundlebee.calls.sharing import Sharing
 from bundlebee.calls.wire import Call
 from bundlebee.errors import BundlebeeError, PeerBusy, ProtocolError, Unshippable
 from bundlebee.interrupts import let_pass
@@ -27,23 +29,29 @@ from bundlebee.words import Reason
 
 if TYPE_CHECKING:
     from bundlebee.calls.parcels import Parcel
+    from bundlebee.calls.segments import Held
 
 __all__ = ["Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
 
 #: Bytes. ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this.
 COPY_BELOW = 64 << 10
 
+#: Seconds to wait for the worker's word whether memory is shared, before large buffers go through the socket. It has
+#: nothing else to do when a lease begins.
+NEAR_SECONDS = 1.0
+
 
 class _Chunk:
     """A chunk that is under way."""
 
-    __slots__ = ("answered", "bytes_out", "count", "items", "output", "sent")
+    __slots__ = ("answered", "bytes_out", "count", "held", "items", "output", "sent")
 
     def __init__(self, items: Sequence[Item], count: int, bytes_out: int) -> None:
         self.items = items  #: to resolve references in results; those of tasks have none
         self.count = count
         self.answered = 0
         self.bytes_out = bytes_out // count
+        self.held: list[Held] = []  #: frames that lie in shared memory
         self.output: dict[int, list[tuple[str, str]]] = {}
         self.sent = time.perf_counter()
 
@@ -73,7 +81,8 @@ class LeaseChannel:
         self._ready: deque[Outcome] = deque()
         self._numbers: dict[Call, int] = {}
         self._defined = 0
-        self._link.send([wire.encode(wire.Hello(token, caller))])
+        self._sharing = Sharing()
+        self._link.send([wire.encode(wire.Hello(token, caller, self._sharing.offer()))])
 
     @property
     def pending(self) -> int:
@@ -162,6 +171,7 @@ class LeaseChannel:
     def close(self) -> None:
         """Hang up. A call that runs is cancelled: its worker exits."""
         self._link.close()
+        self._sharing.close()
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -177,10 +187,23 @@ class LeaseChannel:
             number = self._define(call, () if function is None else (function,))
         self._tickets += 1
         ticket = self._tickets
-        header = wire.encode(wire.Submit(ticket, number, chunk.count, ends))
-        self._send([header, *frames], copy=chunk.bytes_out * chunk.count < COPY_BELOW)
+        size = chunk.bytes_out * chunk.count
+        if size >= SHARE_FROM:
+            frames, chunk.held = self._share(frames)
+            size = sum(map(len, frames))
+        header = wire.encode(wire.Submit(ticket, number, chunk.count, ends, chunk.held))
+        self._send([header, *frames], copy=size < COPY_BELOW)
         self._chunks[ticket] = chunk
         return ticket
+
+    def _share(self, frames: list[Any]) -> tuple[list[Any], list[Held]]:
+        """Put the large frames into shared memory, if the worker is on this machine."""
+        deadline = time.monotonic() + NEAR_SECONDS
+        while self._sharing.asked and (left := deadline - time.monotonic()) > 0:
+            arrived = self._link.recv(left, copy=False)
+            if arrived is not None:
+                self._keep(arrived)
+        return self._sharing.replace(frames)
 
     def _define(self, call: Call, function: Sequence[bytes]) -> int:
         number = self._defined % wire.DEFINITIONS
@@ -197,9 +220,13 @@ class LeaseChannel:
             # the worker is far behind: read its answers, or both of us wait for the other for ever
             arrived = self._link.recv(0.05, copy=False)
             if arrived is not None:
-                collected: list[Outcome] = []
-                self._received(arrived, collected)
-                self._ready.extend(collected)
+                self._keep(arrived)
+
+    def _keep(self, arrived: list[Any]) -> None:
+        """Take what came, for the next `poll`."""
+        collected: list[Outcome] = []
+        self._received(arrived, collected)
+        self._ready.extend(collected)
 
     def _received(self, frames: list[Any], outcomes: list[Outcome]) -> None:
         message = wire.decode_to_caller(frames[0].buffer)
@@ -207,14 +234,26 @@ class LeaseChannel:
         if isinstance(message, wire.Refusal) and message.lease_over:
             self.over = True
         if chunk is None:
+            if isinstance(message, wire.Near):
+                self._sharing.accepted(message.home)
+            elif isinstance(message, wire.Reply):
+                self._sharing.skip(message.held)
             return
         if isinstance(message, wire.Output):
             self._print(chunk, message.output)
             return
         size = sum(len(frame) for frame in frames)
         if isinstance(message, wire.Reply):
+            buffers = [frame.buffer for frame in frames[1:]]
+            if message.held:
+                try:
+                    buffers = self._sharing.restore(buffers, message.held)
+                except OSError as error:
+                    self._link.lost = f"its shared memory cannot be opened: {error.strerror or error}"
+                    return  # whoever asks next is told
+                size += sum(one.length for one in message.held)
             self._print(chunk, message.output)
-            self._results(chunk, message, [frame.buffer for frame in frames[1:]], size, outcomes)
+            self._results(chunk, message, buffers, size, outcomes)
         elif isinstance(message, wire.Raised):
             self._print(chunk, message.output)
             outcome = self._outcome(chunk, message.ticket, message.index, Ended.RAISED, size)
@@ -234,6 +273,8 @@ class LeaseChannel:
                 outcomes.append(outcome)
         if chunk.answered >= chunk.count:
             del self._chunks[message.ticket]
+            if chunk.held:
+                self._sharing.take_back(chunk.held)
 
     def _results(
         self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Outcome]

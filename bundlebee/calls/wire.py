@@ -4,12 +4,13 @@ Every message is a ZeroMQ multipart message inside CURVE. Its first frame is a m
 element tells the kind; some kinds have a pickle behind it, and the pickle's large buffers behind that::
 
     caller to worker
-      [ Hello  | token, caller                                     ]
+      [ Hello  | token, caller, home                               ]
       [ Define | number, call                                      ][ pickle: function, of a task ]
-      [ Submit | ticket, number, count  ][ pickle: [(args, kwargs) × count] ][ buffer ]…
+      [ Submit | ticket, number, count, ends, held ][ pickle: [(args, kwargs) × count] ][ buffer ]…
 
     worker to caller
-      [ Reply  | ticket, first, times, output, refers ][ pickle: [result × len(times)] ][ buffer ]…
+      [ Near   | home                                              ]
+      [ Reply  | ticket, first, times, output, refers, ends, held ][ pickle: [result × len(times)] ][ buffer ]…
       [ Raised | ticket, index, seconds, cpu, output  ][ msgpack: remote error ]
       [ Refusal| ticket, first, count, reason, error, output       ]
       [ Output | ticket, output                                    ]
@@ -20,6 +21,9 @@ worker answers the chunks in order and the items of a chunk in order, several re
 they come quickly. What an item prints precedes its answer.
 
 The pickle of a whole chunk is one pickle: items that share an object share it there too.
+
+Who is on the caller's machine answers its Hello with a Near. From then on frames that are large lie in shared memory:
+``held`` says which and where (`segments`), and they are missing in the message.
 
 *Tasks* are calls that the program asked for (`bundlebee.Executor`). They may have effects, so they run without the
 guard; each has a pickle of its own, and so has each result (`ends` tells where each ends; see `parcels`). The function
@@ -33,6 +37,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from bundlebee.calls.segments import Held, Home
 from bundlebee.errors import ProtocolError
 from bundlebee.words import FunctionRef
 
@@ -61,6 +66,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     token: str
     caller: str
+    home: Home | None = None  #: of the caller's outlet; an answer is expected then
 
 
 class Define(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -73,6 +79,7 @@ class Submit(msgspec.Struct, frozen=True, array_like=True, tag=3):
     number: int
     count: int
     ends: list[int] = []  #: of a task's items: where the pickle of each ends
+    held: list[Held] = []
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -82,6 +89,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
     output: list[Printed]
     refers: bool = False  #: the pickle names objects of the arguments (see `pickling`)
     ends: list[int] = []  #: of tasks' results: where the pickle of each ends
+    held: list[Held] = []
 
 
 class Raised(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -106,8 +114,15 @@ class Output(msgspec.Struct, frozen=True, array_like=True, tag=7):
     output: list[Printed]
 
 
+class Near(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """Whether there is shared memory between the two."""
+
+    home: Home | None  #: of the worker's outlet; None: no memory is shared, or no longer
+    ticket: int = 0  #: of no chunk
+
+
 ToWorker = Hello | Define | Submit
-ToCaller = Reply | Raised | Refusal | Output
+ToCaller = Reply | Raised | Refusal | Output | Near
 
 _T = TypeVar("_T")
 

@@ -21,11 +21,17 @@ from bundlebee.calls.guard import guard
 from bundlebee.calls.output import Printing
 from bundlebee.calls.recursion import SLACK, depth
 from bundlebee.calls.security import hang_up
+from bundlebee.calls.sharing import Sharing
 from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
     from bundlebee.calls.performer import Performer
+    from bundlebee.calls.segments import Held
+
+
+SWEEP_MS = 200
+"""Milliseconds. While the caller uses a large segment of ours we look so often whether we can let go of it: that takes 10 µs."""
 
 
 class Definition:
@@ -122,6 +128,8 @@ class WorkerLoop:
         self._printing.flush = self._answers.flush_output
         while True:
             unread = self._performer.unread if self._performer is not None else ()
+            while self._answers.sharing.lends_much and not unread and not self._socket.poll(SWEEP_MS):
+                self._answers.sharing.sweep()
             frames: list[Any] = unread.popleft() if unread else self._socket.recv_multipart(copy=False)
             try:
                 self._receive(frames)
@@ -140,7 +148,7 @@ class WorkerLoop:
             self._answers.refuse(route, 0, 0, 0, Reason.FAILED, error)
             return
         if isinstance(message, wire.Hello):
-            self._greet(route, message, frames[1])
+            self._share(route, message, self._greet(route, message, frames[1]))
             return
         with self._lock:
             mine = route == self._holder
@@ -167,11 +175,12 @@ class WorkerLoop:
             self._busy = False
             self._last = time.monotonic()
 
-    def _greet(self, route: bytes, hello: wire.Hello, frame: Any) -> None:
+    def _greet(self, route: bytes, hello: wire.Hello, frame: Any) -> bool:
+        """Whether it is the leaseholder's."""
         with self._lock:
             lease = self._lease
             if lease is None or hello.token != lease.token or self._holder is not None:
-                return  # whatever it submits is refused
+                return False  # whatever it submits is refused
             self._holder = route
             self._holder_fd = int(frame.get(zmq.MessageOption.SRCFD))
             self._tell(Claimed(lease.token))
@@ -179,6 +188,17 @@ class WorkerLoop:
                 self._over("its caller is gone")  # its end was told before its beginning
         self._definitions = {}
         self._loaded = False
+        return True
+
+    def _share(self, route: bytes, hello: wire.Hello, admitted: bool) -> None:
+        """Say whether memory is shared; only who has the lease has its memory looked at."""
+        near = None
+        if admitted:
+            self._answers.sharing.close()
+            self._answers.sharing = Sharing()
+            near = self._answers.sharing.accept(hello.home)
+        if hello.home is not None:
+            self._socket.send_multipart([route, wire.encode(wire.Near(near))])
 
     def _define(self, call: wire.Call, frames: list[Any]) -> Definition | BundlebeeError:
         try:
@@ -211,6 +231,8 @@ class WorkerLoop:
         self._answers.begin(route, message.ticket)
         definition = self._definitions.get(message.number)
         try:
+            if message.held:
+                frames = self._restore(frames, message.held)
             if definition is None:
                 raise ProtocolError("a call of a function that was not defined")
             if isinstance(definition, BundlebeeError):
@@ -221,6 +243,11 @@ class WorkerLoop:
             items: list[pickling.Item] = [] if task else pickling.loads(frames)
             if len(message.ends if task else items) != message.count or not frames:
                 raise ProtocolError("a chunk has not as many items as its header says")
+        except _NotShared as error:
+            # from now on through the socket; it was not begun, and may be sent again
+            self._socket.send_multipart([route, wire.encode(wire.Near(None))])
+            busy = PeerBusy("shared memory cannot be opened there", why=str(error))
+            self._refuse_all(route, message, Reason.PEER_BUSY, busy)
         except _StateDiffers as differs:
             self._refuse_all(route, message, Reason.STATE, Refused(*differs.args))
         except BundlebeeError as error:
@@ -233,6 +260,12 @@ class WorkerLoop:
                 self._performer.perform(definition.function, definition.call, route, message, frames)
             else:
                 self._run_items(definition, items)
+
+    def _restore(self, frames: list[Any], held: list[Held]) -> list[Any]:
+        try:
+            return self._answers.sharing.restore(frames, held)
+        except OSError as error:
+            raise _NotShared(error.strerror or str(error)) from None
 
     def _refuse_all(self, route: bytes, message: wire.Submit, reason: Reason, error: BundlebeeError) -> None:
         self._rest()
@@ -305,4 +338,8 @@ class WorkerLoop:
 
 
 class _StateDiffers(Exception):
+    pass
+
+
+class _NotShared(Exception):
     pass
