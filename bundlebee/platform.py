@@ -217,7 +217,9 @@ def new_memory(size: int) -> int:
         os.fchmod(descriptor, 0o600)
         os.ftruncate(descriptor, size)
         # whoever maps it must not be killed because somebody else made it shorter
-        fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        fcntl.fcntl(
+            descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        )
     except BaseException:
         os.close(descriptor)
         raise
@@ -240,7 +242,9 @@ def open_memory(pid: int, descriptor: int, size: int) -> int:
 
     path = f"/proc/{pid}/fd/{descriptor}"
     if not os.readlink(path).startswith("/memfd:bundlebee"):
-        raise OSError(errno.EINVAL, "not memory that we share", path)  # to open a pipe or a device may do something
+        raise OSError(
+            errno.EINVAL, "not memory that we share", path
+        )  # to open a pipe or a device may do something
     mine = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         seals = fcntl.fcntl(mine, fcntl.F_GET_SEALS)  # fails if it is no such memory

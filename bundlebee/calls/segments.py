@@ -41,7 +41,9 @@ if TYPE_CHECKING:
 SHARE_FROM: Final = 64 << 10
 """Bytes. A segment costs some 60 µs at both ends together, a frame in the socket 40 µs and 4 µs for each KiB."""
 MOST_SEGMENTS: Final = 16  #: of one outlet; each is an open file or two
-MOST_ALIVE: Final = 64  #: deliveries alive in this process; each may be an open file. Beyond that they are copied.
+MOST_ALIVE: Final = (
+    64  #: deliveries alive in this process; each may be an open file. Beyond that they are copied.
+)
 KEPT: Final = max(64 << 20, platform.physical_memory() // 64)
 """Bytes of segments that wait to be used again, of one outlet; a larger one is never kept. Eight workers and their caller
 have sixteen outlets."""
@@ -140,18 +142,15 @@ class Outlet:
                 self._cells[one.cell] = one.delivery << 2 | RELEASED
         self.sweep()
 
-    def sweep(self) -> bool:
-        """Let go of memory that is not needed here; whether there is more that will not be needed soon."""
-        free, soon = 0, False
+    def sweep(self) -> None:
+        """Let go of memory that is not needed here."""
+        free = 0
         for cell, segment in reversed(list(self._segments.items())):
             state = self._state(cell, segment)
             if state == RELEASED and free + segment.size <= KEPT:
                 free += segment.size
             elif state in (RELEASED, LEFT) or (state == OPENED and segment.size > KEPT):
                 self._drop(cell)
-            else:
-                soon = soon or segment.size > KEPT
-        return soon
 
     def close(self) -> None:
         """Let go of everything. What the other end has mapped stays with it."""
@@ -163,6 +162,10 @@ class Outlet:
         self._cells.release()
         _close(self._ledger)
         os.close(self._descriptor)
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            self.close()
 
     def forget(self) -> None:
         """In a child process: it is the parent's. The other end is told nothing."""
@@ -247,7 +250,7 @@ class Inlet:
         if len(_alive) >= MOST_ALIVE:
             return self._copy(held)
         mapping = self._mappings.pop(held.cell, None)
-        if mapping is not None and mapping.inode == held.inode:
+        if mapping is not None and mapping.free and mapping.inode == held.inode:
             try:
                 mapping.restore()
             except OSError:

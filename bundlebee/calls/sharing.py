@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bundlebee.calls.segments import KEPT, SHARE_FROM, Held, Home, Inlet, Outlet
+from bundlebee.calls.segments import SHARE_FROM, Held, Home, Inlet, Outlet
 
 
 class Sharing:
     """Of one end of one connection. For one thread at a time."""
 
-    __slots__ = ("_inlet", "_outlet", "asked", "lends_much", "near")
+    __slots__ = ("_inlet", "_outlet", "asked", "lends", "near")
 
     def __init__(self) -> None:
         self._outlet: Outlet | None = None
         self._inlet: Inlet | None = None
         self.asked = False  #: the other end has not answered yet
         self.near = False  #: memory is shared
-        self.lends_much = False  #: the other end uses memory of ours that we shall not use again
+        self.lends = False  #: there are segments of ours
 
     def offer(self) -> Home | None:
         """The caller's first word; None if there is nothing to offer."""
@@ -68,7 +68,7 @@ class Sharing:
                 rest.append(frame)
             else:
                 held.append(one)
-                self.lends_much = self.lends_much or one.size > KEPT
+                self.lends = True
         return rest, held
 
     def restore(self, frames: Sequence[Any], held: Sequence[Held]) -> list[Any]:
@@ -96,11 +96,12 @@ class Sharing:
 
     def sweep(self) -> None:
         """Let go of memory that is not needed here any more."""
-        self.lends_much = self._outlet is not None and self._outlet.sweep()
+        if self._outlet is not None:
+            self._outlet.sweep()
 
     def close(self) -> None:
         """No more is given or taken. What has arrived stays alive as long as somebody uses it."""
-        self.near = self.asked = self.lends_much = False
+        self.near = self.asked = self.lends = False
         if self._inlet is not None:
             self._inlet.close()
         if self._outlet is not None:

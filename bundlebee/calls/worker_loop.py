@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 SWEEP_MS = 200
-"""Milliseconds. While the caller uses a large segment of ours we look so often whether we can let go of it: that takes 10 µs."""
+"""Milliseconds. An idle worker that has memory which it shares looks so often whether it can let go of it: that takes 10 µs."""
 
 
 class Definition:
@@ -128,8 +128,11 @@ class WorkerLoop:
         self._printing.flush = self._answers.flush_output
         while True:
             unread = self._performer.unread if self._performer is not None else ()
-            while self._answers.sharing.lends_much and not unread and not self._socket.poll(SWEEP_MS):
-                self._answers.sharing.sweep()
+            while self._answers.sharing.lends and not unread and not self._socket.poll(SWEEP_MS):
+                if self._lease is None:
+                    self._answers.sharing.close()
+                else:
+                    self._answers.sharing.sweep()
             frames: list[Any] = unread.popleft() if unread else self._socket.recv_multipart(copy=False)
             try:
                 self._receive(frames)

@@ -16,7 +16,9 @@ from typing import Any
 import psutil
 import pytest
 import zmq
+from msgspec.structs import replace
 
+from bundlebee import platform
 from bundlebee.calls.client import Call, LeaseChannel, call, wait
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.pool import BundlePath, MainSource, WorkerPool
@@ -564,3 +566,102 @@ sys.stdin.read()
     assert node.stdin is not None
     node.stdin.close()
     node.stdout.close()
+
+
+def _listens(pid: int, address: str) -> bool:
+    port = int(address.rpartition(":")[2])
+    return any(one.laddr and one.laddr.port == port for one in psutil.Process(pid).net_connections())
+
+
+# -- memory that is shared ------------------------------------------------------------------------------------
+
+shares_memory = pytest.mark.skipif(not platform.SHARES_MEMORY, reason="this platform shares no memory")
+
+
+@pytest.fixture(params=["shared", "socket"])
+def near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the caller offers memory; the same must hold either way."""
+    if request.param == "socket":
+        monkeypatch.setattr(platform, "SHARES_MEMORY", False)
+    return bool(request.param == "shared" and platform.SHARES_MEMORY)
+
+
+@pytest.fixture
+def near_channel(near: bool, channel: LeaseChannel) -> LeaseChannel:
+    return channel
+
+
+def test_large_buffers_both_ways(near: bool, near_channel: LeaseChannel, tools: BundlePath) -> None:
+    big = bytes(range(256)) * 4000
+    for number in range(3):
+        outcome = run(near_channel, tools, "add", big, b=bytes([number]))
+        assert outcome.get() == big + bytes([number])
+        assert outcome.bytes_out > len(big) and outcome.bytes_back > len(big)
+    assert near_channel._sharing.near is near
+
+
+@shares_memory
+def test_memory_goes_with_a_killed_worker(
+    pool: WorkerPool, tools: BundlePath, context: zmq.Context[Any], keys: GridKeys
+) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    grant = pool.lease([tools])
+    channel = LeaseChannel(context, keys, "b", grant.address, grant.token)
+    big = bytes(3_000_000)
+    result = run(channel, tools, "echo", [big]).get()
+    channel.submit(calling(tools, "spin"), [((60,), {})])
+    [process] = [pid for pid in pool.pids() if _listens(pid, grant.address)]
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(PeerLost):
+        channel.poll(10.0)
+    assert result == [big]
+    channel.close()
+    pool.release(grant.token)
+    eventually(lambda: not _segments(pool, before))
+
+
+def _segments(pool: WorkerPool, before: set[str]) -> list[Path]:
+    """Shared memory, the ledgers of connections excepted."""
+    return [
+        link
+        for pid in [os.getpid(), *pool.pids()]
+        for link in Path(f"/proc/{pid}/fd").iterdir()
+        if os.path.lexists(link) and "memfd:bundlebee" in os.readlink(link)
+        if (pid != os.getpid() or link.name not in before) and os.stat(link).st_size > 4096
+    ]
+
+
+@shares_memory
+def test_memory_that_cannot_be_opened_is_done_without(
+    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundlebee.calls import segments
+
+    big = bytes(1_000_000)
+    assert run(channel, tools, "add", big, b=b"x").get() == big + b"x"
+    put = segments.Outlet.put
+
+    def elsewhere(self: segments.Outlet, index: int, frame: Any) -> Any:
+        held = put(self, index, frame)
+        return None if held is None else replace(held, descriptor=10_000, inode=1)
+
+    monkeypatch.setattr(segments.Outlet, "put", elsewhere)
+    outcome = run(channel, tools, "add", big, b=b"y")
+    assert outcome.refused and outcome.reason is Reason.PEER_BUSY
+    assert run(channel, tools, "add", big, b=b"y").get() == big + b"y"  # through the socket
+    assert not channel._sharing.near
+
+
+@shares_memory
+def test_a_result_that_cannot_be_opened_is_a_loss(
+    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundlebee.calls import segments
+
+    def fails(self: segments.Inlet, held: segments.Held) -> memoryview:
+        raise OSError(24, "Too many open files")
+
+    assert run(channel, tools, "add", 1).get() == 2
+    monkeypatch.setattr(segments.Inlet, "take", fails)
+    with pytest.raises(PeerLost, match="Too many open files"):
+        run(channel, tools, "add", bytes(1_000_000), b=b"x")
