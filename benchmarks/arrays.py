@@ -104,9 +104,7 @@ def shared_memory(array: np.ndarray[Any, Any]) -> Iterator[dict[str, Run]]:
     yield {"there": there, "back": back}
     mine.send(None)
     process.join()
-    del values, there, back
-    memory.close()
-    memory.unlink()
+    memory.unlink()  # it is closed when the last array on it is gone
 
 
 # -- the floor through the socket ------------------------------------------------------------------------------

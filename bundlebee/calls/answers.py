@@ -185,7 +185,7 @@ class Answers:
         ticket: int,
         first: int,
         count: int,
-        reason: Reason,
+        reason: str,
         error: BundlebeeError,
         lease_over: bool = False,
     ) -> None:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import zmq
 
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.keys import GridKeys
+from bundlebee.calls.larder import KEEP_FROM
 from bundlebee.calls.link import Link
 from bundlebee.calls.outcome import Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.segments import SHARE_FROM
+from bundlebee.calls.sent import Sent
 from bundlebee.calls.sharing import Sharing
 from bundlebee.calls.wire import Call
 from bundlebee.errors import BundlebeeError, PeerBusy, ProtocolError, Unshippable
@@ -28,8 +30,10 @@ from bundlebee.interrupts import let_pass
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
+    from bundlebee.calls.larder import Named
     from bundlebee.calls.parcels import Parcel
     from bundlebee.calls.segments import Held
+    from bundlebee.calls.sent import Places
 
 __all__ = ["Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
 
@@ -44,7 +48,7 @@ NEAR_SECONDS = 1.0
 class _Chunk:
     """A chunk that is under way."""
 
-    __slots__ = ("answered", "bytes_out", "count", "held", "items", "output", "sent")
+    __slots__ = ("again", "answered", "bytes_out", "count", "held", "items", "named", "output", "sent")
 
     def __init__(self, items: Sequence[Item], count: int, bytes_out: int) -> None:
         self.items = items  #: to resolve references in results; those of tasks have none
@@ -52,6 +56,8 @@ class _Chunk:
         self.answered = 0
         self.bytes_out = bytes_out // count
         self.held: list[Held] = []  #: frames that lie in shared memory
+        self.named: list[Named] = []  #: frames that were not sent
+        self.again: Callable[[], None] | None = None  #: sends it with them
         self.output: dict[int, list[tuple[str, str]]] = {}
         self.sent = time.perf_counter()
 
@@ -70,6 +76,7 @@ class LeaseChannel:
         address: str,
         token: str,
         caller: str = "",
+        places: Places | None = None,
     ) -> None:
         self.node_name = node_name
         self.address = address
@@ -82,6 +89,7 @@ class LeaseChannel:
         self._numbers: dict[Call, int] = {}
         self._defined = 0
         self._sharing = Sharing()
+        self._sent = Sent(places)
         self._link.send([wire.encode(wire.Hello(token, caller, self._sharing.offer()))])
 
     @property
@@ -191,10 +199,36 @@ class LeaseChannel:
         if size >= SHARE_FROM:
             frames, chunk.held = self._share(frames)
             size = sum(map(len, frames))
-        header = wire.encode(wire.Submit(ticket, number, chunk.count, ends, chunk.held))
+        if size >= KEEP_FROM:
+            whole = frames
+            frames, chunk.named = self._sent.replace(frames)
+            if chunk.named:
+                size = sum(map(len, frames))
+                chunk.again = lambda: self._ship_again(call, function, chunk, ends, whole, ticket)
+        header = wire.encode(wire.Submit(ticket, number, chunk.count, ends, chunk.held, chunk.named))
         self._send([header, *frames], copy=size < COPY_BELOW)
         self._chunks[ticket] = chunk
         return ticket
+
+    def _ship_again(
+        self,
+        call: Call,
+        function: bytes | None,
+        chunk: _Chunk,
+        ends: list[int],
+        frames: list[Any],
+        ticket: int,
+    ) -> None:
+        """Something that was named is not there: send it."""
+        self._sent.missing(chunk.named, frames)
+        chunk.named = []
+        chunk.again = None
+        number = self._numbers.get(call)
+        if number is None:
+            number = self._define(call, () if function is None else (function,))
+        self._send(
+            [wire.encode(wire.Submit(ticket, number, chunk.count, ends, chunk.held)), *frames], copy=False
+        )
 
     def _share(self, frames: list[Any]) -> tuple[list[Any], list[Held]]:
         """Put the large frames into shared memory, if the worker is on this machine."""
@@ -238,6 +272,9 @@ class LeaseChannel:
                 self._sharing.accepted(message.home)
             elif isinstance(message, wire.Reply):
                 self._sharing.skip(message.held)
+            elif isinstance(message, wire.Kept):
+                for one in message.named:
+                    self._sent.places.learn(one)
             return
         if isinstance(message, wire.Output):
             self._print(chunk, message.output)
@@ -263,6 +300,10 @@ class LeaseChannel:
             except Unshippable as error:
                 self._cannot_read(outcome, error)
             outcomes.append(outcome)
+        elif message.reason == wire.WANTED:
+            if chunk.again is not None:
+                chunk.again()
+            return
         else:
             for index in range(message.first, message.first + message.count):
                 outcome = self._outcome(chunk, message.ticket, index, Ended.REFUSED, size)
@@ -275,6 +316,8 @@ class LeaseChannel:
             del self._chunks[message.ticket]
             if chunk.held:
                 self._sharing.take_back(chunk.held)
+            if chunk.named:
+                self._sent.there()
 
     def _results(
         self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Outcome]

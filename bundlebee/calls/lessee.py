@@ -10,6 +10,7 @@ import msgspec
 
 from bundlebee.calls.client import LeaseChannel
 from bundlebee.calls.leasing import PIECE, BundleOffer, LeaseAnswer, LeaseRequest
+from bundlebee.calls.sent import Places
 from bundlebee.errors import CallError
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ class Lessee:
         self._idle: dict[str, list[LeaseChannel]] = {}
         self._bundles: dict[str, frozenset[str]] = {}  #: digests, by lease token
         self._out: dict[str, int] = {}
+        self._places: dict[str, Places] = {}  #: of buffers, by peer
         self._closed = False
 
     def idle(self, place: str) -> int:
@@ -131,8 +133,10 @@ class Lessee:
         channel = self._reuse(lessor.name, needed)
         if channel is None:
             answer = lessor.lease(request)
+            with self._lock:
+                places = self._places.setdefault(lessor.name, Places())
             channel = LeaseChannel(
-                self._context, self._keys, lessor.name, answer.address, answer.token, self._caller
+                self._context, self._keys, lessor.name, answer.address, answer.token, self._caller, places
             )
             with self._lock:
                 self._bundles[answer.token] = needed

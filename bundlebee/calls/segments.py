@@ -238,7 +238,7 @@ class Inlet:
         self._pid = home.pid
         self._ledger = ledger
         self._cells = memoryview(ledger).cast("I")
-        self._mappings: dict[int, _Mapping] = {}  # by cell
+        self._mappings: dict[int, Mapping] = {}  # by cell
 
     def take(self, held: Held) -> memoryview:
         """A frame in a segment: writable, and nobody else's.
@@ -247,7 +247,7 @@ class Inlet:
             OSError: the segment cannot be opened: its process is gone, or there are too many open files.
         """
         self._forget()
-        if len(_alive) >= MOST_ALIVE:
+        if many_alive():
             return self._copy(held)
         mapping = self._mappings.pop(held.cell, None)
         if mapping is not None and mapping.free and mapping.inode == held.inode:
@@ -272,10 +272,10 @@ class Inlet:
         """No more will come. What is alive stays so."""
         self._mappings.clear()
 
-    def _map(self, held: Held) -> _Mapping:
+    def _map(self, held: Held) -> Mapping:
         descriptor = self._open(held)
         try:
-            return _Mapping(held.inode, platform.map_memory(descriptor, held.size, private=True))
+            return Mapping(held.inode, platform.map_memory(descriptor, held.size, private=True))
         finally:
             os.close(descriptor)
 
@@ -303,12 +303,11 @@ class Inlet:
             raise OSError("another segment than the one that was sent")
         return descriptor
 
-    def _release(self, held: Held, mapping: _Mapping, forks: int, _reference: object) -> None:
+    def _release(self, held: Held, mapping: Mapping, forks: int, reference: object) -> None:
         """The last object is gone. Called wherever that happens: takes no lock, and does nothing that can fail."""
-        _alive.pop(id(mapping), None)
-        if os.getpid() != mapping.pid:
+        mapping.release(reference)
+        if not mapping.free:
             return  # a child: the parent's objects are still there
-        mapping.free = True
         again = forks == _forks
         if self._cells[held.cell] == held.delivery << 2 | OPENED:
             self._cells[held.cell] = held.delivery << 2 | (RELEASED if again else LEFT)
@@ -325,7 +324,7 @@ class Inlet:
                 del self._mappings[cell]
 
 
-class _Mapping:
+class Mapping:
     """A segment, mapped."""
 
     __slots__ = ("_memory", "_used", "free", "inode", "pid")
@@ -348,12 +347,23 @@ class _Mapping:
         self._used = length
         return PickleBuffer(whole).raw()
 
+    def release(self, _reference: object) -> None:
+        """For `deliver`: it may be used again."""
+        _alive.pop(id(self), None)
+        if os.getpid() == self.pid:
+            self.free = True
+
     def restore(self) -> None:
         """Make it what the segment is, whatever the objects of the last delivery have written."""
         import ctypes
 
         address = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         platform.restore_pages(self._memory, address, self._used)
+
+
+def many_alive() -> bool:
+    """Whether so many deliveries are in use that the next one should be a copy."""
+    return len(_alive) >= MOST_ALIVE
 
 
 _alive: dict[int, weakref.ref[Any]] = {}  # deliveries whose objects live, in this process

@@ -6,10 +6,11 @@ element tells the kind; some kinds have a pickle behind it, and the pickle's lar
     caller to worker
       [ Hello  | token, caller, home                               ]
       [ Define | number, call                                      ][ pickle: function, of a task ]
-      [ Submit | ticket, number, count, ends, held ][ pickle: [(args, kwargs) × count] ][ buffer ]…
+      [ Submit | ticket, number, count, ends, held, named ][ pickle: [(args, kwargs) × count] ][ buffer ]…
 
     worker to caller
       [ Near   | home                                              ]
+      [ Kept   | named                                             ]
       [ Reply  | ticket, first, times, output, refers, ends, held ][ pickle: [result × len(times)] ][ buffer ]…
       [ Raised | ticket, index, seconds, cpu, output  ][ msgpack: remote error ]
       [ Refusal| ticket, first, count, reason, error, output       ]
@@ -23,7 +24,9 @@ they come quickly. What an item prints precedes its answer.
 The pickle of a whole chunk is one pickle: items that share an object share it there too.
 
 Who is on the caller's machine answers its Hello with a Near. From then on frames that are large lie in shared memory:
-``held`` says which and where (`segments`), and they are missing in the message.
+``held`` says which and where (`segments`), and they are missing in the message. Through the socket, large frames that came
+before need not come again: ``named`` gives their digests (`larder`). A worker that lacks one of them answers with a Refusal
+with ``wanted`` and the whole chunk is sent again, under its ticket; a Kept says what is there.
 
 *Tasks* are calls that the program asked for (`bundlebee.Executor`). They may have effects, so they run without the
 guard; each has a pickle of its own, and so has each result (`ends` tells where each ends; see `parcels`). The function
@@ -37,12 +40,14 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from bundlebee.calls.larder import Named
 from bundlebee.calls.segments import Held, Home
 from bundlebee.errors import ProtocolError
 from bundlebee.words import FunctionRef
 
 LARGEST_HEADER: Final = 1 << 20  #: bytes of a first frame; longer ones are not ours
 MOST_ITEMS: Final = 1 << 16  #: items in one Submit
+WANTED: Final = "wanted"  #: reason of a Refusal: a frame that was named is not there; nothing was begun
 DEFINITIONS: Final = 1024  #: numbers 0 … 1023 are used in turn; a worker keeps no more
 
 Printed = tuple[int, str, str]
@@ -80,6 +85,7 @@ class Submit(msgspec.Struct, frozen=True, array_like=True, tag=3):
     count: int
     ends: list[int] = []  #: of a task's items: where the pickle of each ends
     held: list[Held] = []
+    named: list[Named] = []  #: their places are counted without those that are held
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -104,7 +110,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=6):
     ticket: int
     first: int
     count: int  #: this many items were not done
-    reason: str  #: a `bundlebee.words.Reason`
+    reason: str  #: a `bundlebee.words.Reason`, or `WANTED`
     error: bytes  #: `rpc.pack_error` of the error to raise
     lease_over: bool = False  #: and so it will be for whatever else comes on this connection
 
@@ -121,8 +127,15 @@ class Near(msgspec.Struct, frozen=True, array_like=True, tag=8):
     ticket: int = 0  #: of no chunk
 
 
+class Kept(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """The worker has these now, for itself and the others of its node."""
+
+    named: list[Named]
+    ticket: int = 0  #: of no chunk
+
+
 ToWorker = Hello | Define | Submit
-ToCaller = Reply | Raised | Refusal | Output | Near
+ToCaller = Reply | Raised | Refusal | Output | Near | Kept
 
 _T = TypeVar("_T")
 

@@ -18,6 +18,7 @@ from bundlebee.calls.answers import Answers
 from bundlebee.calls.control import Claimed, End, FromWorker, Given, Kept, Lease, Over
 from bundlebee.calls.functions import find_function
 from bundlebee.calls.guard import guard
+from bundlebee.calls.larder import Larder, Missing
 from bundlebee.calls.output import Printing
 from bundlebee.calls.recursion import SLACK, depth
 from bundlebee.calls.security import hang_up
@@ -80,6 +81,7 @@ class WorkerLoop:
         self._loaded = False
         self._definitions: dict[int, Definition | BundlebeeError] = {}
         self._performer: Performer | None = None  # of tasks; it comes with the first one
+        self._larder = Larder()
 
     # -- told by other threads ----------------------------------------------------------------------------
 
@@ -128,6 +130,8 @@ class WorkerLoop:
         self._printing.flush = self._answers.flush_output
         while True:
             unread = self._performer.unread if self._performer is not None else ()
+            while self._larder.pending and not unread and not self._socket.poll(0):
+                self._keep()
             while self._answers.sharing.lends and not unread and not self._socket.poll(SWEEP_MS):
                 if self._lease is None:
                     self._answers.sharing.close()
@@ -197,6 +201,7 @@ class WorkerLoop:
         """Say whether memory is shared; only who has the lease has its memory looked at."""
         near = None
         if admitted:
+            self._larder.clear()
             self._answers.sharing.close()
             self._answers.sharing = Sharing()
             near = self._answers.sharing.accept(hello.home)
@@ -233,7 +238,10 @@ class WorkerLoop:
     def _submit(self, route: bytes, message: wire.Submit, frames: list[Any]) -> None:
         self._answers.begin(route, message.ticket)
         definition = self._definitions.get(message.number)
+        came = frames
         try:
+            if message.named:
+                frames = self._larder.restore(frames, message.named)
             if message.held:
                 frames = self._restore(frames, message.held)
             if definition is None:
@@ -246,6 +254,10 @@ class WorkerLoop:
             items: list[pickling.Item] = [] if task else pickling.loads(frames)
             if len(message.ends if task else items) != message.count or not frames:
                 raise ProtocolError("a chunk has not as many items as its header says")
+        except Missing:
+            missing = ProtocolError("a buffer that was named is not here")
+            self._rest()
+            self._answers.refuse(route, message.ticket, 0, message.count, wire.WANTED, missing)
         except _NotShared as error:
             # from now on through the socket; it was not begun, and may be sent again
             self._socket.send_multipart([route, wire.encode(wire.Near(None))])
@@ -263,6 +275,17 @@ class WorkerLoop:
                 self._performer.perform(definition.function, definition.call, route, message, frames)
             else:
                 self._run_items(definition, items)
+            self._larder.came(came)
+
+    def _keep(self) -> None:
+        """Nobody asks for anything: look at what came."""
+        self._larder.step()
+        news, self._larder.news = self._larder.news, []
+        if news and self._holder is not None:
+            try:
+                self._socket.send_multipart([self._holder, wire.encode(wire.Kept(news))], zmq.DONTWAIT)
+            except zmq.ZMQError:
+                pass  # the caller is gone, or does not read
 
     def _restore(self, frames: list[Any], held: list[Held]) -> list[Any]:
         try:

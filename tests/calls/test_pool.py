@@ -665,3 +665,67 @@ def test_a_result_that_cannot_be_opened_is_a_loss(
     monkeypatch.setattr(segments.Inlet, "take", fails)
     with pytest.raises(PeerLost, match="Too many open files"):
         run(channel, tools, "add", bytes(1_000_000), b=b"x")
+
+
+# -- what was sent before ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def far_channel(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> LeaseChannel:
+    """As if the worker were on another machine."""
+    monkeypatch.setattr(platform, "SHARES_MEMORY", False)
+    channel: LeaseChannel = request.getfixturevalue("channel")
+    monkeypatch.undo()
+    return channel
+
+
+def test_what_was_sent_before_is_not_sent_again(
+    far_channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel = far_channel
+    sent: list[int] = []
+    send = channel._link.send
+
+    def counted(frames: Any, **more: Any) -> bool:
+        sent.append(sum(map(len, frames)))
+        return send(frames, **more)
+
+    monkeypatch.setattr(channel._link, "send", counted)
+    big = bytearray(os.urandom(1 << 20))
+
+    def ship() -> tuple[Any, int]:
+        sent.clear()
+        return run(channel, tools, "add", big, b=b"!").get(), sum(sent)
+
+    for expected in (1 << 20, 0, 0):
+        result, size = ship()
+        assert result == big + b"!"
+        assert expected <= size < expected + 5000
+    big[len(big) // 2 + 12345] ^= 1  # in place, where nobody samples
+    result, size = ship()
+    assert result == big + b"!" and size > 1 << 20
+    result, size = ship()
+    assert result == big + b"!"
+
+
+def test_a_chunk_waits_for_what_is_missing(
+    far_channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundlebee.calls import sent
+
+    channel = far_channel
+    calls = calling(tools, "add")
+    monkeypatch.setattr(sent.Places, "seen", lambda *_: True)
+    monkeypatch.setattr(sent.Places, "get", lambda *_: sent.Place(os.getpid(), 10_000, 1, 1 << 20))
+    tickets = [
+        channel.submit(
+            calls, [((bytes([number]) * (1 << 20),), {"b": b"!"})] if number % 2 else [((number,), {})]
+        )
+        for number in range(6)
+    ]
+    got: dict[int, Any] = {}
+    while len(got) < 6:
+        got |= {outcome.ticket: outcome.get() for outcome in channel.poll(5.0)}
+    assert [got[ticket] for ticket in tickets] == [
+        bytes([number]) * (1 << 20) + b"!" if number % 2 else number + 1 for number in range(6)
+    ]
