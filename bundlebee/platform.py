@@ -266,7 +266,7 @@ def map_memory(descriptor: int, size: int, *, private: bool) -> mmap:
 
     flags = mmap.MAP_PRIVATE if private else mmap.MAP_SHARED
     more = {"trackfd": False} if sys.version_info >= (3, 13) else {}  # no descriptor of its own
-    return mmap.mmap(descriptor, size, flags, mmap.PROT_READ | mmap.PROT_WRITE, **more)  # type: ignore[call-overload, no-any-return]
+    return mmap.mmap(descriptor, size, flags, mmap.PROT_READ | mmap.PROT_WRITE, **more)
 
 
 def fresh_memory(size: int) -> mmap:

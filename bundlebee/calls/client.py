@@ -300,11 +300,11 @@ class LeaseChannel:
             except Unshippable as error:
                 self._cannot_read(outcome, error)
             outcomes.append(outcome)
-        elif message.reason == wire.WANTED:
-            if chunk.again is not None:
-                chunk.again()
-            return
-        else:
+        elif isinstance(message, wire.Refusal):
+            if message.reason == wire.WANTED:
+                if chunk.again is not None:
+                    chunk.again()
+                return
             for index in range(message.first, message.first + message.count):
                 outcome = self._outcome(chunk, message.ticket, index, Ended.REFUSED, size)
                 outcome.error = unpack_error(message.error)
