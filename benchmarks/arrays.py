@@ -8,7 +8,7 @@ back (*there*); or it comes from there, and the caller looks (*back*). Each is d
 1. `multiprocessing.shared_memory` and a pipe: the floor on one host;
 2. a shipped call on the same host: memory is shared;
 3. pyzmq with CURVE, frames not copied: the floor through the socket;
-4. a shipped call through the socket, as between two hosts (the caller offers no memory);
+4. a shipped call through the socket, as between two hosts (TCP and CURVE);
 5. Ray (``--ray``; it is not installed for you).
 
 All take turns in one process; medians count, and ratios of one round. The worker is a process of its own in each case.
@@ -33,7 +33,6 @@ import numpy as np
 import zmq
 from report import Figure, Report, arguments
 
-from bundlebee import platform
 from bundlebee.calls.client import Call, LeaseChannel, call
 from bundlebee.calls.keys import GridKey
 from bundlebee.calls.pool import BundlePath, WorkerPool
@@ -171,9 +170,8 @@ def ours(array: np.ndarray[Any, Any], *, share: bool) -> Iterator[dict[str, Run]
         pool = WorkerPool(keys, "bench", "127.0.0.1", 1)
         pool.start()
         grant = pool.lease([BundlePath(ref, Path(directory))])
-        shares, platform.SHARES_MEMORY = platform.SHARES_MEMORY, platform.SHARES_MEMORY and share
-        channel = LeaseChannel(context, keys, "bench", grant.address, grant.token)
-        platform.SHARES_MEMORY = shares
+        local = grant.local if share else ""
+        channel = LeaseChannel(context, keys, "bench", grant.address, grant.token, local=local)
 
         def ship(name: str, *args: Any) -> Any:
             return call(channel, Call(FunctionRef("bench", ref.digest, "bench_arrays", name)), args, {}).get()

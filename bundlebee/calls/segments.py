@@ -16,9 +16,10 @@ No process waits for the other, and no message is sent for it.
 
 *Nothing is left over*, whoever is killed: anonymous files go with the last process that has them.
 
-*Same host.* The address says nothing: containers have several, and share some. The caller names its ledger in its first
-message: process, descriptor and a secret that lies in it. The worker, if that message shows the token of its lease, opens
-that file in /proc and looks for the secret; the kernel lets nobody but the same user do that. Then it names its own.
+*Same host.* The address says nothing: containers have several, and share some. The caller names its ledger in its
+Hello on the short way (`local`): process, descriptor and a secret that lies in it. The worker, if that message shows the
+token of its lease, opens that file in /proc and looks for the secret; the kernel lets nobody but the same user do that. Then
+it names its own. Two that share a network, but not their processes, find another file there, or none.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Shared memory on one connection, both ways, if its ends are on one machine. See `segments` for how, and why that is safe.
 
-The caller `offer`s, the worker `accept`s and the caller learns so by `accepted`. Where any of that fails, and on a
-platform without such memory, everything goes through the socket.
+The caller `offer`s in its Hello, the worker `accept`s in its Welcome, and the caller hears of it (`accepted`). Where any of
+that fails, and on a platform without such memory, everything goes through the socket.
 """
 
 from __future__ import annotations
@@ -15,12 +15,11 @@ from bundlebee.calls.segments import SHARE_FROM, Held, Home, Inlet, Outlet
 class Sharing:
     """Of one end of one connection. For one thread at a time."""
 
-    __slots__ = ("_inlet", "_outlet", "asked", "lends", "near")
+    __slots__ = ("_inlet", "_outlet", "lends", "near")
 
     def __init__(self) -> None:
         self._outlet: Outlet | None = None
         self._inlet: Inlet | None = None
-        self.asked = False  #: the other end has not answered yet
         self.near = False  #: memory is shared
         self.lends = False  #: there are segments of ours
 
@@ -30,7 +29,6 @@ class Sharing:
             self._outlet = Outlet()
         except OSError:
             return None
-        self.asked = True
         return self._outlet.home
 
     def accept(self, home: Home | None) -> Home | None:
@@ -46,15 +44,24 @@ class Sharing:
         self.near = True
         return self._outlet.home
 
-    def accepted(self, home: Home | None) -> None:
-        """What the worker answered; it may change its mind later on."""
-        self.asked = self.near = False
+    def accepted(self, home: Home | None) -> bool:
+        """What the worker answered. False if it believes that memory is shared, and it is not."""
         if home is not None and self._outlet is not None:
             try:
                 self._inlet = Inlet(home)
                 self.near = True
+                return True
             except OSError:
                 pass  # such as one that may open our files, but we not its
+        self.close()
+        return home is None
+
+    def give_nothing(self) -> None:
+        """The other end cannot open what is ours."""
+        self.near = self.lends = False
+        if self._outlet is not None:
+            self._outlet.close()
+            self._outlet = None
 
     def replace(self, frames: list[Any]) -> tuple[list[Any], list[Held]]:
         """The frames that have to be sent, and where the large ones lie."""
@@ -101,7 +108,7 @@ class Sharing:
 
     def close(self) -> None:
         """No more is given or taken. What has arrived stays alive as long as somebody uses it."""
-        self.near = self.asked = self.lends = False
+        self.near = self.lends = False
         if self._inlet is not None:
             self._inlet.close()
         if self._outlet is not None:

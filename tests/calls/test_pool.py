@@ -578,26 +578,43 @@ def _listens(pid: int, address: str) -> bool:
 shares_memory = pytest.mark.skipif(not platform.SHARES_MEMORY, reason="this platform shares no memory")
 
 
-@pytest.fixture(params=["shared", "socket"])
-def near(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
-    """Whether the caller offers memory; the same must hold either way."""
-    if request.param == "socket":
-        monkeypatch.setattr(platform, "SHARES_MEMORY", False)
-    return bool(request.param == "shared" and platform.SHARES_MEMORY)
+def opened(
+    pool: WorkerPool, tools: BundlePath, context: zmq.Context[Any], keys: GridKeys, way: str = "memory"
+) -> LeaseChannel:
+    """A channel: ``memory`` is shared, or all goes through the ``stream`` of one host, or through ``tcp``."""
+    grant = pool.lease([tools])
+    with pytest.MonkeyPatch.context() as patch:
+        if way != "memory":
+            patch.setattr(platform, "SHARES_MEMORY", False)
+        return LeaseChannel(
+            context, keys, "b", grant.address, grant.token, local="" if way == "tcp" else grant.local
+        )
 
 
-@pytest.fixture
-def near_channel(near: bool, channel: LeaseChannel) -> LeaseChannel:
-    return channel
+@pytest.fixture(params=["memory", "stream", "tcp"])
+def near_channel(
+    request: pytest.FixtureRequest,
+    pool: WorkerPool,
+    tools: BundlePath,
+    context: zmq.Context[Any],
+    keys: GridKeys,
+) -> Iterator[LeaseChannel]:
+    """The same must hold either way."""
+    if request.param == "memory" and not platform.SHARES_MEMORY:
+        pytest.skip("this platform shares no memory")
+    channel = opened(pool, tools, context, keys, request.param)
+    assert channel._sharing.near is (request.param == "memory")
+    yield channel
+    channel.close()
+    pool.release(channel.token)
 
 
-def test_large_buffers_both_ways(near: bool, near_channel: LeaseChannel, tools: BundlePath) -> None:
+def test_large_buffers_both_ways(near_channel: LeaseChannel, tools: BundlePath) -> None:
     big = bytes(range(256)) * 4000
     for number in range(3):
         outcome = run(near_channel, tools, "add", big, b=bytes([number]))
         assert outcome.get() == big + bytes([number])
         assert outcome.bytes_out > len(big) and outcome.bytes_back > len(big)
-    assert near_channel._sharing.near is near
 
 
 @shares_memory
@@ -605,18 +622,17 @@ def test_memory_goes_with_a_killed_worker(
     pool: WorkerPool, tools: BundlePath, context: zmq.Context[Any], keys: GridKeys
 ) -> None:
     before = set(os.listdir("/proc/self/fd"))
-    grant = pool.lease([tools])
-    channel = LeaseChannel(context, keys, "b", grant.address, grant.token)
+    channel = opened(pool, tools, context, keys)
     big = bytes(3_000_000)
     result = run(channel, tools, "echo", [big]).get()
     channel.submit(calling(tools, "spin"), [((60,), {})])
-    [process] = [pid for pid in pool.pids() if _listens(pid, grant.address)]
+    [process] = [pid for pid in pool.pids() if _listens(pid, channel.address)]
     os.kill(process, signal.SIGKILL)
     with pytest.raises(PeerLost):
         channel.poll(10.0)
     assert result == [big]
     channel.close()
-    pool.release(grant.token)
+    pool.release(channel.token)
     eventually(lambda: not _segments(pool, before))
 
 
@@ -633,10 +649,15 @@ def _segments(pool: WorkerPool, before: set[str]) -> list[Path]:
 
 @shares_memory
 def test_memory_that_cannot_be_opened_is_done_without(
-    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+    pool: WorkerPool,
+    tools: BundlePath,
+    context: zmq.Context[Any],
+    keys: GridKeys,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from bundlebee.calls import segments
 
+    channel = opened(pool, tools, context, keys)
     big = bytes(1_000_000)
     assert run(channel, tools, "add", big, b=b"x").get() == big + b"x"
     put = segments.Outlet.put
@@ -646,17 +667,23 @@ def test_memory_that_cannot_be_opened_is_done_without(
         return None if held is None else replace(held, descriptor=10_000, inode=1)
 
     monkeypatch.setattr(segments.Outlet, "put", elsewhere)
-    outcome = run(channel, tools, "add", big, b=b"y")
-    assert outcome.refused and outcome.reason is Reason.PEER_BUSY
-    assert run(channel, tools, "add", big, b=b"y").get() == big + b"y"  # through the socket
+    assert run(channel, tools, "add", big, b=b"y").get() == big + b"y"  # it was sent again
     assert not channel._sharing.near
+    channel.close()
+    pool.release(channel.token)
 
 
 @shares_memory
 def test_a_result_that_cannot_be_opened_is_a_loss(
-    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+    pool: WorkerPool,
+    tools: BundlePath,
+    context: zmq.Context[Any],
+    keys: GridKeys,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from bundlebee.calls import segments
+
+    channel = opened(pool, tools, context, keys)
 
     def fails(self: segments.Inlet, held: segments.Held) -> memoryview:
         raise OSError(24, "Too many open files")
@@ -665,24 +692,37 @@ def test_a_result_that_cannot_be_opened_is_a_loss(
     monkeypatch.setattr(segments.Inlet, "take", fails)
     with pytest.raises(PeerLost, match="Too many open files"):
         run(channel, tools, "add", bytes(1_000_000), b=b"x")
+    channel.close()
+    pool.release(channel.token)
+
+
+@shares_memory
+def test_a_worker_whose_memory_cannot_be_opened_shares_none(
+    pool: WorkerPool,
+    tools: BundlePath,
+    context: zmq.Context[Any],
+    keys: GridKeys,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bundlebee.calls import segments
+
+    def fails(self: segments.Inlet, home: segments.Home) -> None:
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(segments.Inlet, "__init__", fails)
+    channel = opened(pool, tools, context, keys)
+    assert not channel._sharing.near
+    assert run(channel, tools, "add", bytes(1_000_000), b=b"x").get() == bytes(1_000_000) + b"x"
+    channel.close()
+    pool.release(channel.token)
 
 
 # -- what was sent before ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def far_channel(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> LeaseChannel:
-    """As if the worker were on another machine."""
-    monkeypatch.setattr(platform, "SHARES_MEMORY", False)
-    channel: LeaseChannel = request.getfixturevalue("channel")
-    monkeypatch.undo()
-    return channel
-
-
 def test_what_was_sent_before_is_not_sent_again(
-    far_channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = far_channel
     sent: list[int] = []
     send = channel._link.send
 
@@ -709,11 +749,10 @@ def test_what_was_sent_before_is_not_sent_again(
 
 
 def test_a_chunk_waits_for_what_is_missing(
-    far_channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bundlebee.calls import sent
 
-    channel = far_channel
     calls = calling(tools, "add")
     monkeypatch.setattr(sent.Places, "seen", lambda *_: True)
     monkeypatch.setattr(sent.Places, "get", lambda *_: sent.Place(os.getpid(), 10_000, 1, 1 << 20))
