@@ -221,6 +221,14 @@ _POPULATED, _SWAPPED, _OF_FILE = 0x80, 0x40, 0x20  # in the last byte of an entr
 _IS_WRITTEN = bytes(bool(flags & (_POPULATED | _SWAPPED)) and not flags & _OF_FILE for flags in range(256))
 
 
+def usable_cpus() -> int:
+    """Processors that this process may run on; libraries start so many threads."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
 def physical_memory() -> int:
     """Bytes of memory of this machine; 0 if it does not say."""
     try:

@@ -100,6 +100,21 @@ def is_array(kind: type) -> bool:
     )
 
 
+def is_number_of_numpy(kind: type) -> bool:
+    """Whether it is one of NumPy's own types of numbers and texts."""
+    if kind.__module__ != "numpy":
+        return False
+    generic = _by_name("numpy", "generic")
+    return generic is not None and issubclass(kind, generic) and _by_name("numpy", kind.__name__) is kind
+
+
+def _check_number(value: Any) -> None:
+    if value.dtype.kind not in _PLAIN_KINDS or value.dtype.metadata is not None:
+        raise Refused(value, f"a {type(value).__name__} of NumPy's")
+    if value != value:
+        raise Refused(value, "a nan is compared by identity, which a copy does not keep")
+
+
 def _check_array(value: Any) -> None:
     dtype = value.dtype
     if dtype.kind not in _PLAIN_KINDS or dtype.metadata is not None:
@@ -153,6 +168,8 @@ def children(value: Any) -> Iterator[Any]:
         return
     elif is_array(kind):
         _check_array(value)
+    elif is_number_of_numpy(kind):
+        _check_number(value)
     else:
         yield from _instance(value, kind)
 

@@ -25,7 +25,6 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bundlebee.bundles.contents import is_array
 from bundlebee.bundles.facts import ModuleFacts
 from bundlebee.bundles.values import ANYTHING, DATA, NUMBER
 from bundlebee.errors import Unshippable
@@ -177,8 +176,6 @@ class EffectAnalysis:
 
         flow = Flow(self._facts_of, function, set(classes), callables, shapes, fragile)
         try:
-            if any(map(is_array, classes)):
-                raise Harm("is given an array")
             flow.run()
         except Harm as harm:
             level, why, what = Effect.UNSAFE, flow.story(harm), harm.what

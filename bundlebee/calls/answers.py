@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from bundlebee.calls import pickling, remote_errors, wire
-from bundlebee.calls.guard import GuardStop, guard
+from bundlebee.calls.guard import WARNS, GuardStop, guard
 from bundlebee.calls.inbox import CallerGone, LocalWay, Way
 from bundlebee.calls.output import Printing
 from bundlebee.calls.rpc import pack_error
@@ -164,7 +164,8 @@ class Answers:
         self._first = index + 1
         refusal: BundlebeeError
         if guard.tripped is not None or isinstance(error, GuardStop):
-            reason = Reason.GUARD
+            # data decide whether it warns: the next call may be welcome
+            reason = Reason.EFFECTS if guard.tripped == WARNS else Reason.GUARD
             refusal = Refused(f"the effect guard stopped it: it {guard.tripped}")
         elif isinstance(error, (MemoryError, RecursionError)):
             # how much memory and stack there is differs from host to host: only the caller's own count

@@ -216,6 +216,7 @@ class WorkerLoop:
                 self._loaded = True
             if call.task:
                 return self._define_task(call, frames)
+            guard.watch_warnings()
             return Definition(call, find_function(call.function, call.line))
         except BundlebeeError as error:
             return error
@@ -225,6 +226,7 @@ class WorkerLoop:
     def _define_task(self, call: wire.Call, frames: list[Any]) -> Definition:
         if not frames:
             raise ProtocolError("a task without its function")
+        guard.leave_warnings()
         if self._performer is None:
             from bundlebee.calls.performer import Performer
 

@@ -768,3 +768,34 @@ def test_a_chunk_waits_for_what_is_missing(
     assert [got[ticket] for ticket in tickets] == [
         bytes([number]) * (1 << 20) + b"!" if number % 2 else number + 1 for number in range(6)
     ]
+
+
+# -- warnings -----------------------------------------------------------------------------------------------------
+
+
+def test_a_call_that_warns_is_left_to_the_caller(
+    pool: WorkerPool, context: zmq.Context[Any], keys: GridKeys, tmp_path: Path
+) -> None:
+    source = """
+import warnings
+def warn(often):
+    for _ in range(often):
+        warnings.warn("careful")
+    return often
+def swallow():
+    try:
+        warnings.warn("careful")
+    except BaseException:
+        pass
+    return 1
+"""
+    tools = bundle(tmp_path, "beewarns", source)
+    channel = opened(pool, tools, context, keys, "tcp")
+    assert run(channel, tools, "warn", 0).get() == 0
+    for name, args in (("warn", (1,)), ("warn", (2,)), ("swallow", ())):
+        outcome = run(channel, tools, name, *args)
+        assert outcome.refused and outcome.reason is Reason.EFFECTS
+        assert "warns" in str(outcome.refusal())
+    assert run(channel, tools, "warn", 0).get() == 0
+    channel.close()
+    pool.release(channel.token)
