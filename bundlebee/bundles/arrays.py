@@ -66,20 +66,24 @@ class Arrays(Specials):
         """What it computes depends on NumPy's settings."""
         self.reads.add(("numpy", SETTINGS))
 
-    def array(self, operands: Values, what: str = "array") -> Value:
-        """A new array, made of these; it may hold objects among them."""
+    def array(self, operands: Values, *, objects: bool = False) -> Value:
+        """A new array, made of these; it may hold instances among them.
+
+        Args:
+            objects: it may be told to hold lists, too, rather than what they hold.
+        """
         assert self.numpy is not None
         self.uses_numpy()
-        made = self.made((self.site, what), self.numpy.array)
-        held = {value for value in self.inside(operands) if self._may_be_held(value)}
+        made = self.made((self.site, "array"), self.numpy.array)
+        held = {value for value in self.inside(operands) if self._may_be_held(value, lists=objects)}
         self.store({made}, {made, NUMBER, ATOM} | held)
         return made
 
-    def _may_be_held(self, value: Value) -> bool:
+    def _may_be_held(self, value: Value, *, lists: bool = False) -> bool:
         if value is ATOM or value is NUMBER or isinstance(value, Text) or self.surely_array(value):
             return False
         if isinstance(value, Made | Given) and value.kind is not None:
-            return not issubclass(value.kind, _FLAT)
+            return lists or not issubclass(value.kind, _FLAT)
         return not (isinstance(value, Live) and isinstance(value.object, (type, *_FLAT)))
 
     # -- what the other rooms ask --------------------------------------------------------------------------
@@ -217,7 +221,9 @@ class Arrays(Specials):
             made = self.made((self.site, "list"), list)
             self.store({made}, {made, NUMBER, ATOM, *self.items_of_arrays(operands)})
             return {made, NUMBER, ATOM}
-        found = {self.array(operands), *self.inside(written)}
+        # A text behind the first argument may be the name of a dtype.
+        objects = ATOM in args.behind(1) or bool(args.double)
+        found = {self.array(operands, objects=objects), *self.inside(written)}
         may_not_copy = (
             entry.copy is not None and len(args.positional) > entry.copy
         ) or not args.named.keys().isdisjoint({"copy", "subok"})
@@ -269,7 +275,7 @@ class Arrays(Specials):
             return None
         if owner in numpy.generators:
             if any(isinstance(value, Live) for value in receiver):
-                raise Harm(f"uses NumPy's global random generator (numpy.random.{name})")
+                raise Harm(f"uses the global random generator of NumPy (numpy.random.{name})")
             if name not in numpy.draws:
                 raise Harm(f"calls {name}() of a {owner.__qualname__}, of which nothing is known")
             self.write(receiver)

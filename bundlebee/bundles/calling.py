@@ -140,8 +140,11 @@ class Calls(Builtins):
 
     def _call_live(self, value: Live, args: Args) -> Values:
         thing = value.object
-        if self.numpy is not None and (entry := self.numpy.function(thing)) is not None:
-            return self.apply_numpy(entry, args)
+        if self.numpy is not None:
+            if (entry := self.numpy.function(thing)) is not None:
+                return self.apply_numpy(entry, args)
+            if type(getattr(thing, "__self__", None)) in self.numpy.generators:
+                raise Harm(f"uses the global random generator of NumPy ({value.name})")
         if isinstance(thing, FunctionType):
             found = self.enter(thing, args, value.name)
             return self._call_foreign(thing, args, value.name) if found is None else found
@@ -321,6 +324,8 @@ class Calls(Builtins):
             raise Harm(f"calls {name}()")
         if name == "__next__":
             self.write(receiver)
+        if self.fills:
+            self.add(self.put_keys, everything)
         found: Values = {ATOM, NUMBER}
         for value in receiver:
             found |= self.elements(value)

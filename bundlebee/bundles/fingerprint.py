@@ -423,7 +423,7 @@ class _Encoder:
             self._sights.attributes(value, "name")
             self.write("logger", value.name)
             return
-        if kind.__module__.partition(".")[0] == "numpy" and self._numpy(value, kind):
+        if self._numpy(value, kind):
             return
         if key == ("array", "array"):
             self.mutable.add(id(value))

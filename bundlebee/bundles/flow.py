@@ -4,10 +4,9 @@ Each function that may be reached has one `Frame`, whatever it is called with an
 all values that they may ever hold. Operations are looked at again and again until no set grows any more. The first
 harm that is found ends it: sets only grow, so it would be found in the end anyhow.
 
-The classes build on each other, each with one concern:
-`heap.Heap` (objects and what they hold) → `attributes.Attributes`
-→ `specials.Specials` (special methods, operators) → `arrays.Arrays` (NumPy) → `known.Known` (the catalogue) → `classes.Classes` (instances) →
-`builtin_calls.Builtins` → `calling.Calls` → `operations.Operations` → `Flow`.
+The classes build on each other, each with one concern: `heap.Heap` (objects and what they hold) → `attributes.Attributes`
+→ `specials.Specials` (special methods, operators) → `arrays.Arrays` (NumPy) → `known.Known` (the catalogue) →
+`classes.Classes` (instances) → `builtin_calls.Builtins` → `calling.Calls` → `operations.Operations` → `Flow`.
 """
 
 from __future__ import annotations
@@ -42,6 +41,7 @@ class Flow(Operations):
         callables: functions and classes among its arguments; None: any.
         shapes: of its arguments, by parameter; what is left out is `ANYTHING`.
         fragile: whether its arguments hold a set over which the call must not iterate.
+        fills: factories of the defaultdicts that its arguments hold.
     """
 
     def __init__(
@@ -52,6 +52,7 @@ class Flow(Operations):
         callables: tuple[Any, ...] | None,
         shapes: dict[str, Shape],
         fragile: bool = False,
+        fills: frozenset[type] = frozenset(),
     ) -> None:
         super().__init__(Given("?", classes, callables))
         self._facts_of = facts_of
@@ -60,6 +61,10 @@ class Flow(Operations):
         self._callables = callables
         self._shapes = shapes
         self.fragile = fragile
+        if fills:
+            self.written = "may fill a defaultdict among its arguments"
+            self.fills = True
+            self.put_items |= {self.made(("filled", kind), kind) for kind in fills} | {ATOM, NUMBER}
         self._frames: dict[Any, Frame] = {}
         self._order: list[Frame] = []
         self._raised: Values = set()

@@ -131,6 +131,7 @@ _METHODS = {
     "take": ("indices", "axis", "out"), "compress": ("condition", "axis", "out"), "choose": ("choices", "out"),
     "dot": ("b", "out"), "trace": ("offset", "axis1", "axis2", "dtype", "out"), "round": ("decimals", "out"),
     "astype": ("dtype", "order", "casting", "subok", "copy"), "clip": ("min", "max", "out"),
+    "conj": ("out",), "conjugate": ("out",),
 }  # fmt: skip
 _OF_UFUNCS: dict[str, Sequence[str]] = {
     "accumulate": ("array", "axis", "dtype", "out"),
