@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
 
 from bundlebee.calls.security import hang_up as hang_up_descriptor
+from bundlebee.calls.sharing import Sharing
 from bundlebee.calls.stream import FrameStream
 from bundlebee.calls.waker import Waker
 from bundlebee.errors import ProtocolError
+
+SWEEP = 0.2
+"""Seconds. An idle worker that has memory which it shares looks so often whether it can let go of it: that takes 10 µs."""
 
 
 class CallerGone(Exception):
@@ -59,10 +63,11 @@ class RoutedWay:
 class LocalWay:
     """The way back to a caller on this host."""
 
-    __slots__ = ("released", "stream")
+    __slots__ = ("released", "sharing", "stream")
 
     def __init__(self, stream: FrameStream) -> None:
         self.stream = stream
+        self.sharing = Sharing()  #: memory
         self.released = threading.Event()  #: nobody watches its descriptor any more, so it may be closed
 
     def is_same(self, other: Way | None) -> bool:
@@ -88,6 +93,8 @@ class Inbox:
         self._arrived: deque[LocalWay] = deque()
         self._local: LocalWay | None = None
         self._kept: deque[tuple[Way, list[Any]]] = deque()
+        self.idle: Callable[[], bool] = lambda: False
+        """Does something while nothing is asked over TCP, for a millisecond; whether there is more to do."""
 
     def adopt(self, way: LocalWay) -> None:
         """A local caller holds the lease now. Any thread may say so."""
@@ -102,19 +109,21 @@ class Inbox:
             local = self._local
             if local is not None:
                 try:
-                    frames = local.stream.receive()
+                    frames = local.stream.receive(SWEEP if local.sharing.lends else None)
                 except (EOFError, OSError, ProtocolError):
                     self._drop(local)
                     continue
                 if frames:
                     return local, frames
+                local.sharing.sweep()
             elif self._arrived:
                 self._local = self._arrived.popleft()
             elif (message := self._routed()) is not None:
                 return message
             else:
-                zmq.zmq_poll([(self._router, zmq.POLLIN), (self._waker.fileno(), zmq.POLLIN)], -1)
-                self._waker.clear()
+                wait = 0 if self.idle() else -1
+                if zmq.zmq_poll([(self._router, zmq.POLLIN), (self._waker.fileno(), zmq.POLLIN)], wait):
+                    self._waker.clear()
 
     def poll(self) -> tuple[Way, list[Any]] | None:
         """A message that has come already, and was not kept."""
@@ -145,6 +154,7 @@ class Inbox:
         hang_up(local)
         local.released.wait()
         local.stream.socket.close()
+        local.sharing.close()
 
 
 def hang_up(way: Way | None, descriptor: int = -1) -> None:
