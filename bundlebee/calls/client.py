@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from bundlebee.bundles.values import walk
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Link
@@ -148,12 +149,12 @@ class LeaseChannel:
             raise ValueError(f"a chunk has 1 to {wire.MOST_ITEMS} items, not {len(items)}")
         if call.writes and len(items) != 1:
             raise ValueError("a call that writes its arguments travels alone")
-        objects: Sequence[Any] = ()
         if found is None:
-            for args, kwargs in items:
-                objects = pickling.objects(args, kwargs)
-        elif call.writes:
-            objects = found.objects
+            walks = [walk(tuple(args), kwargs) for args, kwargs in items]
+            if call.writes:
+                (found,) = walks
+        if call.writes and found is not None:
+            found.check_writable()
         try:
             items = items if type(items) is list else list(items)
             frames = [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
@@ -161,8 +162,8 @@ class LeaseChannel:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
         chunk = _Chunk(items, len(items), sum(map(len, frames)))
-        if call.writes:
-            chunk.objects = objects
+        if call.writes and found is not None:
+            chunk.objects = found.objects
         return self._ship(call, None, chunk, [], frames)
 
     def submit_tasks(self, call: Call, function: bytes, parcel: Parcel) -> int:
