@@ -1,8 +1,8 @@
 """Where code says that it is: every position of every code object, woven against plain.
 
-    python positions.py IMPORT_NAME ...        e.g. networkx; stdlib modules too
+    python positions.py DISTRIBUTION ...        e.g. networkx, or stdlib:enum
 
-For each module file below those names (their tests too): the file is compiled plainly and woven, and the two trees of code
+For each module file of those (their tests too): the file is compiled plainly and woven, and the two trees of code
 objects are walked side by side. A function that holds no advice must be the same to the last byte. One that does (a module, a
 class with methods, a function with a scatter site) must run the same instructions at the same positions in the same
 order, with the advice in between; and the advice stands on lines that are the author's. Warnings of the compiler must
@@ -13,7 +13,6 @@ made from these tables. Prints one JSON object; exit code 1 where something diff
 from __future__ import annotations
 
 import dis
-import importlib.util
 import json
 import sys
 import warnings
@@ -22,6 +21,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from bundlebee.bundles.distributions import from_distribution
 from bundlebee.errors import WeaveError
 from bundlebee.weaving.weaver import weave
 
@@ -118,18 +118,15 @@ def _first_lines(code: CodeType) -> set[int]:
     return {line for inner in _inner(code) for line in range(inner.co_firstlineno, inner.co_firstlineno + 40)}
 
 
-def files(name: str) -> Iterator[tuple[str, Path]]:
-    """Every module below a top-level name, with its file."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise SystemExit(f"there is no module {name}")
-    if spec.submodule_search_locations is None:
-        yield name, Path(spec.origin)
-        return
-    for root in spec.submodule_search_locations:
-        for file in sorted(Path(root).rglob("*.py")):
-            parts = file.relative_to(root).with_suffix("").parts
-            yield ".".join((name, *(part for part in parts if part != "__init__"))), file
+def files(distribution: str) -> Iterator[tuple[str, Path]]:
+    """Every module of an installed distribution, with its file."""
+    bundle = from_distribution(distribution)
+    for name in bundle.ref.imports:
+        if (single := bundle.path / f"{name}.py").is_file():
+            yield name, single
+        for file in sorted((bundle.path / name).rglob("*.py")):
+            parts = file.relative_to(bundle.path).with_suffix("").parts
+            yield ".".join(part for part in parts if part != "__init__"), file
 
 
 def check(module: str, file: Path) -> tuple[str, list[str], int]:
