@@ -312,26 +312,17 @@ class Program:
             0 if outcome is None else outcome.bytes_out,
             0 if outcome is None else outcome.bytes_back,
         )
-        if outcome is not None and profile.told == told and not log.isEnabledFor(logging.DEBUG):
+        each = log.isEnabledFor(logging.DEBUG)
+        if outcome is not None and profile.told == told and not each:
             self._log.add_later(verdict, *what)
-            if count > 1:
-                self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
-            return
-        if outcome is not None:
-            profile.told = told
-        self._log.catch_up()
-        function, bundle, seconds, bytes_out, bytes_back = what
-        self._log.add(
-            Decision.of(
-                verdict,
-                function=function,
-                bundle=bundle,
-                seconds=seconds,
-                bytes_out=bytes_out,
-                bytes_back=bytes_back,
-            )
-        )
-        if count > 1:
+        else:
+            if outcome is not None:
+                profile.told = told
+            self._log.add_now(verdict, *what)
+        if count > 1 and (each or self._log.path is not None):
+            for _ in range(count - 1):
+                self._log.add_later(verdict, *what)
+        elif count > 1:
             self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
 
     def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:

@@ -24,6 +24,9 @@ SWEEP = 0.2
 """Seconds. An idle worker that has memory which it shares looks so often whether it can let go of it: that takes 10 µs."""
 
 
+WARM_MS = 20  #: so long the next message over TCP is waited for alone, which costs less than to poll
+
+
 class CallerGone(Exception):
     """Whom an answer was for is not there any more."""
 
@@ -89,6 +92,8 @@ class Inbox:
 
     def __init__(self, sock: zmq.Socket[bytes]) -> None:
         self._router = sock
+        sock.rcvtimeo = WARM_MS
+        self._warm = False  # a caller over TCP was here a moment ago, and may come again at once
         self._waker = Waker()
         self._arrived: deque[LocalWay] = deque()
         self._local: LocalWay | None = None
@@ -118,8 +123,11 @@ class Inbox:
                 local.sharing.sweep()
             elif self._arrived:
                 self._local = self._arrived.popleft()
-            elif (message := self._routed()) is not None:
+            elif (message := self._routed(0 if self._warm else zmq.DONTWAIT)) is not None:
+                self._warm = True
                 return message
+            elif self._warm:
+                self._warm = False
             else:
                 wait = 0 if self.idle() else -1
                 if zmq.zmq_poll([(self._router, zmq.POLLIN), (self._waker.fileno(), zmq.POLLIN)], wait):
@@ -128,7 +136,7 @@ class Inbox:
     def poll(self) -> tuple[Way, list[Any]] | None:
         """A message that has come already, and was not kept."""
         if self._local is None:
-            return self._routed()
+            return self._routed(zmq.DONTWAIT)
         try:
             frames = self._local.stream.receive(0.0)
         except (EOFError, OSError, ProtocolError):
@@ -139,10 +147,10 @@ class Inbox:
         """Put a message back, behind those that were put back before: `next` will give it."""
         self._kept.append(message)
 
-    def _routed(self) -> tuple[Way, list[Any]] | None:
+    def _routed(self, flags: int) -> tuple[Way, list[Any]] | None:
         while True:
             try:
-                frames: list[Any] = self._router.recv_multipart(zmq.DONTWAIT, copy=False)
+                frames: list[Any] = self._router.recv_multipart(flags, copy=False)
             except zmq.Again:
                 return None
             if len(frames) > 1:
