@@ -38,7 +38,7 @@ AT_ONCE = 100
 """Functions that are armed when an import is over; it takes 1 to 2 ms for so many. Where there are more, most are never called."""
 
 
-_NOTHING: tuple[Any, Any, Any, str] = (None, None, None, "")
+_ENTRIES = 4
 
 
 class Running(threading.local):
@@ -56,10 +56,12 @@ class Analysis:
         self._grid = grid
         self._remote = remote
         self._running = running
-        # by identity of the original code object, which both keep
+        # both by identity of the original code object, which they keep
         self._profiles: dict[int, Profile] = {}
-        self._defined: dict[int, tuple[CodeType, FunctionType, Advice, str]] = {}
-        self._fresh: list[CodeType] = []  #: defined by imports that are not over
+        self._waiting: dict[int, int] = {}  #: where in the next one a function's four entries begin
+        # flat, for an object for each function would have the garbage collector run more often
+        self._defined: list[Any] = []  #: code, function, advice, qualified name; None, None, None, None
+        self._begun = 0  #: entries of imports that are over
 
     def on_join_point(self, point: JoinPoint) -> None:
         """Take charge of a new join point."""
@@ -74,23 +76,27 @@ class Analysis:
         if self._grid.policy.kind is not Kind.AUTO:
             return False
         code = function.__code__
-        self._defined[id(code)] = code, function, advice, qualname
-        self._fresh.append(code)
+        self._waiting[id(code)] = len(self._defined)
+        self._defined += code, function, advice, qualname
         return True
 
     def on_imported(self) -> None:
         """Begin with the functions that were defined; those of a large package wait until the watch meets them."""
-        fresh, self._fresh = self._fresh, []
-        if len(fresh) <= AT_ONCE:
-            for code in fresh:
-                self.profile_by_code(code)
+        begun, self._begun = self._begun, len(self._defined)
+        if self._begun - begun <= AT_ONCE * _ENTRIES:
+            for code in self._defined[begun : self._begun : _ENTRIES]:
+                if code is not None:
+                    self.profile_by_code(code)
 
     def profile_by_code(self, code: CodeType) -> Profile | None:
         """The profile of the function that this is the original code of. One that has waited for this is armed."""
         profile = self._profiles.get(id(code))
-        if profile is None and self._defined:
-            _, function, advice, qualname = self._defined.pop(id(code), _NOTHING)
-            if advice is not None and function.__code__ is code:  # else the program has replaced it
+        if profile is None and (place := self._waiting.pop(id(code), None)) is not None:
+            entries = slice(place, place + _ENTRIES)
+            found, function, advice, qualname = self._defined[entries]
+            # not so where the program has replaced its code, or two threads imported at the very same moment
+            if found is code and function.__code__ is code:
+                self._defined[entries] = [None] * _ENTRIES
                 try:
                     advice.make(function, qualname)
                 except Exception:
