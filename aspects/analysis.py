@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
+from bundlebee.aspects.stopwatch import Stopwatch
 from bundlebee.decisions.features import Features, features
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
@@ -47,6 +48,7 @@ class Running(threading.local):
     def __init__(self) -> None:
         self.points: set[JoinPoint] = set()  #: advised calls on this thread's stack
         self.quiet = False  #: our own machinery runs, and must not be advised
+        self.timed: dict[Profile, Any] = {}  #: calls that the stopwatch times
 
 
 class Analysis:
@@ -62,6 +64,9 @@ class Analysis:
         # flat, for an object for each function would have the garbage collector run more often
         self._defined: list[Any] = []  #: code, function, advice, qualified name; None, None, None, None
         self._begun = 0  #: entries of imports that are over
+        self._idle: set[Profile] = set()  #: take long, and there is nobody to take them
+        self._stopwatch = Stopwatch(running, self._timed, self._calls_itself)
+        self._listens = grid.policy.kind is Kind.AUTO and self._stopwatch.start()
 
     def on_join_point(self, point: JoinPoint) -> None:
         """Take charge of a new join point."""
@@ -69,7 +74,32 @@ class Analysis:
         point.data = profile
         point.advice = self.advise
         self._profiles[id(point.original)] = profile
-        point.arm()
+        self.sample(profile)
+
+    def sample(self, profile: Profile) -> None:
+        """Measure the next calls of a function."""
+        if not self._listens:
+            profile.point.arm()
+        elif profile.recursive:
+            # to stand in for it is the only way, and worth it only where somebody might take it
+            if self._grid.anybody():
+                profile.point.arm()
+            else:
+                self._idle.add(profile)
+        elif profile.point.blocked is None and not profile.point.armed:
+            self._stopwatch.listen(profile)
+
+    def close(self) -> None:
+        """Measure nothing any more."""
+        self._stopwatch.stop()
+
+    def somebody(self) -> None:
+        """Called now and then: if somebody has come who could take calls, arm what takes long."""
+        if self._idle and self._grid.anybody():
+            while self._idle:
+                profile = self._idle.pop()
+                if profile.pin is None:
+                    profile.point.arm()
 
     def on_defined(self, advice: Advice, function: FunctionType, qualname: str) -> bool:
         """Whether a function that an import defines waits until that is over: what imports call is not worth a look."""
@@ -195,6 +225,14 @@ class Analysis:
             running.points.discard(point)
             self._observe(profile, verdict, marks, seconds, cpu)
 
+    def _timed(self, profile: Profile, marks: Features, seconds: float, cpu: float) -> None:
+        """A call that nobody stood in for has returned."""
+        self._observe(profile, Verdict(HERE, Reason.UNMEASURED), marks, seconds, cpu)
+
+    def _calls_itself(self, profile: Profile) -> None:
+        profile.recursive = True
+        self.sample(profile)
+
     def _observe(
         self, profile: Profile, verdict: Verdict, marks: Features, seconds: float, cpu: float
     ) -> None:
@@ -208,6 +246,8 @@ class Analysis:
             self._settle(profile)
             if profile.short and profile.pin is None and self._grid.policy.kind is Kind.AUTO:
                 verdict = replace(verdict, why=Reason.TOO_SHORT)
+            elif profile in self._idle:
+                verdict = replace(verdict, why=Reason.NO_PEER)
             told = verdict.where, verdict.why
             # short calls are told once, and long ones each time
             if seconds >= SHORT or profile.told != told:
@@ -223,9 +263,23 @@ class Analysis:
         """Take the advice away where it can gain nothing; give it back where a recursion took it."""
         point, kind = profile.point, self._grid.policy.kind
         if profile.pin is not None or kind is Kind.LOCAL:
-            point.disarm()
+            self._leave_alone(profile)
         elif kind is Kind.AUTO and profile.short >= SAMPLES:
-            point.disarm()
+            self._leave_alone(profile)
             profile.met = 0.0
-        elif not point.armed:
+        elif kind is Kind.AUTO and not profile.short and self._is_lonely():
+            self._leave_alone(profile)
+            self._idle.add(profile)
+        elif not point.armed and not (self._listens and profile.short):
+            if self._listens:
+                self._stopwatch.ignore(profile)
             point.arm()
+
+    def _is_lonely(self) -> bool:
+        """Whether nobody could take a call. Who is about to answer is waited for, unless it would leave a mark to be armed."""
+        return not self._grid.anybody() and (self._listens or not self._grid.coming())
+
+    def _leave_alone(self, profile: Profile) -> None:
+        if self._listens:
+            self._stopwatch.ignore(profile)
+        profile.point.disarm()

@@ -91,7 +91,7 @@ class Program:
         customs = Customs(self)
         self._analysis = Analysis(self, Remote(self, customs), running)
         self._scatter = Scatter(self, customs, running, self._analysis.profile_of)
-        self._watch = Watch(self._analysis.profile_by_code)
+        self._watch = Watch(self._analysis)
         self._said: dict[tuple[str, bool, str], float] = {}
         self._closing = threading.Lock()
         self._closed = False
@@ -221,6 +221,9 @@ class Program:
 
     def slots(self, work: float | None) -> Sequence[tuple[str, int]]:
         return self._peers.slots(forced=self.policy.kind is not Kind.AUTO, work=work)
+
+    def anybody(self) -> bool:
+        return self._peers.anybody()
 
     def coming(self) -> bool:
         return self._peers.coming()
