@@ -25,6 +25,7 @@ from bundlebee.aspects.freight import Customs, Freight, Stays
 from bundlebee.aspects.remote import Remote
 from bundlebee.aspects.scatter import Scatter
 from bundlebee.aspects.watch import Watch
+from bundlebee.decisions.load import slots
 from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
@@ -119,6 +120,7 @@ class Program:
             on_defined=self._analysis.on_defined,
             on_imported=self._analysis.on_imported,
             on_scatter=self._scatter.loop,
+            apprentices=lambda: slots() - 1,
             fetch=self._workshop.fetch,
         )
         if self.policy.kind is Kind.AUTO:
@@ -176,6 +178,8 @@ class Program:
     def _in_child(self) -> None:
         """After a fork: threads and sockets are the parent's, so nothing is shipped from here."""
         self._guest.forget()
+        if self._handle is not None:
+            self._handle.loom.after_fork()
         self.policy = Policy(Kind.LOCAL)
         self._log.after_fork()
         self._peers.after_fork()
