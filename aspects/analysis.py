@@ -1,8 +1,11 @@
 """The analysis aspect: it times calls and takes away the advice where there is nothing to gain.
 
-A function starts armed, in a large package only when the watch first meets it. Three short calls in a row disarm it, and from then on it is its original code: no cost.
-The watch (`aspects/watch.py`) looks at the running stacks now and then, and arms those functions again that are
-seen to take time. So the cost does not depend on how many functions a program has.
+A function is measured from its first call on; in a large package, when the watch first meets it. Three short calls in a
+row, and it is left alone: from then on it is its original code, at no cost. The watch (`aspects/watch.py`) looks at the
+running stacks now and then, and has those functions measured again that are seen to take time. So the cost does not depend on
+how many functions a program has. What takes long, but nobody is there to take it, runs as written until somebody comes.
+
+To measure is to arm, and to time the call in the dispatcher's place; since 3.13 a stopwatch does it (`aspects/stopwatch.py`).
 
 A recursive function is disarmed while its outermost call runs here: what counts is the whole call, and its inner
 calls run at full speed.

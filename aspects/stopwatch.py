@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bundlebee.aspects")
 
+_monitoring: Any = getattr(sys, "monitoring", None)
+
 AVAILABLE = sys.version_info >= (3, 13)
 
 TOOLS = (4, 3)
@@ -71,7 +73,7 @@ class Stopwatch:
         """Begin; False where this interpreter, or the program, has no place for it."""
         if not AVAILABLE:
             return False
-        monitoring = sys.monitoring
+        monitoring = _monitoring
         for tool in TOOLS:
             try:
                 monitoring.use_tool_id(tool, "bundlebee")
@@ -89,7 +91,7 @@ class Stopwatch:
         if self._tool is not None:
             for profile in list(self._profiles.values()):
                 self.ignore(profile)
-            sys.monitoring.free_tool_id(self._tool)
+            _monitoring.free_tool_id(self._tool)
             self._tool = None
 
     def listen(self, profile: Profile) -> None:
@@ -97,12 +99,12 @@ class Stopwatch:
         if self._tool is not None:
             code = profile.point.original
             self._profiles[id(code)] = profile
-            sys.monitoring.set_local_events(self._tool, code, self._events)
+            _monitoring.set_local_events(self._tool, code, self._events)
 
     def ignore(self, profile: Profile) -> None:
         """Leave it alone."""
         if self._tool is not None:
-            sys.monitoring.set_local_events(self._tool, profile.point.original, 0)
+            _monitoring.set_local_events(self._tool, profile.point.original, 0)
 
     def _begins(self, code: CodeType, _offset: int) -> None:
         running = self._running

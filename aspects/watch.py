@@ -1,11 +1,11 @@
-"""The watch: a thread that glances at the running stacks and arms again what is seen to take time.
+"""The watch: a thread that glances at the running stacks and has measured again what is seen to take time.
 
 Disarmed functions cost nothing, and so say nothing either. Now and then the watch reads which functions are on the
-stacks (`sys._current_frames`). One that was never sampled (see `Analysis.profile_by_code`) is armed as soon as it is met. One
-that is met with the same frame in glances that follow each other is inside one long call: it is armed when that call is
-over. One that is met again and again in different frames is called often: it is armed for a few samples. Each time that these samples find it short, it must be met for twice as long before
-the next time. Where glances find nothing long, they become rare. The cost of a glance is bounded by `DEPTH` frames
-a thread, whatever the number of functions.
+stacks (`sys._current_frames`). One that was never measured (see `Analysis.profile_by_code`) is measured as soon as it is
+met. One that is met with the same frame in glances that follow each other is inside one long call: it is measured when that
+call is over. One that is met again and again in different frames is called often: it is measured for a few calls. Each time
+that these find it short, it must be met for twice as long before the next time. Where glances find nothing long, they become
+rare. The cost of a glance is bounded by `DEPTH` frames a thread, whatever the number of functions.
 """
 
 from __future__ import annotations

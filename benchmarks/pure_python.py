@@ -27,9 +27,30 @@ from report import ROOT, Figure, Report, arguments
 PYPERFORMANCE = "pyperformance==1.14.0"
 
 NAMES = (
-    "richards deltablue raytrace nbody fannkuch chaos hexiom go float spectral_norm pyflate mdp json_dumps "
-    "unpack_sequence generators comprehensions logging telco scimark"
-).split()
+    *(
+        "richards",
+        "deltablue",
+        "raytrace",
+        "nbody",
+        "fannkuch",
+        "chaos",
+        "hexiom",
+        "go",
+        "float",
+        "spectral_norm",
+    ),
+    *(
+        "pyflate",
+        "mdp",
+        "json_dumps",
+        "unpack_sequence",
+        "generators",
+        "comprehensions",
+        "logging",
+        "telco",
+        "scimark",
+    ),
+)
 
 TURN = 0.05  #: seconds, about
 WARM = 2.0  #: seconds of each side that are not counted, and again as long while the other side runs
@@ -111,7 +132,10 @@ def main() -> int:
             shutil.copy(ROOT / "benchmarks" / "standin" / "pyperf.py", place)
             argv = ["run_benchmark.py"]
             of_script = []
-            with Turns([*ground.python, *argv], place, home) as plain, Turns([*ground.exec, *argv], place, home) as woven:
+            with (
+                Turns([*ground.python, *argv], place, home) as plain,
+                Turns([*ground.exec, *argv], place, home) as woven,
+            ):
                 while True:
                     title = plain.name()
                     if title != woven.name():
@@ -128,7 +152,9 @@ def main() -> int:
                 raise SystemExit(f"{name} has no benchmark that we can run")
             ratios.append(statistics.geometric_mean(of_script))
     report.add(
-        Figure("geometric mean", statistics.geometric_mean(ratios), "x", at_most=1.02, note=f"of {len(ratios)}")
+        Figure(
+            "geometric mean", statistics.geometric_mean(ratios), "x", at_most=1.02, note=f"of {len(ratios)}"
+        )
     )
     return report.finish(options.json)
 

@@ -39,7 +39,9 @@ class Runner:
 
         _serve(name, run)
 
-    def bench_time_func(self, name: str, func: Callable[..., float], *args: Any, inner_loops: int = 1) -> None:
+    def bench_time_func(
+        self, name: str, func: Callable[..., float], *args: Any, inner_loops: int = 1
+    ) -> None:
         _serve(name, lambda loops: func(loops, *args))
 
 

@@ -31,29 +31,34 @@ def expected(module: str, path: str) -> list[tuple[str, str, int]]:
     """
     files = _files(module, path)
     found: list[tuple[str, str, int]] = []
-    seen = {module}
+    parts = module.split(".")
+    seen = {
+        ".".join(parts[:end]) for end in range(1, len(parts))
+    }  # packages around it are on their way already
     todo = [iter([module])]
     while todo:
         name = next(todo[-1], None)
         if name is None:
             todo.pop()
             continue
+        if name in seen or name not in files:
+            continue
+        seen.add(name)
         try:
             source = Path(files[name]).read_bytes()
         except OSError:
             continue
         found.append((name, files[name], len(source)))
         is_package = os.path.basename(files[name]) == "__init__.py"
-        inner = []
-        for wanted in _imports(source, name, is_package):
-            parts = wanted.split(".")
-            for end in range(1, len(parts) + 1):
-                one = ".".join(parts[:end])
-                if one in files and one not in seen:
-                    seen.add(one)
-                    inner.append(one)
-        todo.append(iter(inner))
+        todo.append(_with_parents(_imports(source, name, is_package)))
     return found
+
+
+def _with_parents(names: Iterator[str]) -> Iterator[str]:
+    for name in names:
+        parts = name.split(".")
+        for end in range(1, len(parts) + 1):
+            yield ".".join(parts[:end])
 
 
 def _imports(source: bytes, module: str, is_package: bool) -> Iterator[str]:
