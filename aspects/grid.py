@@ -67,6 +67,9 @@ class Grid(Protocol):
             Stays: it reads state that cannot be compared.
         """
 
+    def ready(self, place: str) -> bool:
+        """Whether there is a channel to that peer which nobody uses just now."""
+
     def open(self, place: str, point: JoinPoint) -> LeaseChannel:
         """A channel to a worker of that peer, which has the function's bundle.
 

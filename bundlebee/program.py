@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FunctionType, MemberDescriptorType
+from types import CodeType, FrameType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -30,6 +30,7 @@ from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
 from bundlebee.decisions.records import Decision, text
+from bundlebee.errors import BundlebeeError
 from bundlebee.guest import Guest
 from bundlebee.interrupts import wrap_handlers
 from bundlebee.peers import Peers
@@ -40,6 +41,7 @@ from bundlebee.workshop import Workshop
 
 if TYPE_CHECKING:
     from bundlebee.bundles.effects import EffectAnalysis, Summary
+    from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.client import LeaseChannel, Outcome
     from bundlebee.hooks.install import Handle
@@ -82,7 +84,7 @@ class Program:
         if self._dice is not None:
             log.info("policy %s", self.policy)
         self._peers = Peers(self._guest, self._workshop.path, self._workshop.archive, seed)
-        self._reports = Reports(self._guest)
+        self._reports = Reports(self._guest, self._log.catch_up)
         self._log.listen(self._heard)
         self._effects: EffectAnalysis | None = None
         self._handle: Handle | None = None
@@ -94,6 +96,7 @@ class Program:
         self._scatter = Scatter(self, customs, running, self._analysis.profile_of)
         self._watch = Watch(self._analysis)
         self._said: dict[tuple[str, bool, str], float] = {}
+        self._freights: dict[JoinPoint, tuple[Remembered, Freight]] = {}
         self._closing = threading.Lock()
         self._closed = False
         self._pid = os.getpid()
@@ -106,12 +109,14 @@ class Program:
         from bundlebee.hooks import program
         from bundlebee.hooks.install import install
         from bundlebee.hooks.threads import hide_ours
+        from bundlebee.hooks.warned import count_theirs
 
         # registered first, so it runs last: the program's own exit handlers may still ship calls
         atexit.register(self.close)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_child)
         hide_ours()
+        count_theirs()
         if self._workshop.claims:
             self._join(sys.path)
         handle = self._handle = install(
@@ -197,6 +202,10 @@ class Program:
             from bundlebee.bundles.effects import EffectAnalysis
 
             self._effects = EffectAnalysis(self._workshop.facts)
+            if self._workshop.standard:
+                from bundlebee.bundles.catalogue import catalogue
+
+                catalogue().leave(self._workshop.standard)
         return self._effects
 
     def spreads(self, point: JoinPoint) -> bool:
@@ -241,23 +250,42 @@ class Program:
     # -- Grid: to ship -------------------------------------------------------------------------------------
 
     def freight(self, point: JoinPoint, summary: Summary) -> Freight:
-        from bundlebee.bundles.fingerprint import Unfingerprintable, state
+        remembered, last = self._freights.get(point) or (None, None)
+        if remembered is None or remembered.reads != summary.reads:
+            from bundlebee.bundles.fingerprint import Remembered
+
+            remembered, last = Remembered(summary.reads), None
+        try:
+            found = remembered.state()
+        except BundlebeeError as error:
+            raise Stays(error.what, why=error.why, reason=Reason.STATE) from None
+        limit, digits = sys.getrecursionlimit() - _depth(), sys.get_int_max_str_digits()
+        if (
+            last is not None
+            and last.summary is summary
+            and last.state is found.objects
+            and last.call.recursion_limit == limit
+            and last.call.int_max_str_digits == digits
+        ):
+            return last  # the same object, which the channels know
         from bundlebee.calls.wire import Call
 
-        try:
-            found = state(summary.reads, modules=sys.modules)
-        except Unfingerprintable as error:
-            raise Stays(error.what, why=error.why, reason=Reason.STATE) from None
         bundle = self._workshop.bundle_of(point.module)
         call = Call(
             FunctionRef(bundle.name, bundle.digest, point.module, point.qualname),
             line=point.original.co_firstlineno,
             reads=summary.reads,
             state=found.digest,
-            recursion_limit=sys.getrecursionlimit() - _depth(),
-            int_max_str_digits=sys.get_int_max_str_digits(),
+            recursion_limit=limit,
+            int_max_str_digits=digits,
+            writes=bool(summary.writes),
         )
-        return Freight(call, summary, found.objects)
+        freight = Freight(call, summary, found.objects)
+        self._freights[point] = remembered, freight
+        return freight
+
+    def ready(self, place: str) -> bool:
+        return self._peers.ready(place)
 
     def open(self, place: str, point: JoinPoint) -> LeaseChannel:
         return self._peers.open(place, self._workshop.needed(point.module))
@@ -277,14 +305,29 @@ class Program:
             self._run_seconds += seconds or 0.0
         elif verdict.why is Reason.EXPLORING and seconds is not None:
             self._trial_seconds += max(0.0, seconds - verdict.estimates.get(HERE, 0.0))
+        profile, told = point.data, (verdict.where, verdict.why)
+        what = (
+            point.name,
+            self._workshop.bundle_of(point.module).name,
+            seconds,
+            0 if outcome is None else outcome.bytes_out,
+            0 if outcome is None else outcome.bytes_back,
+        )
+        if outcome is not None and profile.told == told and not log.isEnabledFor(logging.DEBUG):
+            self._log.add_later(verdict, *what)
+            return
+        if outcome is not None:
+            profile.told = told
+        self._log.catch_up()
+        function, bundle, seconds, bytes_out, bytes_back = what
         self._log.add(
             Decision.of(
                 verdict,
-                function=point.name,
-                bundle=self._workshop.bundle_of(point.module).name,
+                function=function,
+                bundle=bundle,
                 seconds=seconds,
-                bytes_out=0 if outcome is None else outcome.bytes_out,
-                bytes_back=0 if outcome is None else outcome.bytes_back,
+                bytes_out=bytes_out,
+                bytes_back=bytes_back,
             )
         )
 
@@ -298,8 +341,9 @@ class Program:
             changed = now - self._said.get(kind, -SAY_AGAIN) >= SAY_AGAIN
             if changed:
                 self._said[kind] = now
-        if log.isEnabledFor(logging.INFO):
-            log.log(logging.INFO if changed else logging.DEBUG, "%s", text(decision))
+        level = logging.INFO if changed else logging.DEBUG
+        if log.isEnabledFor(level):
+            log.log(level, "%s", text(decision))
         self._reports.add(decision, changed)
 
 
@@ -329,9 +373,27 @@ def _end_quietly() -> None:
 
 def _depth() -> int:
     """Frames on this thread's stack without the advice's: the function finds so many in use when it runs here."""
-    frame, count = sys._getframe(), 0
-    while frame.f_back is not None:
+    # The same stack as the last time? To walk through it makes an object of each frame.
+    path = sys._getframe(2).f_code
+    total, count = _depths.get(path, (0, 0))
+    if total:
+        try:
+            if sys._getframe(total).f_back is None:
+                return count
+        except ValueError:
+            pass
+    frame: FrameType | None = sys._getframe(1)
+    ours = 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("bundlebee."):
         frame = frame.f_back
-        if count or not frame.f_globals.get("__name__", "").startswith("bundlebee."):
-            count += 1
+        ours += 1
+    count = 0
+    while frame is not None:
+        frame = frame.f_back
+        count += 1
+    _depths[path] = ours + count, count
     return count
+
+
+_depths: dict[CodeType, tuple[int, int]] = {}
+"""By the code in the advice that asks: frames on the stack above `_depth`, and how many of them are the program's."""

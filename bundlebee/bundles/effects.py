@@ -20,6 +20,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
+from functools import cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -39,11 +40,19 @@ KEPT = 64
 
 
 class Effect(Enum):
-    """What a call does, beside computing its result."""
+    """What a call does, beside computing its result and changing its arguments (`Summary.writes`)."""
 
     FREE = "free"  #: nothing
     PRINTS = "prints"  #: prints to standard output
     UNSAFE = "unsafe"  #: something that only means the same here, or that nobody knows
+
+
+@cache
+def _unchanged() -> Callable[[Iterable[tuple[str, Any, Any, Any]]], bool]:
+    """It brings the catalogue along, which only an analysis needs."""
+    from bundlebee.bundles.heap import unchanged
+
+    return unchanged
 
 
 class Summary(msgspec.Struct, frozen=True, eq=False):
@@ -56,16 +65,21 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
     #: of the instances it allows for
     classes: frozenset[type] = frozenset()
     what: str = ""  #: for UNSAFE: what happens at the end of that chain, without chain and place
+    #: for the others: how the first write to an argument reads. The caller's arguments are to be changed likewise
+    writes: str = ""
+
+    @property
+    def free(self) -> bool:
+        """Whether it does nothing but compute its result, so that nobody can tell how often and in which order it ran."""
+        return self.level is Effect.FREE and not self.writes
 
     def covers(self, walk: Walk) -> bool:
         """Whether a general answer (`EffectAnalysis.summary`) speaks of a call with such arguments, too."""
-        return not walk.callables and not walk.fragile and walk.classes <= self.classes
+        return not walk.callables and not walk.fragile and not walk.fills and walk.classes <= self.classes
 
     def still_valid(self) -> bool:
         """Whether all that the analysis looked at is unchanged. Costs some 100 ns for each global that is read."""
-        from bundlebee.bundles.heap import unchanged
-
-        return unchanged(self.observed)
+        return _unchanged()(self.observed)
 
 
 class Clearance(msgspec.Struct, frozen=True):
@@ -107,7 +121,8 @@ class EffectAnalysis:
             function: the function itself (woven or not).
             walk: what `bundlebee.bundles.values.walk` found in all arguments.
         """
-        return self._summary(function, walk.classes, walk.callables, _shapes(function, walk), walk.fragile)
+        shapes = _shapes(function, walk)
+        return self._summary(function, walk.classes, walk.callables, shapes, walk.fragile, walk.fills)
 
     def clear(self, function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Clearance:
         """Everything that must be asked before a call is shipped, in one.
@@ -139,6 +154,7 @@ class EffectAnalysis:
         callables: tuple[Any, ...] | None,
         shapes: dict[str, Shape],
         fragile: bool = False,
+        fills: frozenset[type] = frozenset(),
     ) -> Summary:
         world = self._all_classes() if classes is None else classes
         key = (
@@ -146,6 +162,7 @@ class EffectAnalysis:
             None if callables is None else frozenset(map(id, callables)),
             tuple(shapes.items()),
             fragile,
+            fills,
         )
         known = self._known.setdefault(function, {})
         summary = known.get(key)
@@ -153,7 +170,7 @@ class EffectAnalysis:
             return summary
         if len(known) >= KEPT:
             known.clear()
-        known[key] = summary = self._analyse(function, world, callables, shapes, fragile)
+        known[key] = summary = self._analyse(function, world, callables, shapes, fragile, fills)
         return summary
 
     def _analyse(
@@ -162,12 +179,13 @@ class EffectAnalysis:
         classes: frozenset[type],
         callables: tuple[Any, ...] | None,
         shapes: dict[str, Shape],
-        fragile: bool = False,
+        fragile: bool,
+        fills: frozenset[type],
     ) -> Summary:
         from bundlebee.bundles.flow import Flow
         from bundlebee.bundles.heap import Harm
 
-        flow = Flow(self._facts_of, function, set(classes), callables, shapes, fragile)
+        flow = Flow(self._facts_of, function, set(classes), callables, shapes, fragile, fills)
         try:
             flow.run()
         except Harm as harm:
@@ -182,7 +200,8 @@ class EffectAnalysis:
         else:
             level, why, what = Effect.PRINTS if flow.prints else Effect.FREE, "", ""
         observed = (*flow.observed, *(("keep", thing, None, None) for thing in callables or ()))
-        return Summary(level, why, tuple(sorted(flow.reads)), observed, frozenset(classes), what)
+        writes = "" if level is Effect.UNSAFE else flow.written
+        return Summary(level, why, tuple(sorted(flow.reads)), observed, frozenset(classes), what, writes)
 
     def _all_classes(self) -> frozenset[type]:
         """Every class that a module with facts holds at this moment."""

@@ -14,7 +14,7 @@ Some values pickle well and still would not be the same there:
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 from enum import Enum
 from itertools import chain
@@ -46,6 +46,7 @@ _DEPTH = 3
 _SHAPED = (list, set, deque, tuple, frozenset)
 _SEQUENCES = frozenset({list, tuple})
 _MAPPINGS = (dict, Counter, OrderedDict)
+_WITH_NAN = frozenset({float, complex})
 _REAL = frozenset({int, float, bool})
 
 
@@ -59,6 +60,18 @@ class Walk(msgspec.Struct):
     named: dict[str, Shape]  #: of the keyword arguments
     #: whether there is a set among the values whose copy would iterate in another order
     fragile: bool = False
+    tuples: list[Any] = []  #: tuples, each once, in such an order, too
+    fills: frozenset[type] = frozenset()  #: factories of the defaultdicts: looking up in these writes them
+
+    @property
+    def objects(self) -> list[Any]:
+        """The containers and then the tuples: what has an identity that a result may show."""
+        return [*self.containers, *self.tuples]
+
+    @property
+    def atoms(self) -> bool:
+        """Whether there is nothing that has an identity, and nothing that has a class of the program's."""
+        return not (self.containers or self.tuples or self.classes or self.callables)
 
     @property
     def simple(self) -> bool:
@@ -74,11 +87,20 @@ def walk(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Walk:
     """
     found = Walk([], frozenset(), (), (), {})
     try:
-        if set(map(type, args)) <= ATOMS and set(map(type, kwargs.values())) <= ATOMS:
-            _check_nan(args)
-            _check_nan(kwargs.values())
-        else:
-            _walk(chain(args, kwargs.values()), found)
+        kinds = set(map(type, args))
+        if kwargs:
+            kinds.update(map(type, kwargs.values()))
+        if kinds <= ATOMS:
+            if not kinds.isdisjoint(_WITH_NAN):
+                _check_nan(args)
+                _check_nan(kwargs.values())
+            found.shapes = tuple([NUMBER if type(value) in NUMBERS else DATA for value in args])
+            if kwargs:
+                found.named = {
+                    name: NUMBER if type(value) in NUMBERS else DATA for name, value in kwargs.items()
+                }
+            return found
+        _walk(chain(args, kwargs.values()), found)
         found.shapes = tuple([_shape((value,)) for value in args])
         found.named = {name: _shape((value,)) for name, value in kwargs.items()}
     except Refused as refused:
@@ -120,7 +142,9 @@ def _walk(roots: Iterable[Any], found: Walk) -> None:
             and seen.keys().isdisjoint(fresh)
         ):
             seen |= fresh
-            if kinds != {tuple}:
+            if kinds == {tuple}:
+                found.tuples += level
+            else:
                 found.containers += level
             level = _composite(list(chain.from_iterable(level)))
             continue
@@ -140,7 +164,8 @@ def _look(value: Any, found: Walk, classes: dict[type, None], callables: dict[in
     if kind is list or kind is dict or kind is deque:
         found.containers.append(value)
     elif kind is tuple:
-        pass
+        if value:  # there is but one empty tuple
+            found.tuples.append(value)
     elif kind is set or kind is frozenset:
         if kind is set:
             found.containers.append(value)
@@ -149,6 +174,10 @@ def _look(value: Any, found: Walk, classes: dict[type, None], callables: dict[in
         check_by_name(value)
         callables[id(value)] = value
         return ()
+    elif kind is defaultdict:
+        found.containers.append(value)
+        if value.default_factory is not None:
+            found.fills |= {value.default_factory}
     elif not is_known(kind):
         classes[kind] = None
         if not isinstance(value, Enum):

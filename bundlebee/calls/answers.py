@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from time import perf_counter
 from types import CodeType
-from typing import Any
-
-import zmq
+from typing import TYPE_CHECKING, Any
 
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.guard import GuardStop, guard
+from bundlebee.calls.inbox import CallerGone, Way
 from bundlebee.calls.output import Printing
 from bundlebee.calls.rpc import pack_error
 from bundlebee.errors import BundlebeeError, Refused, Unshippable
 from bundlebee.words import Reason
+
+if TYPE_CHECKING:
+    from bundlebee.calls.changes import Before
 
 GATHER = 0.005  #: seconds; a message costs some 50 µs, so gathering for longer than this gains less than 1 %
 #: Bytes. ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this.
@@ -37,22 +40,21 @@ class Answers:
         leave: ends the process at once.
     """
 
-    def __init__(self, sock: zmq.Socket[bytes], printing: Printing, leave: Callable[[], None]) -> None:
-        self._socket = sock
+    def __init__(self, printing: Printing, leave: Callable[[], None]) -> None:
         self._printing = printing
         self._leave = leave
-        #: over the socket, where another thread answers, too; what is pickled may print, so it is taken twice
+        #: over inbox and way, where another thread answers, too; what is pickled may print, so it is taken twice
         self.lock = threading.RLock()
-        self._route = b""  # whom the answers go to
+        self._way: Way | None = None  # whom the answers go to
         self._ticket = 0
         self._waiting: list[Any] = []  # results not yet sent, with their times
         self._times: list[tuple[float, float]] = []
         self._first = 0  # index of the first of them
         self._sent = 0.0
 
-    def begin(self, route: bytes, ticket: int) -> None:
+    def begin(self, way: Way, ticket: int) -> None:
         """From now on answer that chunk. One whose caller went away may have left something behind."""
-        self._route = route
+        self._way = way
         self._ticket = ticket
         self._waiting, self._times, self._first = [], [], 0
         self._printing.take()
@@ -65,14 +67,24 @@ class Answers:
         result: Any,
         times: tuple[float, float],
         objects: frozenset[int],
+        before: Before | None = None,
     ) -> None:
         """An item came to its end.
 
         Args:
             times: seconds and CPU seconds.
             objects: ids of the mutable objects in the module state that the function reads.
+            before: what its arguments held, if it may write them.
         """
         try:
+            if before is not None and (changes := before.changes()):
+                both = (result, changes)
+                pickling.refers(both, item, objects)
+                self.flush(index)
+                self._first = index + 1
+                dump = functools.partial(pickling.dumps_referring, both, item, before.objects)
+                self._send_results(index, [times], dump, both, refers=True, wrote=True)
+                return
             refers = pickling.refers(result, item, objects)
         except Exception as error:
             self.flush(index)
@@ -83,24 +95,35 @@ class Answers:
         if refers:
             self.flush(index)
             self._first = index + 1
-            self._send_results(index, [times], lambda: pickling.dumps_referring(result, item), result, True)
+            dump = functools.partial(pickling.dumps_referring, result, item)
+            self._send_results(index, [times], dump, result, refers=True)
             return
         self._waiting.append(result)
         self._times.append(times)
         if times[0] > GATHER / 5 or perf_counter() - self._sent > GATHER:
             self.flush(index + 1)
 
+    def only(self, result: Any, times: tuple[float, float]) -> None:
+        """The one item of a chunk came to its end; the result is an atom."""
+        printed = self._printing.take() if self._printing.parts else []
+        body = pickle.dumps([result], 5)
+        if len(body) <= wire.SMALL:
+            self.send(wire.Reply(self._ticket, 0, [times], printed, body=body), [], copy=True)
+        else:
+            self.send(wire.Reply(self._ticket, 0, [times], printed), [body])
+
     def _cannot_travel(self, index: int, error: BundlebeeError) -> None:
         self._first = index + 1
         self._drop_output(index)
-        self.refuse(self._route, self._ticket, index, 1, Reason.UNPICKLABLE, error)
+        self.refuse(self._way, self._ticket, index, 1, Reason.UNPICKLABLE, error)
 
     def flush(self, next_index: int) -> None:
         """Send the results that wait."""
         results, times, first = self._waiting, self._times, self._first
         self._waiting, self._times, self._first = [], [], next_index
         if results:
-            self._send_results(first, times, lambda: pickling.dumps(results), results, False)
+            dump = functools.partial(pickling.dumps, results)
+            self._send_results(first, times, dump, results)
 
     def _send_results(
         self,
@@ -108,7 +131,9 @@ class Answers:
         times: list[tuple[float, float]],
         dump: Callable[[], list[Any]],
         value: Any,
-        refers: bool,
+        *,
+        refers: bool = False,
+        wrote: bool = False,
     ) -> None:
         try:
             frames = dump()
@@ -118,21 +143,30 @@ class Answers:
                 for offset in range(len(value)):
                     alone = value[offset : offset + 1]
                     dump_alone = functools.partial(pickling.dumps, alone)
-                    self._send_results(first + offset, times[offset : offset + 1], dump_alone, alone, False)
+                    self._send_results(first + offset, times[offset : offset + 1], dump_alone, alone)
                 return
             culprit = value if refers else value[0]
             self._drop_output(first)
             refusal = pickling.blame(culprit, error, "result")
-            self.refuse(self._route, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
+            self.refuse(self._way, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
             return
-        header = wire.Reply(self._ticket, first, times, self._printing.take(), refers)
-        self.send(header, frames)
+        printed = self._printing.take()
+        body = b""
+        if wire.inside(frames):
+            body = bytes(frames.pop())
+        self.send(wire.Reply(self._ticket, first, times, printed, refers, wrote=wrote, body=body), frames)
         self._sent = perf_counter()
 
     def failed(
-        self, index: int, item: pickling.Item, error: BaseException | None, times: tuple[float, float]
+        self,
+        index: int,
+        item: pickling.Item,
+        error: BaseException | None,
+        times: tuple[float, float],
+        objects: frozenset[int] = frozenset(),
+        before: Before | None = None,
     ) -> None:
-        """An item raised, or the guard stopped it."""
+        """An item raised, or the guard stopped it. The arguments are as for `returned`."""
         self.flush(index)
         self._first = index + 1
         refusal: BundlebeeError
@@ -146,18 +180,28 @@ class Answers:
         else:
             assert error is not None
             try:
-                if pickling.refers((error.args, error.__dict__), item, frozenset()):
+                told = (error.args, error.__dict__)
+                if pickling.refers(told, item, frozenset()):
                     raise Unshippable("the exception holds an argument")
-                data = remote_errors.pack(error, is_ours)
+                changes = [] if before is None else before.changes()
+                frames: list[Any] = [remote_errors.pack(error, is_ours)]
+                if before is not None and changes:
+                    pickling.refers(changes, item, objects)
+                    if pickling.share(told, (changes, before.objects)):
+                        raise Unshippable("the exception holds what an argument holds, too")
+                    frames += pickling.dumps_referring(changes, item, before.objects)
             except Unshippable as problem:
                 reason = Reason.UNPICKLABLE
                 refusal = problem
+            except Exception as problem:
+                reason = Reason.UNPICKLABLE
+                refusal = pickling.blame(told, problem, "exception")
             else:
-                header = wire.Raised(self._ticket, index, *times, self._printing.take())
-                self.send(header, [data])
+                wrote = bool(changes)
+                self.send(wire.Raised(self._ticket, index, *times, self._printing.take(), wrote), frames)
                 return
         self._drop_output(index)
-        self.refuse(self._route, self._ticket, index, 1, reason, refusal)
+        self.refuse(self._way, self._ticket, index, 1, reason, refusal)
 
     def _drop_output(self, index: int) -> None:
         """The caller will run that item itself, and print again."""
@@ -170,14 +214,14 @@ class Answers:
         try:
             with self.lock:
                 self.send(wire.Output(self._ticket, self._printing.take()), [])
-        except zmq.ZMQError:
+        except CallerGone:
             self._leave()  # nobody is there to read it
         finally:
             guard.active = active
 
     def refuse(
         self,
-        route: bytes,
+        way: Way | None,
         ticket: int,
         first: int,
         count: int,
@@ -187,13 +231,15 @@ class Answers:
     ) -> None:
         """Items are not done, and may be done at the caller."""
         header = wire.Refusal(ticket, first, count, reason, pack_error(error), lease_over)
-        self._socket.send_multipart([route, wire.encode(header)])
+        if way is not None:
+            way.send([wire.encode(header)])
 
     def send(self, header: wire.ToCaller, frames: list[Any], *, copy: bool | None = None) -> None:
         """Send a message; without ``copy``, its size decides whether buffers are copied first."""
         if copy is None:
             copy = len(frames) < 2 and sum(map(len, frames)) < COPY_BELOW
-        self._socket.send_multipart([self._route, wire.encode(header), *frames], copy=copy)
+        if self._way is not None:
+            self._way.send([wire.encode(header), *frames], copy)
 
 
 def is_ours(code: CodeType) -> bool:

@@ -58,6 +58,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The worker listens."""
 
     port: int
+    local: str = ""  #: the name of its socket for callers on this host, see `local`; empty if it has none
 
 
 class Given(msgspec.Struct, frozen=True, tag="given"):

@@ -56,6 +56,7 @@ class LeaseGrant(msgspec.Struct, frozen=True):
 
     token: str
     address: str  #: ``ip:port``
+    local: str = ""  #: the same for callers on this host, see `local`
 
 
 class _Process(msgspec.Struct):
@@ -65,6 +66,7 @@ class _Process(msgspec.Struct):
     run: int
     popen: subprocess.Popen[bytes]
     port: int | None = None
+    local: str = ""
     last_words: deque[str] | None = None
 
 
@@ -161,7 +163,7 @@ class WorkerPool:
                 "worker %d of %s is leased to %s", process.slot.number, self._name, caller or "a caller"
             )
         self._on_change()
-        return LeaseGrant(lease.token, f"{self._ip}:{process.port}")
+        return LeaseGrant(lease.token, f"{self._ip}:{process.port}", process.local)
 
     def release(self, token: str) -> None:
         """Take a lease back, whether or not its caller is done. Unknown tokens are none of our business."""
@@ -331,7 +333,7 @@ class WorkerPool:
     def _heard(self, process: _Process, message: FromWorker) -> None:
         slot = process.slot
         if isinstance(message, Ready):
-            process.port = message.port
+            process.port, process.local = message.port, message.local
             self._failures = 0
             self._perform(self._slots.ready(slot, time.monotonic()))
         elif isinstance(message, Given):

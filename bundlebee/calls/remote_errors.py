@@ -56,7 +56,9 @@ Dumps = Callable[[BaseException], bytes]
 
 
 def _by_name(error: BaseException) -> bytes:
-    return pickle.dumps(error, 5)
+    from bundlebee.calls.pickling import dumps_whole
+
+    return dumps_whole(error)
 
 
 def pack(error: BaseException, ours: Callable[[CodeType], bool], dumps: Dumps = _by_name) -> bytes:
