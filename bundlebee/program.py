@@ -25,6 +25,7 @@ from bundlebee.aspects.freight import Customs, Freight, Stays
 from bundlebee.aspects.remote import Remote
 from bundlebee.aspects.scatter import Scatter
 from bundlebee.aspects.watch import Watch
+from bundlebee.decisions.load import slots
 from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
@@ -93,7 +94,7 @@ class Program:
         customs = Customs(self)
         self._analysis = Analysis(self, Remote(self, customs), running)
         self._scatter = Scatter(self, customs, running, self._analysis.profile_of)
-        self._watch = Watch(self._analysis.profile_by_code)
+        self._watch = Watch(self._analysis)
         self._said: dict[tuple[str, bool, str], float] = {}
         self._freights: dict[JoinPoint, tuple[Remembered, Freight]] = {}
         self._closing = threading.Lock()
@@ -124,6 +125,7 @@ class Program:
             on_defined=self._analysis.on_defined,
             on_imported=self._analysis.on_imported,
             on_scatter=self._scatter.loop,
+            apprentices=lambda: slots() - 1,
             fetch=self._workshop.fetch,
         )
         if self.policy.kind is Kind.AUTO:
@@ -181,6 +183,8 @@ class Program:
     def _in_child(self) -> None:
         """After a fork: threads and sockets are the parent's, so nothing is shipped from here."""
         self._guest.forget()
+        if self._handle is not None:
+            self._handle.loom.after_fork()
         self.policy = Policy(Kind.LOCAL)
         self._log.after_fork()
         self._peers.after_fork()
@@ -230,6 +234,9 @@ class Program:
 
     def slots(self, work: float | None) -> Sequence[tuple[str, int]]:
         return self._peers.slots(forced=self.policy.kind is not Kind.AUTO, work=work)
+
+    def anybody(self) -> bool:
+        return self._peers.anybody()
 
     def coming(self) -> bool:
         return self._peers.coming()
