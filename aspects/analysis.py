@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
-from bundlebee.decisions.features import Features, features
+from bundlebee.decisions.features import Features, features, volume
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.interrupts import hold, let_pass, release
@@ -176,21 +176,23 @@ class Analysis:
     ) -> Any:
         point = profile.point
         running = self._running
+        result = None
         cpu = thread_time()
         start = perf_counter()
         try:
             running.points.add(point)
             if profile.recursive:
                 point.disarm()
-            return point.plain(*args, **kwargs)
+            result = point.plain(*args, **kwargs)
+            return result
         finally:
             seconds = perf_counter() - start
             cpu = thread_time() - cpu
             running.points.discard(point)
-            self._observe(profile, verdict, marks, seconds, cpu)
+            self._observe(profile, verdict, marks, seconds, cpu, result)
 
     def _observe(
-        self, profile: Profile, verdict: Verdict, marks: Features, seconds: float, cpu: float
+        self, profile: Profile, verdict: Verdict, marks: Features, seconds: float, cpu: float, result: Any
     ) -> None:
         hold()
         try:
@@ -199,6 +201,7 @@ class Analysis:
             if not profile.short:
                 profile.trust = 1
                 profile.measured().observe(marks, seconds, cpu)
+                profile.volume = volume((result,))
             self._settle(profile)
             if profile.short and profile.pin is None and self._grid.policy.kind is Kind.AUTO:
                 verdict = replace(verdict, why=Reason.TOO_SHORT)

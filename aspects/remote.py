@@ -20,6 +20,7 @@ from msgspec.structs import replace
 
 from bundlebee.aspects.freight import Cleared, Customs, Stays
 from bundlebee.aspects.profile import SHORT, Profile
+from bundlebee.decisions.features import volume
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
 from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, Unshippable
@@ -100,6 +101,12 @@ class Remote:
                 profile.hold(Reason.UNPICKLABLE, str(error))
             return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error)), None
         if policy.kind is Kind.AUTO:
+            if work is not None:
+                work = replace(
+                    work,
+                    bytes_out=work.bytes_out + volume(args) + volume(kwargs.values()),
+                    bytes_back=work.bytes_back + profile.volume,
+                )
             return decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
         last = profile.last
         if policy.kind is Kind.REMOTE and last is not None and last[0] is places and last[1] == features:
@@ -188,6 +195,7 @@ class Remote:
         if outcome.seconds < SHORT and now - profile.learnt < LESSONS:
             return
         profile.learnt = now
+        profile.volume = outcome.bytes_back
         work = self._work(profile, features)
         cpu = self._grid.learn(profile.point, verdict.where, outcome, 0.0 if work is None else work.seconds)
         profile.measured().observe(features, outcome.seconds, cpu)
