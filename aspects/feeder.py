@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bundlebee.aspects.spread import Item, Spread
-from bundlebee.errors import BundlebeeError, CallError, PeerBusy, PeerLost, Unshippable
+from bundlebee.errors import BundlebeeError, CallError, PeerBusy, PeerLost, Unshippable, WorkerLost
 
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bundlebee.scatter")
 
 RETRY = 0.5  #: seconds until a busy peer, or the list of peers, is asked again
+DEATHS = 2  #: a chunk that so many workers did not survive is left to the program
 SOON = 0.05  #: the same while the grid is still answering our greeting
 
 
@@ -254,6 +255,15 @@ class Feeder:
         with self._spread.changed:
             self._spread.supplies.remove(supply)
         supply.channel.close()
-        self._spread.back(items + supply.unanswered())
+        at_work = list(next(iter(supply.away.values()), ()))
+        items = items + supply.unanswered()
+        if isinstance(error, PeerLost) and at_work:
+            error = self._grid.why_lost(supply.channel, self._point.name, error)
+            if isinstance(error, WorkerLost):
+                for item in at_work:
+                    item.deaths += 1
+                    if item.deaths >= DEATHS:  # perhaps it is what workers do not survive
+                        self._spread.ours(item)
+        self._spread.back(items)
         self._grid.lost(supply.place, error)
         self._not_before[supply.place] = perf_counter() + 2 * RETRY

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bundlebee.calls.client import LeaseChannel, Outcome
     from bundlebee.decisions.model import Place, Verdict
     from bundlebee.decisions.policy import Policy, Trials
+    from bundlebee.errors import PeerLost
     from bundlebee.weaving.joinpoint import JoinPoint
 
 
@@ -75,6 +76,9 @@ class Grid(Protocol):
 
     def done(self, channel: LeaseChannel) -> None:
         """Hand a channel back for the next call."""
+
+    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+        """The error with what is known of the worker's end. May take a second."""
 
     # -- to tell -----------------------------------------------------------------------------------------
 

@@ -20,7 +20,7 @@ from bundlebee.aspects.freight import Customs, Stays
 from bundlebee.aspects.profile import Profile
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
-from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, Unshippable
+from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, Unshippable, WorkerLost
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -131,7 +131,10 @@ class Remote:
         except PeerLost as error:
             channel.close()
             grid.done(channel)
+            error = grid.why_lost(channel, point.name, error)
             grid.lost(place, error)
+            if isinstance(error, WorkerLost):  # perhaps it was this very call that its worker did not survive
+                return self._refused(profile, verdict, Reason.PEER_LOST, error)
             return _stays(verdict, Reason.PEER_LOST, error)
         except PeerBusy as error:
             grid.done(channel)

@@ -328,10 +328,13 @@ class Dispatcher:
         """A worker is gone. Its node need not be: whoever asks it for another one will see."""
         tasks = self._schedule.lost(worker)
         self._hang_up(worker)
+        if tasks and isinstance(error, PeerLost):
+            error = self._peers.why_lost(worker.channel, tasks[0].function.name, error)
+        kind = type(error) if isinstance(error, PeerLost) else PeerLost
         for task in tasks:
             task.fail(
-                PeerLost(
-                    f"the worker that had {task.function.name} is lost ({worker.place})",
+                kind(
+                    f"{worker.place} lost the worker that had {task.function.name}",
                     why=error.why or error.what,
                     hint="it may have run in part, so it is not run again; submit it again if that is harmless",
                 )

@@ -120,6 +120,7 @@ class Node:
         handlers: dict[str, Callable[[bytes, Sequence[bytes]], tuple[bytes, Sequence[bytes]]]] = {
             "lease": self._lease,
             "release": self._release,
+            "fate": self._fate,
             "bundle.offer": self._offered,
             "bundle.fetch": self._fetched,
             "decisions.tell": self._told,
@@ -324,6 +325,9 @@ class Node:
     def _release(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
         self.pool.release(body.decode("ascii", "replace"))
         return b"", ()
+
+    def _fate(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
+        return msgspec.msgpack.encode(self.pool.fate(body.decode("ascii", "replace"))), ()
 
     def _offered(self, body: bytes, buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
         offer = msgspec.msgpack.decode(body, type=BundleOffer)

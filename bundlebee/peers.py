@@ -18,7 +18,7 @@ from bundlebee.decisions.estimators import PeerTimes
 from bundlebee.decisions.load import Sampler
 from bundlebee.decisions.load import slots as own_slots
 from bundlebee.decisions.model import Place
-from bundlebee.errors import PeerBusy, PeerLost
+from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, WorkerLost
 from bundlebee.settings import cache_directory
 from bundlebee.words import HERE
 
@@ -203,11 +203,26 @@ class Peers:
         """Hand a channel back."""
         self._lessees().give_back(channel)
 
+    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+        """A channel was lost in the middle of a call: a `WorkerLost` that says how the worker ended, if its node is
+        there to be asked (which takes a second at the most, and is tried once while the node is left out)."""
+        place = channel.node_name
+        if self._closing or self._is_left_out(place):
+            return error
+        try:
+            fate = self._lessor(place).fate(channel.token)
+        except BundlebeeError:
+            fate = None
+        if fate is None:
+            return error
+        return WorkerLost(f"{place} lost the worker that had {function}", why=str(fate))
+
     def lost(self, place: str, error: BaseException) -> None:
         """Leave a peer out for a while, and say why, once."""
         if self._closing:  # we hung up ourselves
             return
-        self._leave_out(place, LOST if isinstance(error, PeerLost) else UNFIT)
+        if not isinstance(error, WorkerLost):  # then the node is well
+            self._leave_out(place, LOST if isinstance(error, PeerLost) else UNFIT)
         if isinstance(error, PeerBusy):
             return
         key = place, type(error).__name__ if isinstance(error, PeerLost) else str(error)

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.effects import EffectAnalysis, Summary
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.errors import PeerLost
     from bundlebee.hooks.install import Handle
     from bundlebee.weaving.joinpoint import JoinPoint
 
@@ -255,6 +256,9 @@ class Program:
 
     def done(self, channel: LeaseChannel) -> None:
         self._peers.done(channel)
+
+    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+        return self._peers.why_lost(channel, function, error)
 
     # -- Grid: to tell -------------------------------------------------------------------------------------
 

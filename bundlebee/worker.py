@@ -39,6 +39,7 @@ from bundlebee.calls.rpc import bind
 from bundlebee.calls.security import Doorman, secure_server, strangers
 from bundlebee.calls.worker_loop import WorkerLoop
 from bundlebee.errors import CallError
+from bundlebee.platform import inherited_peak
 
 if TYPE_CHECKING:
     from bundlebee.hooks.finder import Claim
@@ -93,7 +94,7 @@ def main() -> None:
             leave()
 
     threading.Thread(target=obey, name="bundlebee-control", daemon=True).start()
-    tell(Ready(port))
+    tell(Ready(port, inherited_peak()))
     loop.run()
 
 

@@ -146,9 +146,9 @@ class Answers:
         else:
             assert error is not None
             try:
+                data = remote_errors.pack(error, is_ours)
                 if pickling.refers((error.args, error.__dict__), item, frozenset()):
                     raise Unshippable("the exception holds an argument")
-                data = remote_errors.pack(error, is_ours)
             except Unshippable as problem:
                 reason = Reason.UNPICKLABLE
                 refusal = problem

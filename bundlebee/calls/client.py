@@ -220,7 +220,8 @@ class LeaseChannel:
             outcome = self._outcome(chunk, message.ticket, message.index, Ended.RAISED, size)
             outcome.seconds, outcome.cpu_seconds = message.seconds, message.cpu_seconds
             try:
-                outcome.error = remote_errors.unpack(frames[1].buffer, self.node_name)
+                # a task's author knows of the grid; a woven program must not notice it
+                outcome.error = remote_errors.unpack(frames[1].buffer, self.node_name, note=not chunk.items)
             except Unshippable as error:
                 self._cannot_read(outcome, error)
             outcomes.append(outcome)

@@ -58,6 +58,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The worker listens."""
 
     port: int
+    inherited: int = 0  #: bytes of its peak memory that are not its own, see `platform.inherited_peak`
 
 
 class Given(msgspec.Struct, frozen=True, tag="given"):

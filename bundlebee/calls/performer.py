@@ -150,11 +150,7 @@ class Performer:
             self._flush()
 
     def _raised(self, index: int, error: BaseException, times: Times) -> None:
-        try:
-            data = remote_errors.pack(error, is_ours, _pickle)
-        except Unshippable as problem:
-            self._refuse(index, Unshippable(problem.what, why=f"{problem.why}; it was {error!r:.200}"))
-            return
+        data = remote_errors.pack(error, is_ours, _pickle, stand_ins=True)
         self._flush()
         header = wire.Raised(self._ticket, index, *times, self._printing.take())
         self._answers.send(header, [data])

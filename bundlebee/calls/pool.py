@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import threading
@@ -38,14 +37,17 @@ from bundlebee.calls.control import (
     from_worker,
     line,
 )
+from bundlebee.calls.fate import Fate
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.security import strangers
 from bundlebee.calls.slots import Assign, Effect, Need, Slot, Slots, SlotState, Start
 from bundlebee.errors import CallError, PeerBusy
+from bundlebee.platform import exit_words, memory_kills, wait_for_end
 
 START_SECONDS = 30.0  #: a worker that does not listen by then never will; slow hosts need several seconds
 IDLE_SECONDS = 2.0  #: a lease idle for so long may be taken back when another caller asks
 STOP_SECONDS = 2.0  #: a worker exits in milliseconds when its pipe ends, unless it is stuck in C code
+MOST_FATES = 256  #: ends of workers that are remembered; who lost one asks at once
 MOST_FAILURES = 3  #: workers that die before they listen, in a row; then the pool stops trying for a while
 
 __all__ = ["BundlePath", "LeaseGrant", "MainSource", "WorkerPool"]
@@ -66,6 +68,8 @@ class _Process(msgspec.Struct):
     popen: subprocess.Popen[bytes]
     port: int | None = None
     last_words: deque[str] | None = None
+    inherited: int = 0  #: bytes of its peak memory that are not its own
+    memory_kills: int | None = None  #: of the kernel, when its lease began
 
 
 class WorkerPool:
@@ -99,6 +103,7 @@ class WorkerPool:
         self._leases: dict[str, Lease] = {}
         self._given: set[str] = set()  # leases that their worker knows of
         self._kept: set[str] = set()  # leases that were not idle when we asked
+        self._fates: dict[str, Fate] = {}  # by lease, of workers that died in the middle of it
         self._changed = threading.Condition()
         self._stopped = False
         self._failures = 0
@@ -168,6 +173,16 @@ class WorkerPool:
         with self._changed:
             self._release(token)
         self._on_change()
+
+    def fate(self, token: str, timeout: float = 1.0) -> Fate | None:
+        """How the worker of that lease ended; None if it has not, within ``timeout`` seconds, or was told to."""
+
+        def known() -> bool:
+            return token in self._fates or all(slot.token != token for slot in self._slots.slots)
+
+        with self._changed:
+            self._changed.wait_for(known, timeout)
+            return self._fates.get(token)
 
     def stop(self) -> None:
         """End all workers; when this returns no process is left."""
@@ -258,6 +273,7 @@ class WorkerPool:
         process = self._processes.get(slot.number)
         lease = self._leases.get(slot.token or "")
         if process is not None and lease is not None:
+            process.memory_kills = memory_kills(os.getpid())
             self._tell(process, lease)
 
     def _tell(self, process: _Process, message: ToWorker) -> None:
@@ -319,12 +335,12 @@ class WorkerPool:
                     self._heard(process, message)
                 self._changed.notify_all()
             self._on_change()
-        code = process.popen.wait()
+        code, peak = wait_for_end(process.popen)
         for pipe in (process.popen.stdin, process.popen.stdout):
             _close(pipe)
         with self._changed:
             if process.run == process.slot.run:
-                self._died(process, code)
+                self._died(process, code, peak)
             self._changed.notify_all()
         self._on_change()
 
@@ -332,6 +348,7 @@ class WorkerPool:
         slot = process.slot
         if isinstance(message, Ready):
             process.port = message.port
+            process.inherited = message.inherited
             self._failures = 0
             self._perform(self._slots.ready(slot, time.monotonic()))
         elif isinstance(message, Given):
@@ -346,11 +363,17 @@ class WorkerPool:
             self._forget(message.token)
             self._slots.over(slot, message.token)
 
-    def _died(self, process: _Process, code: int) -> None:
+    def _died(self, process: _Process, code: int, peak: int | None) -> None:
         slot = process.slot
         self._processes.pop(slot.number, None)
+        if peak is not None and peak <= process.inherited:
+            peak = None
+        fate = Fate(slot.number, process.popen.pid, _how(process, code), peak)
         if slot.token is not None:
             self._forget(slot.token)
+            self._fates[slot.token] = fate
+            while len(self._fates) > MOST_FATES:
+                del self._fates[next(iter(self._fates))]
         self._slots.died(slot)
         if self._stopped:
             return
@@ -358,10 +381,7 @@ class WorkerPool:
             self._failures += 1
         if code != 0:
             words = "; ".join(process.last_words or ())
-            self._log.warning(
-                "worker %d of %s (process %d) %s%s",
-                slot.number, self._name, process.popen.pid, _fate(code), f": {words}" if words else "",
-            )  # fmt: skip
+            self._log.warning("%s lost %s%s", self._name, fate, f": {words}" if words else "")
         if self._failures >= MOST_FAILURES:
             self._log.error(
                 "workers of %s die before they listen; trying again with the next lease", self._name
@@ -370,14 +390,12 @@ class WorkerPool:
             self._perform(self._slots.fill())
 
 
-def _fate(code: int) -> str:
-    if code >= 0:
-        return f"exited with {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"was killed by {name}"
+def _how(process: _Process, code: int) -> str:
+    before = process.memory_kills
+    # its own group cannot be read any more; it is ours, unless somebody has moved it
+    if code == -9 and before is not None and (memory_kills(os.getpid()) or 0) > before:
+        return "was killed by the kernel for memory (SIGKILL)"
+    return exit_words(code)
 
 
 def _close(pipe: IO[bytes] | None) -> None:

@@ -45,6 +45,7 @@ class Box:
 class Odd(Exception):
     def __init__(self, a, b):
         super().__init__(f"{a} {b}")
+        self.lock = threading.Lock()
 
 def add(a, b=1):
     return a + b
@@ -188,7 +189,7 @@ def test_an_exception_comes_back_as_itself(channel: LeaseChannel, tools: BundleP
     text = "".join(traceback.format_exception(caught.value))
     assert "return 1 / x" in text
     assert "~~^~~" in text
-    assert "raised on node 'b'" in text
+    assert "raised on node" not in text  # the program may look at it itself
     assert "beetools" in text and "in fail" in text
     assert "worker_loop" not in text
 

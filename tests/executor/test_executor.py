@@ -46,6 +46,7 @@ class Colour(enum.Enum):
 class Odd(Exception):
     def __init__(self, one: int, two: int) -> None:
         super().__init__(f"{one} {two}")
+        self.lock = threading.Lock()
 
 
 class Mine(Exception):
