@@ -95,7 +95,14 @@ def main() -> None:
 
     threading.Thread(target=obey, name="bundlebee-control", daemon=True).start()
     tell(Ready(port, inherited_peak()))
-    loop.run()
+    try:
+        loop.run()
+    except BaseException:
+        # `sys.stderr` is the program's by now; this is for the node's log
+        import traceback
+
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+        os._exit(1)
 
 
 class Loading:
