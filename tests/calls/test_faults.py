@@ -101,7 +101,7 @@ def test_a_result_that_does_not_fit_there_is_left_to_the_caller(pool: WorkerPool
     resource.prlimit(pid, resource.RLIMIT_AS, (used + 100 * MIB, -1))
     outcome = call(channel, builtin("bytes"), (300 * MIB,), {})  # the function itself fails
     assert outcome.refused and outcome.reason is Reason.ENVIRONMENT and "MemoryError" in str(outcome.error)
-    outcome = call(channel, builtin("list"), (range(1_500_000),), {})  # it fits, its pickle does not
+    outcome = call(channel, builtin("mul", "operator"), ("x", 60 * MIB), {})  # it fits, its pickle does not
     assert outcome.refused and outcome.reason is Reason.UNPICKLABLE and "MemoryError" in str(outcome.error)
     assert call(channel, builtin("len"), ("abc",), {}).get() == 3  # the same worker
     assert pool.pids() == [pid]
