@@ -13,6 +13,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -75,6 +76,7 @@ class Dispatcher:
         self._waker: Waker | None = None
         self._awake = True
         self._finishing = False
+        self._abandoned = False
         self._new: deque[Worker] = deque()
         self._asking: dict[str, threading.Thread] = {}
         self._not_before: dict[str, float] = {}
@@ -111,6 +113,11 @@ class Dispatcher:
             task.cancel()
         self._wake()
 
+    def abandon(self) -> None:
+        """Cancel all that is not done: what runs is interrupted there, and may have run in part."""
+        self._abandoned = True
+        self._wake()
+
     def after_fork(self) -> None:
         """In a child process: threads and sockets are the parent's."""
         self._guest.forget()
@@ -134,6 +141,8 @@ class Dispatcher:
             asked = -RETRY
             while not self._is_done():
                 self._adopt()
+                if self._abandoned:
+                    self._drop_all()
                 self._supply()
                 now = perf_counter()
                 if now - asked > (SOON if self._peers.coming() else RETRY):
@@ -164,7 +173,7 @@ class Dispatcher:
         if not self._schedule.waiting and not self._at_work():
             pause = IDLE if any(worker.place != OWN for worker in workers) else LONG
         self._awake = False
-        if self._is_done() or self._new or self._can_supply():  # it came in between
+        if self._is_done() or self._new or self._abandoned or self._can_supply():  # it came in between
             self._awake = True
             return
         ready = wait([worker.channel for worker in workers], pause, waker=self._waker)
@@ -339,6 +348,16 @@ class Dispatcher:
                     hint="it may have run in part, so it is not run again; submit it again if that is harmless",
                 )
             )
+
+    def _drop_all(self) -> None:
+        self._abandoned = False
+        for task in list(self._schedule.waiting):
+            task.cancel()
+        for worker in self._workers():
+            tasks = self._schedule.lost(worker)
+            self._hang_up(worker)
+            for task in tasks:
+                task.fail(CancelledError())
 
     def _take_waiting(self) -> list[Order]:
         tasks = []

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from pathlib import Path
-from types import BuiltinFunctionType, CellType, FunctionType
+from types import BuiltinFunctionType, CellType, FunctionType, TracebackType
 from typing import Any, TypeVar
 
 import msgspec
@@ -153,6 +153,18 @@ class Executor(futures.Executor):
         if wait and thread.ident is not None and thread is not threading.current_thread():
             thread.join()
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Shut down. Ctrl-C ends what runs, too, as it does in a process pool, whose workers hear of it themselves."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and os.getpid() == self._pid:
+            self._dispatcher.abandon()
+        self.shutdown(wait=True)
+        return None
+
     # -- inside -------------------------------------------------------------------------------------------
 
     def _put(self, tasks: list[Order]) -> None:
@@ -277,7 +289,10 @@ def _complete() -> None:
     """At the end of the interpreter, before its threads are joined: finish what was submitted."""
     global _exiting
     _exiting = True
+    interrupted = issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
     for dispatcher in list(_running):
+        if interrupted:
+            dispatcher.abandon()
         dispatcher.finish()
     for dispatcher in list(_running):
         dispatcher.thread.join()

@@ -180,6 +180,20 @@ def terminate(process: subprocess.Popen[bytes], grace: float = 2.0) -> int:
     return process.wait()
 
 
+def interrupt_main() -> None:
+    """Let the handler of SIGINT run in this process's main thread, also where it waits; any thread may ask for it."""
+    import signal
+    import threading
+
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        import _thread
+
+        _thread.interrupt_main()
+
+
 # -- how a process ended -------------------------------------------------------------------------------------
 
 

@@ -91,7 +91,7 @@ def main() -> None:
                 elif isinstance(message, End):
                     loop.end(message)
         finally:
-            leave()
+            loop.stop()
 
     threading.Thread(target=obey, name="bundlebee-control", daemon=True).start()
     tell(Ready(port, inherited_peak()))

@@ -74,10 +74,11 @@ class Claimed(msgspec.Struct, frozen=True, tag="claimed"):
 
 
 class Over(msgspec.Struct, frozen=True, tag="over"):
-    """The lease is over; the worker exits if it was in the middle of a call."""
+    """The lease is over."""
 
     token: str
     why: str
+    leaving: bool = False  #: the worker was in the middle of a call, and exits as soon as that has been stopped
 
 
 class Kept(msgspec.Struct, frozen=True, tag="kept"):

@@ -4,17 +4,22 @@ Tasks come in chunks, and nobody knows beforehand which of them takes long. So a
 every `PATIENCE` seconds whether the same task is still at work. If it is, the steward sends the results that wait, and
 hands back all tasks that were not begun, those of chunks that wait in the socket, too: they run elsewhere. Main thread
 and steward use socket and answers in turn, under one lock, which the main thread does not hold while a task runs.
+
+A task that nobody wants any more, for its caller has hung up or its node is leaving, is interrupted as by Ctrl-C, so
+that its ``finally`` and ``with`` blocks run; the process ends after it, and `GRACE` seconds later in any case.
 """
 
 from __future__ import annotations
 
 import io
+import signal
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from time import perf_counter, thread_time
+from types import FrameType
 from typing import Any
 
 import zmq
@@ -27,9 +32,11 @@ from bundlebee.calls.parcels import Parcel, unpack
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.recursion import SLACK, depth
 from bundlebee.errors import PeerBusy, ProtocolError, Unshippable
+from bundlebee.platform import interrupt_main
 from bundlebee.words import Reason
 
 PATIENCE = 0.02  #: seconds that one task may keep others waiting; a look costs some 20 µs
+GRACE = 1.0  #: seconds; less than a pool waits for its workers (`pool.STOP_SECONDS`)
 MOST_WAITING = 64  #: messages that the steward takes from the socket in one look
 FULL = 256 << 10  #: bytes of results that are sent without waiting for more
 
@@ -41,15 +48,25 @@ class Performer:
 
     Args:
         rest: tells that nothing runs any more; called before the last answer of a chunk is sent.
+        leave: ends the process at once.
     """
 
     def __init__(
-        self, sock: zmq.Socket[bytes], answers: Answers, printing: Printing, rest: Callable[[], None]
+        self,
+        sock: zmq.Socket[bytes],
+        answers: Answers,
+        printing: Printing,
+        rest: Callable[[], None],
+        leave: Callable[[], None],
     ) -> None:
         self._socket = sock
         self._answers = answers
         self._printing = printing
         self._rest = rest
+        self._leave = leave
+        self._cancelled = False
+        self._runs = False  # the program's code does
+        signal.signal(signal.SIGINT, self._interrupted)
         self._lock = answers.lock
         self.unread: deque[list[Any]] = deque()  #: messages that the steward took out of the socket and left
         self._route = b""
@@ -64,6 +81,23 @@ class Performer:
         self._sent = 0.0
         self._at_work = threading.Event()
         self._steward: threading.Thread | None = None
+
+    def cancel(self) -> bool:
+        """Interrupt the task at work, and end the process after it; False if there is none. Any thread may ask."""
+        if self._cancelled:
+            return True
+        if not self._runs:
+            return False
+        self._cancelled = True
+        late = threading.Timer(GRACE, self._leave)
+        late.daemon = True
+        late.start()
+        interrupt_main()
+        return True
+
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        if self._cancelled and self._runs:
+            raise KeyboardInterrupt
 
     def perform(
         self,
@@ -112,14 +146,21 @@ class Performer:
         cpu = thread_time()
         start = perf_counter()
         try:
+            self._runs = True
             result = function(*args, **kwargs)
+            self._runs = False
         except BaseException as error:
+            self._runs = False
+            if self._cancelled:
+                self._leave()
             times = perf_counter() - start, thread_time() - cpu
             with self._lock:
                 if index + 1 >= self._count:
                     self._rest()
                 self._raised(index, error, times)
             return
+        if self._cancelled:
+            self._leave()
         times = perf_counter() - start, thread_time() - cpu
         with self._lock:
             if printing.parts:

@@ -60,7 +60,7 @@ class LeaseGrant(msgspec.Struct, frozen=True):
     address: str  #: ``ip:port``
 
 
-class _Process(msgspec.Struct):
+class _Process(msgspec.Struct, eq=False):
     """A worker's process and what is known of it."""
 
     slot: Slot
@@ -100,6 +100,7 @@ class WorkerPool:
         self._hash_seed = keys.hash_seed if hash_seed is None else hash_seed
         self._slots = Slots(slots, self._hash_seed)
         self._processes: dict[int, _Process] = {}
+        self._leaving: list[_Process] = []  # their slots have been given to others
         self._leases: dict[str, Lease] = {}
         self._given: set[str] = set()  # leases that their worker knows of
         self._kept: set[str] = set()  # leases that were not idle when we asked
@@ -188,7 +189,7 @@ class WorkerPool:
         """End all workers; when this returns no process is left."""
         with self._changed:
             self._stopped = True
-            processes = list(self._processes.values())
+            processes = [*self._processes.values(), *self._leaving]
         for process in processes:
             _close(process.popen.stdin)
         deadline = time.monotonic() + STOP_SECONDS
@@ -339,6 +340,8 @@ class WorkerPool:
         for pipe in (process.popen.stdin, process.popen.stdout):
             _close(pipe)
         with self._changed:
+            if process in self._leaving:
+                self._leaving.remove(process)
             if process.run == process.slot.run:
                 self._died(process, code, peak)
             self._changed.notify_all()
@@ -362,6 +365,12 @@ class WorkerPool:
         elif isinstance(message, Over):
             self._forget(message.token)
             self._slots.over(slot, message.token)
+            if message.leaving:
+                self._leaving.append(self._processes.pop(slot.number))
+                slot.run += 1  # it is no longer the slot's
+                self._slots.died(slot)
+                if not self._stopped:
+                    self._perform(self._slots.fill())
 
     def _died(self, process: _Process, code: int, peak: int | None) -> None:
         slot = process.slot

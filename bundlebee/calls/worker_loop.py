@@ -108,12 +108,17 @@ class WorkerLoop:
 
     def _over(self, why: str) -> None:
         assert self._lease is not None
-        self._tell(Over(self._lease.token, why))
+        self._tell(Over(self._lease.token, why, self._busy))
         if self._busy:
-            self._leave()
+            self.stop()
         self._lease = None
         self._holder = None
         self._holder_fd = -1
+
+    def stop(self) -> None:
+        """End the process. Calls have no effects, and are cut off; a task gets the chance to put things in order."""
+        if self._performer is None or not self._performer.cancel():
+            self._leave()
 
     # -- the main thread ----------------------------------------------------------------------------------
 
@@ -202,7 +207,9 @@ class WorkerLoop:
         if self._performer is None:
             from bundlebee.calls.performer import Performer
 
-            self._performer = Performer(self._socket, self._answers, self._printing, self._rest)
+            self._performer = Performer(
+                self._socket, self._answers, self._printing, self._rest, self._leave
+            )
         return Definition(call, pickle.loads(frames[0].buffer))
 
     # -- a chunk --------------------------------------------------------------------------------------------
