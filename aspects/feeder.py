@@ -10,7 +10,15 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bundlebee.aspects.spread import Item, Spread
-from bundlebee.errors import BundlebeeError, CallError, PeerBusy, PeerLost, Unshippable, WorkerLost
+from bundlebee.errors import (
+    BundlebeeError,
+    CallError,
+    CallTimeout,
+    PeerBusy,
+    PeerLost,
+    Unshippable,
+    WorkerLost,
+)
 
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
@@ -58,6 +66,10 @@ class Supply:
         self._since = perf_counter()
         self.seconds = seconds if self.seconds is None else self.seconds + 0.3 * (seconds - self.seconds)
         return item
+
+    def silent(self) -> float:
+        """Seconds since it was given something, or has answered."""
+        return perf_counter() - self._since
 
     def expected(self, now: float) -> Iterator[tuple[Item, float]]:
         """Each item that it has, with the seconds until its result is expected."""
@@ -172,6 +184,7 @@ class Feeder:
                 for supply in sorted(self._spread.supplies, key=Supply.load):
                     self._supply(supply)
                 self._answers(self._wait())
+                self._drop_late()
                 if perf_counter() - asked > (SOON if self._grid.coming() else RETRY):
                     asked = perf_counter()
                     self._ask()
@@ -198,7 +211,7 @@ class Feeder:
         from bundlebee.calls.client import wait
 
         channels = {id(supply.channel): supply for supply in self._spread.supplies}
-        pause = SOON if self._grid.coming() else RETRY
+        pause = min(SOON if self._grid.coming() else RETRY, self._grid.deadline or RETRY)
         ready = wait([supply.channel for supply in self._spread.supplies], pause, waker=self._waker)
         return [channels[id(channel)] for channel in ready]
 
@@ -250,6 +263,18 @@ class Feeder:
             else:
                 if not supply.away and self._spread.waiting:
                     self._spread.ran_dry()
+
+    def _drop_late(self) -> None:
+        """Whoever has not answered within the deadline counts as lost."""
+        deadline = self._grid.deadline
+        if deadline is None:
+            return
+        for supply in list(self._spread.supplies):
+            if supply.away and supply.silent() > deadline:
+                late = CallTimeout(
+                    f"{supply.place} has not answered", why=f"the deadline of {deadline:g} s is over"
+                )
+                self._drop(supply, [], late)
 
     def _drop(self, supply: Supply, items: list[Item], error: CallError) -> None:
         with self._spread.changed:

@@ -20,6 +20,8 @@ class Grid(Protocol):
     """The grid as one program sees it."""
 
     policy: Policy
+    deadline: float | None
+    """Seconds that a shipped call may take; then it counts as lost. None waits as long as its peer is alive."""
 
     # -- to decide ---------------------------------------------------------------------------------------
 

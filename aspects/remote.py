@@ -20,7 +20,7 @@ from bundlebee.aspects.freight import Customs, Stays
 from bundlebee.aspects.profile import Profile
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
-from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, Unshippable, WorkerLost
+from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, Unshippable, WorkerLost
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ class Remote:
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:
-            outcome = ship_one(channel, freight.call, args, kwargs)
+            outcome = ship_one(channel, freight.call, args, kwargs, grid.deadline)
         except PeerLost as error:
             channel.close()
             grid.done(channel)
@@ -136,6 +136,11 @@ class Remote:
             if isinstance(error, WorkerLost):  # perhaps it was this very call that its worker did not survive
                 return self._refused(profile, verdict, Reason.PEER_LOST, error)
             return _stays(verdict, Reason.PEER_LOST, error)
+        except CallTimeout as error:
+            channel.close()
+            grid.done(channel)
+            grid.lost(place, error)
+            return _stays(verdict, Reason.DEADLINE, error)
         except PeerBusy as error:
             grid.done(channel)
             return _stays(verdict, Reason.PEER_BUSY, error)

@@ -18,7 +18,7 @@ from bundlebee.decisions.estimators import PeerTimes
 from bundlebee.decisions.load import Sampler
 from bundlebee.decisions.load import slots as own_slots
 from bundlebee.decisions.model import Place
-from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, WorkerLost
+from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, WorkerLost
 from bundlebee.settings import cache_directory
 from bundlebee.words import HERE
 
@@ -222,7 +222,7 @@ class Peers:
         if self._closing:  # we hung up ourselves
             return
         if not isinstance(error, WorkerLost):  # then the node is well
-            self._leave_out(place, LOST if isinstance(error, PeerLost) else UNFIT)
+            self._leave_out(place, LOST if isinstance(error, (PeerLost, CallTimeout)) else UNFIT)
         if isinstance(error, PeerBusy):
             return
         key = place, type(error).__name__ if isinstance(error, PeerLost) else str(error)

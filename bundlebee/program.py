@@ -59,6 +59,7 @@ class ProgramOptions(msgspec.Struct, frozen=True):
     weave: tuple[str, ...] = ()  #: installed distributions to treat as bundles
     policy: Policy | None = None  #: None is that of the node on this machine, else ``auto``
     decisions: Path | None = None  #: file for decision records
+    deadline: float | None = None  #: seconds that a shipped call may take before it counts as lost
 
 
 class Program:
@@ -73,6 +74,7 @@ class Program:
         settings.of_program = options.where
         seed = hash_seed.in_force(options.where)
         self._log = DecisionLog(options.decisions)
+        self.deadline = options.deadline
         self._workshop = Workshop(options.directory, options.weave, self._guest)
         self._guest.orient()
         own = self._guest.own_node

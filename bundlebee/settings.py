@@ -37,6 +37,7 @@ VARIABLES: Mapping[str, str] = {
     "VERBOSE": "1 or 2: as -v, -vv",
     "QUIET": "1: as -q",
     "WEAVE": "installed distributions to treat as bundles, separated by spaces",
+    "DEADLINE": "seconds that a shipped call may take, before it runs here",
     "DECISIONS": "file for decision records, one JSON object a line",
     "TIMEOUT": "seconds to wait for the result of a call, or of a look at the effects of a bundle",
     "FOLLOW": "1: go on printing decisions",

@@ -21,7 +21,7 @@ from bundlebee.calls.outcome import Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.wire import Call
-from bundlebee.errors import BundlebeeError, PeerBusy, ProtocolError, Unshippable
+from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, ProtocolError, Unshippable
 from bundlebee.interrupts import let_pass
 from bundlebee.words import Reason
 
@@ -144,9 +144,9 @@ class LeaseChannel:
             if outcomes:
                 wait = 0.0
 
-    def _one(self, ticket: int) -> Outcome | None:
+    def _one(self, ticket: int, timeout: float | None) -> Outcome | None:
         """Wait for one message; the outcome of that chunk, if it was it. Others are kept for `poll`."""
-        frames = self._link.recv(None, copy=False)
+        frames = self._link.recv(timeout, copy=False)
         if frames is None:
             return None
         outcomes: list[Outcome] = []
@@ -310,17 +310,33 @@ class LeaseChannel:
         )
 
 
-def call(channel: LeaseChannel, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Outcome:
+def call(
+    channel: LeaseChannel,
+    call: Call,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    timeout: float | None = None,
+) -> Outcome:
     """Ship one call and wait for its outcome. Other chunks' outcomes are kept for the next poll.
+
+    Args:
+        timeout: seconds; None waits as long as the worker is there.
 
     Raises:
         Unshippable, PeerBusy, PeerLost: as `LeaseChannel.submit` and `LeaseChannel.poll`.
+        CallTimeout: no outcome in time; to close the channel ends the work there.
     """
     ticket = channel.submit(call, [(args, kwargs)])
+    deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        outcome = channel._one(ticket)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        outcome = channel._one(ticket, left)
         if outcome is not None:
             return outcome
+        if deadline is not None and time.monotonic() >= deadline:
+            raise CallTimeout(
+                f"{channel.node_name} has not answered", why=f"the deadline of {timeout:g} s is over"
+            )
 
 
 class Waker:

@@ -78,7 +78,9 @@ class Over(msgspec.Struct, frozen=True, tag="over"):
 
     token: str
     why: str
-    leaving: bool = False  #: the worker was in the middle of a call, and exits as soon as that has been stopped
+    leaving: bool = (
+        False  #: the worker was in the middle of a call, and exits as soon as that has been stopped
+    )
 
 
 class Kept(msgspec.Struct, frozen=True, tag="kept"):

@@ -165,7 +165,9 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
 def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dumps) -> Unshippable:
     """As `blame`, for the arguments of a chunk."""
     if isinstance(error, MemoryError):
-        return Unshippable("the arguments cannot travel", why="MemoryError: their pickle does not fit into memory")
+        return Unshippable(
+            "the arguments cannot travel", why="MemoryError: their pickle does not fit into memory"
+        )
     for number, (args, kwargs) in enumerate(items):
         where = "" if len(items) == 1 else f" of item {number}"
         for position, value in enumerate(args):

@@ -190,7 +190,9 @@ class _Parts:
         return _from_parts, (type(self._error), self._error.args, self._error.__dict__)
 
 
-def _from_parts(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+def _from_parts(
+    kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> BaseException:
     error = kind.__new__(kind, *args)
     error.args = args
     error.__dict__.update(attributes)

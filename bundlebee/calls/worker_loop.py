@@ -207,9 +207,7 @@ class WorkerLoop:
         if self._performer is None:
             from bundlebee.calls.performer import Performer
 
-            self._performer = Performer(
-                self._socket, self._answers, self._printing, self._rest, self._leave
-            )
+            self._performer = Performer(self._socket, self._answers, self._printing, self._rest, self._leave)
         return Definition(call, pickle.loads(frames[0].buffer))
 
     # -- a chunk --------------------------------------------------------------------------------------------
