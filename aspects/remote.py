@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -193,7 +194,7 @@ def _stays(verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:
     return replace(verdict, where=HERE, why=why, detail=str(error))
 
 
-def replay(output: list[tuple[str, str]]) -> None:
+def replay(output: Iterable[tuple[str, str]]) -> None:
     """Write what a shipped call printed, in order, to where it would have gone here."""
     for stream, text in output:
         target = sys.stderr if stream == "stderr" else sys.stdout

@@ -17,6 +17,7 @@ from concurrent.futures import CancelledError
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from bundlebee.calls import logged
 from bundlebee.calls.byvalue import Outbound
 from bundlebee.calls.outcome import Outcome
 from bundlebee.calls.parcels import Parcel
@@ -215,7 +216,9 @@ class Dispatcher:
                 if self._is_done():
                     return
                 refs = self._luggage.refs
-                self._new.append(Worker(place, self._peers.open(place, refs), len(refs)))
+                channel = self._peers.open(place, refs)
+                channel.on_output = _say
+                self._new.append(Worker(place, channel, len(refs)))
                 self._ring()
         except PeerBusy:
             self._hope = perf_counter()
@@ -402,21 +405,23 @@ def _begin(task: Order) -> bool:
 
 
 def _settle(task: Order, outcome: Outcome) -> None:
-    for stream, text in outcome.output:
-        _print(stream, text)
     if outcome.error is None:
         task.succeed(outcome.value)
     else:
         task.fail(outcome.error)
 
 
-def _print(stream: str, text: str) -> None:
-    file = sys.stdout if stream == "stdout" else sys.stderr
+def _say(stream: str, text: str) -> None:
+    """What a task says, where it would have gone here."""
     try:
+        if stream in (logged.LOG, logged.WARNING):
+            logged.tell(stream, text)
+            return
+        file = sys.stdout if stream == "stdout" else sys.stderr
         if file is not None:
             file.write(text)
-    except (OSError, ValueError) as error:
-        log.debug("what a task printed is lost: %s", error)
+    except Exception as error:
+        log.debug("what a task said is lost: %s", error)
 
 
 def _failed(what: str, error: BaseException | None) -> CallError:

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from bundlebee import settings
+from bundlebee.calls import logged
 from bundlebee.calls.byvalue import by_name
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.tasks import Pace
@@ -84,6 +85,7 @@ class Executor(futures.Executor):
         self._lock = threading.Lock()
         self._closed = False
         self._pid = os.getpid()
+        self._settings = b""  # of loggers and warnings, when functions were last pickled
         self._named: dict[Any, Function] = {}  # functions that travel by name
         self._functions: dict[str, Function] = {}  # all, by digest
         # who forgets to shut down leaves nothing behind either
@@ -209,6 +211,11 @@ class Executor(futures.Executor):
         Raises:
             Unshippable: it cannot.
         """
+        settings = logged.current(dumps)
+        if settings is not self._settings:
+            self._settings = settings
+            self._named.clear()
+            self._functions.clear()
         is_plain = isinstance(fn, _PLAIN)
         if is_plain and (known := self._named.get(fn)) is not None:
             return known
@@ -228,6 +235,7 @@ class Executor(futures.Executor):
                     recursion_limit=sys.getrecursionlimit(),
                     int_max_str_digits=sys.get_int_max_str_digits(),
                     task=True,
+                    settings=settings,
                 )
                 function = self._functions[digest] = Function(f"{module}:{name}", call, data, Pace())
                 while len(self._functions) > KNOWN:

@@ -34,6 +34,7 @@ from bundlebee.calls.control import (
 )
 from bundlebee.calls.guard import guard
 from bundlebee.calls.keys import GridKeys
+from bundlebee.calls.link import MOST_MESSAGES
 from bundlebee.calls.output import Input, Printing, Stream
 from bundlebee.calls.rpc import bind
 from bundlebee.calls.security import Doorman, secure_server, strangers
@@ -63,6 +64,7 @@ def main() -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     sock = context.socket(zmq.ROUTER)
     secure_server(sock, keys)
+    sock.sndhwm = MOST_MESSAGES
     sock.router_mandatory = True  # a caller who reads slowly makes us wait, one who is gone is an error
     told = threading.Lock()
 

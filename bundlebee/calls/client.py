@@ -9,7 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import zmq
@@ -20,6 +20,7 @@ from bundlebee.calls.link import Link
 from bundlebee.calls.outcome import Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
+from bundlebee.calls.spool import Spool
 from bundlebee.calls.wire import Call
 from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, ProtocolError, Unshippable
 from bundlebee.interrupts import let_pass
@@ -44,7 +45,7 @@ class _Chunk:
         self.count = count
         self.answered = 0
         self.bytes_out = bytes_out // count
-        self.output: dict[int, list[tuple[str, str]]] = {}
+        self.output: dict[int, Spool] = {}
         self.sent = time.perf_counter()
 
 
@@ -67,6 +68,8 @@ class LeaseChannel:
         self.address = address
         self.token = token
         self.over = False  #: the worker has said that the lease is over
+        #: told what tasks print and log, as it comes: see `wire.Printed`
+        self.on_output: Callable[[str, str], None] = lambda _stream, _text: None
         self._link = Link(context, keys, address, node_name)
         self._tickets = 0
         self._chunks: dict[int, _Chunk] = {}
@@ -276,9 +279,7 @@ class LeaseChannel:
                 outcome.value = read()
             except Exception as error:
                 let_pass(error)
-                printed = outcome.output
                 self._cannot_read(outcome, error)
-                outcome.output = printed
             outcomes.append(outcome)
 
     def _outcome(self, chunk: _Chunk, ticket: int, index: int, ended: Ended, size: int) -> Outcome:
@@ -287,22 +288,28 @@ class LeaseChannel:
             ticket,
             index,
             ended,
-            output=chunk.output.pop(index, []),
+            output=chunk.output.pop(index, ()),
             round_trip=time.perf_counter() - chunk.sent,
             bytes_out=chunk.bytes_out,
             bytes_back=size,
         )
 
-    @staticmethod
-    def _print(chunk: _Chunk, output: list[wire.Printed]) -> None:
+    def _print(self, chunk: _Chunk, output: list[wire.Printed]) -> None:
+        if not chunk.items:  # a task's: it runs once, so what it says counts
+            for _, stream, text in output:
+                self.on_output(stream, text)
+            return
         for index, stream, text in output:
-            chunk.output.setdefault(index, []).append((stream, text))
+            spool = chunk.output.get(index)
+            if spool is None:
+                spool = chunk.output[index] = Spool()
+            spool.add(stream, text)
 
     @staticmethod
     def _cannot_read(outcome: Outcome, error: Exception) -> None:
         outcome.ended = Ended.REFUSED
         outcome.reason = Reason.UNPICKLABLE
-        outcome.output = []
+        outcome.output = ()
         outcome.error = (
             error
             if isinstance(error, BundlebeeError)

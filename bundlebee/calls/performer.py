@@ -27,6 +27,7 @@ import zmq
 from bundlebee.calls import remote_errors, wire
 from bundlebee.calls.answers import GATHER, Answers, is_ours
 from bundlebee.calls.byvalue import Homebound
+from bundlebee.calls.logged import Telling
 from bundlebee.calls.output import Printing
 from bundlebee.calls.parcels import Parcel, unpack
 from bundlebee.calls.pickling import blame
@@ -64,6 +65,9 @@ class Performer:
         self._printing = printing
         self._rest = rest
         self._leave = leave
+        self._telling = Telling(printing, _pickle)
+        printing.all_threads = True
+        printing.flush = self._flush_output
         self._cancelled = False
         self._runs = False  # the program's code does
         signal.signal(signal.SIGINT, self._interrupted)
@@ -110,6 +114,7 @@ class Performer:
         """Run a chunk to its end, or to where the rest was handed back."""
         sys.set_int_max_str_digits(call.int_max_str_digits)
         sys.setrecursionlimit(max(call.recursion_limit, SLACK) + depth())
+        self._telling.apply(call.settings)
         self._answers.begin(route, message.ticket)
         self._call_steward()
         with self._lock:
@@ -216,6 +221,16 @@ class Performer:
         # copied: whatever the next task does to an array, what was returned is what it was
         self._answers.send(header, results.frames(), copy=True)
 
+    def _flush_output(self) -> None:
+        """Send what was said so far, after what was said before it. Any thread of a task may ask for it."""
+        try:
+            with self._lock:
+                self._flush()
+                if printed := self._printing.take():
+                    self._answers.send(wire.Output(self._ticket, printed), [])
+        except zmq.ZMQError:
+            self._leave()  # nobody is there to read it
+
     # -- the steward --------------------------------------------------------------------------------------
 
     def _call_steward(self) -> None:
@@ -240,7 +255,7 @@ class Performer:
     def _hand_back(self) -> None:
         begun = self._index + 1
         try:
-            self._flush()
+            self._flush_output()
             if begun < self._count:
                 left, self._count = self._count - begun, begun
                 self._answers.refuse(self._route, self._ticket, begun, left, Reason.PEER_BUSY, _LATER)

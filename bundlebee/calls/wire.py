@@ -41,7 +41,7 @@ MOST_ITEMS: Final = 1 << 16  #: items in one Submit
 DEFINITIONS: Final = 1024  #: numbers 0 … 1023 are used in turn; a worker keeps no more
 
 Printed = tuple[int, str, str]
-"""Text that an item wrote: index of the item, ``stdout`` or ``stderr``, the text."""
+"""What an item said: its index; ``stdout`` or ``stderr`` and the text, or a stream of `logged` and a pickle in latin-1."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -56,6 +56,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     recursion_limit: int = 1000  #: frames that the function may use
     int_max_str_digits: int = 4300  #: `sys.get_int_max_str_digits` of the caller
     task: bool = False  #: the program asked for it: effects are allowed, and the function travels as a pickle
+    settings: bytes = b""  #: of a task: `logged.current` at the caller
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):

@@ -178,3 +178,11 @@ def test_the_end_of_a_child() -> None:
     assert code == 7 == child.returncode
     assert peak is None or peak > 60 * MIB
     assert wait_for_end(child)[0] == 7
+
+
+def test_what_cannot_be_encoded(open_: Open) -> None:
+    channel, _ = open_()
+    outcome = call(channel, builtin("print"), ("\udcff",), {})
+    assert outcome.raised and type(outcome.error) is UnicodeEncodeError
+    outcome = call(channel, builtin("print"), ("é",), {})
+    assert outcome.returned and list(outcome.output) == [("stdout", "é\n")]

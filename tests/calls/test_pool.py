@@ -426,7 +426,7 @@ def test_the_callers_script_becomes_main(pool: WorkerPool, context: zmq.Context[
     grant = pool.lease([], main=MainSource(source, "/x/script.py", digest))
     channel = LeaseChannel(context, keys, "b", grant.address, grant.token)
     outcome = call(channel, Call(FunctionRef("script", digest, "__main__", "area"), line=3), (2,), {})
-    assert outcome.get() == 12 and outcome.output == []
+    assert outcome.get() == 12 and not outcome.output
     channel.close()
 
 
