@@ -17,6 +17,7 @@ from concurrent.futures import CancelledError
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from bundlebee import settings
 from bundlebee.calls import logged
 from bundlebee.calls.byvalue import Outbound
 from bundlebee.calls.outcome import Outcome
@@ -26,6 +27,7 @@ from bundlebee.calls.security import LARGEST_FRAME
 from bundlebee.calls.tasks import Hand, Pace, Schedule
 from bundlebee.errors import CallError, PeerBusy, PeerLost, Unshippable
 from bundlebee.guest import Guest
+from bundlebee.helper import Helper
 from bundlebee.luggage import Luggage
 from bundlebee.orders import Item, Order, Round
 from bundlebee.peers import OWN, Peers
@@ -84,6 +86,7 @@ class Dispatcher:
         self._hope = perf_counter()  # when we last had a worker, or were told that all are taken
         self._broken: Exception | None = None
         self.thread = threading.Thread(target=self._run, name="bundlebee-executor")
+        self._helper = Helper(self._ring) if settings.in_worker else None
 
     # -- any thread ---------------------------------------------------------------------------------------
 
@@ -145,6 +148,7 @@ class Dispatcher:
                 if self._abandoned:
                     self._drop_all()
                 self._supply()
+                self._help()
                 now = perf_counter()
                 if now - asked > (SOON if self._peers.coming() else RETRY):
                     asked = now
@@ -158,7 +162,8 @@ class Dispatcher:
             self._close(error)
 
     def _is_done(self) -> bool:
-        return self._finishing and not self._schedule.waiting and not self._at_work()
+        helping = self._helper is not None and self._helper.busy
+        return self._finishing and not self._schedule.waiting and not self._at_work() and not helping
 
     def _at_work(self) -> bool:
         return any(hand.away for hand in self._schedule.hands)
@@ -174,7 +179,9 @@ class Dispatcher:
         if not self._schedule.waiting and not self._at_work():
             pause = IDLE if any(worker.place != OWN for worker in workers) else LONG
         self._awake = False
-        if self._is_done() or self._new or self._abandoned or self._can_supply():  # it came in between
+        free = self._helper is not None and not self._helper.busy and bool(self._schedule.waiting)
+        # it came in between
+        if self._is_done() or self._new or self._abandoned or free or self._can_supply():
             self._awake = True
             return
         ready = wait([worker.channel for worker in workers], pause, waker=self._waker)
@@ -271,6 +278,13 @@ class Dispatcher:
             chunk = self._schedule.take(worker, _begin)
             if chunk:
                 self._send(worker, chunk)
+
+    def _help(self) -> None:
+        """In a worker: what nobody else has room for is done by this very process, whose own task may be waiting for it."""
+        while self._helper is not None and not self._helper.busy and self._schedule.waiting:
+            task = self._schedule.waiting.popleft()
+            if _begin(task):
+                self._helper.give(task)
 
     def _send(self, worker: Worker, chunk: Sequence[Order]) -> None:
         parcel = Parcel(Outbound)
@@ -375,6 +389,8 @@ class Dispatcher:
     def _close(self, error: BaseException | None) -> None:
         self._finishing = True
         left: list[Order] = []
+        if self._helper is not None:
+            self._helper.close()
         if error is not None:
             left += self._take_waiting()
         threads = list(self._asking.values())

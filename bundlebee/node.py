@@ -91,7 +91,13 @@ class Node:
         self.address = self._server.address
         self._client = Client(self._context, keys)
         self.pool = WorkerPool(
-            keys, self.name, self.interface.address, options.workers or slots(), log, self._pulse
+            keys,
+            self.name,
+            self.interface.address,
+            options.workers or slots(),
+            log,
+            self._pulse,
+            where=self._own_grid(),
         )
         self._sampler = Sampler(self.pool.pids)
         self.repository = Repository(directory if directory.is_dir() else None, copy=True)
@@ -189,6 +195,14 @@ class Node:
         finally:
             self.stop()
         log.info("%s has left the grid", self.name)
+
+    def _own_grid(self) -> dict[str, Any]:
+        """The grid as our workers' tasks reach it: through us."""
+        where = self.options.where
+        peers = (self.address, *where.peers)
+        return msgspec.structs.asdict(
+            msgspec.structs.replace(where, peers=peers, interface=self.interface.address)
+        )
 
     def _listen(self) -> Server:
         ip, port = self.interface.address, self.options.port

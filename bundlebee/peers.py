@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from bundlebee import settings
 from bundlebee.calls.leasing import LeaseRequest
 from bundlebee.decisions.estimators import PeerTimes
 from bundlebee.decisions.load import Sampler
@@ -176,7 +177,7 @@ class Peers:
             alone: nobody has given us a worker for a while: use this machine's own cores, too.
         """
         workers = [(view.row.name, view.row.slots) for view in self._views()]
-        if alone or not (workers or self.coming() or self._snapshot_nodes()):
+        if not settings.in_worker and (alone or not (workers or self.coming() or self._snapshot_nodes())):
             self._start_pool()
         if self._pool is not None and not self._is_left_out(OWN):
             workers.append((OWN, self._pool.slots))

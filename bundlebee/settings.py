@@ -152,7 +152,10 @@ class GridOptions(msgspec.Struct, frozen=True):
 
 
 of_program: GridOptions | None = None
-"""Those that this program was started with, if `bundlebee exec` started it."""
+"""Those that this program was started with, if `bundlebee exec` started it; in a worker those of its node."""
+
+in_worker = False
+"""This process is a worker. What its tasks submit must not wait for itself: a worker has no pool of its own, and lends a hand."""
 
 
 def parse_peers(texts: tuple[str, ...]) -> tuple[str, ...]:

@@ -20,6 +20,9 @@ import zmq
 from bundlebee import light as _light  # noqa: F401  before anybody imports msgspec
 
 # isort: split
+import msgspec
+
+from bundlebee import settings
 from bundlebee.calls.control import (
     BundlePath,
     End,
@@ -57,6 +60,11 @@ def main() -> None:
     if not isinstance(setup, Setup):
         raise SystemExit("bundlebee.worker is started by a node, not by hand")
     keys = GridKeys.restore(setup.keys)
+    settings.in_worker = True
+    if setup.where is not None:
+        settings.of_program = msgspec.convert(
+            setup.where, settings.GridOptions, dec_hook=lambda kind, value: kind(value)
+        )
     printing = Printing()
     sys.stdin, sys.stdout, sys.stderr = Input(), Stream("stdout", printing), Stream("stderr", printing)
     sys.argv = [""]

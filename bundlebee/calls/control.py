@@ -37,6 +37,9 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     keys: dict[str, Any]
     ip: str
     name: str
+    where: dict[str, Any] | None = (
+        None  #: `settings.GridOptions` for what tasks submit themselves; None: as variables say
+    )
 
 
 class Lease(msgspec.Struct, frozen=True, tag="lease"):

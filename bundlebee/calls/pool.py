@@ -80,6 +80,7 @@ class WorkerPool:
         log: where deaths of workers are told.
         on_change: called (in any thread) when the number of free slots changed.
         hash_seed: ``PYTHONHASHSEED`` that workers start with; the grid's own if not given.
+        where: the grid's options, see `Setup`.
     """
 
     def __init__(
@@ -91,8 +92,10 @@ class WorkerPool:
         log: logging.Logger | None = None,
         on_change: Callable[[], None] | None = None,
         hash_seed: int | None = None,
+        where: dict[str, Any] | None = None,
     ) -> None:
         self._keys = keys
+        self._where = where
         self._name = name
         self._ip = bind_ip
         self._log = log or logging.getLogger("bundlebee.calls")
@@ -305,7 +308,7 @@ class WorkerPool:
         )
         process = _Process(slot, slot.run, popen, last_words=deque(maxlen=20))
         self._processes[slot.number] = process
-        self._tell(process, Setup(self._keys.dump(), self._ip, self._name))
+        self._tell(process, Setup(self._keys.dump(), self._ip, self._name, self._where))
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         for role in (self._read_errors, self._read_status):
             thread = threading.Thread(
