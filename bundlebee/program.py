@@ -162,6 +162,17 @@ class Program:
             if self._closed or os.getpid() != self._pid:
                 return
             self._closed = True
+        # what still runs, such as `__del__` of objects that live to the end, is on its own
+        self.policy = Policy(Kind.LOCAL)
+        if self._handle is not None:
+            self._handle.loom.unthread()
+            # what is ours was frozen for the garbage collector, and would keep the program's objects for ever
+            self._handle.loom.advices.clear()
+        self._analysis.by_code.clear()
+        self._effects = None
+        contents = sys.modules.get("bundlebee.bundles.contents")
+        if contents is not None:
+            contents.forget()
         self._watch.stop()
         _end_quietly()
         ended = self._scatter.close(1.0)
@@ -180,6 +191,7 @@ class Program:
         self.policy = Policy(Kind.LOCAL)
         self._log.after_fork()
         self._peers.after_fork()
+        log.info("process %d was forked off: its calls run there", os.getpid())
 
     # -- Grid: to decide -----------------------------------------------------------------------------------
 
