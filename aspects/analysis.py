@@ -1,6 +1,6 @@
 """The analysis aspect: it times calls and takes away the advice where there is nothing to gain.
 
-A function starts armed. Three short calls in a row disarm it, and from then on it is its original code: no cost.
+A function starts armed, in a large package only when the watch first meets it. Three short calls in a row disarm it, and from then on it is its original code: no cost.
 The watch (`aspects/watch.py`) looks at the running stacks now and then, and arms those functions again that are
 seen to take time. So the cost does not depend on how many functions a program has.
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 import logging
 import threading
 from time import perf_counter, thread_time
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -30,8 +30,15 @@ from bundlebee.words import HERE, Reason
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
     from bundlebee.aspects.remote import Remote
+    from bundlebee.weaving.advice import Advice
 
 log = logging.getLogger("bundlebee.aspects")
+
+AT_ONCE = 100
+"""Functions that are armed when an import is over; it takes 1 to 2 ms for so many. Where there are more, most are never called."""
+
+
+_NOTHING: tuple[Any, Any, Any, str] = (None, None, None, "")
 
 
 class Running(threading.local):
@@ -49,19 +56,51 @@ class Analysis:
         self._grid = grid
         self._remote = remote
         self._running = running
-        self.by_code: dict[object, Profile] = {}  #: profiles by original code object, for the watch
+        # by identity of the original code object, which both keep
+        self._profiles: dict[int, Profile] = {}
+        self._defined: dict[int, tuple[CodeType, FunctionType, Advice, str]] = {}
+        self._fresh: list[CodeType] = []  #: defined by imports that are not over
 
     def on_join_point(self, point: JoinPoint) -> None:
-        """Take charge of a new join point; called while its module is imported."""
+        """Take charge of a new join point."""
         profile = Profile(point)
         point.data = profile
         point.advice = self.advise
-        self.by_code[point.original] = profile
+        self._profiles[id(point.original)] = profile
         point.arm()
+
+    def on_defined(self, advice: Advice, function: FunctionType, qualname: str) -> bool:
+        """Whether a function that an import defines waits until that is over: what imports call is not worth a look."""
+        if self._grid.policy.kind is not Kind.AUTO:
+            return False
+        code = function.__code__
+        self._defined[id(code)] = code, function, advice, qualname
+        self._fresh.append(code)
+        return True
+
+    def on_imported(self) -> None:
+        """Begin with the functions that were defined; those of a large package wait until the watch meets them."""
+        fresh, self._fresh = self._fresh, []
+        if len(fresh) <= AT_ONCE:
+            for code in fresh:
+                self.profile_by_code(code)
+
+    def profile_by_code(self, code: CodeType) -> Profile | None:
+        """The profile of the function that this is the original code of. One that has waited for this is armed."""
+        profile = self._profiles.get(id(code))
+        if profile is None and self._defined:
+            _, function, advice, qualname = self._defined.pop(id(code), _NOTHING)
+            if advice is not None and function.__code__ is code:  # else the program has replaced it
+                try:
+                    advice.make(function, qualname)
+                except Exception:
+                    log.debug("%s stays plain", qualname, exc_info=True)
+                profile = self._profiles.get(id(code))
+        return profile
 
     def profile_of(self, function: FunctionType) -> Profile | None:
         """The profile of an advised function, armed or not."""
-        profile = self.by_code.get(function.__code__)
+        profile = self.profile_by_code(function.__code__)
         if profile is None:
             point = join_point_in(function.__code__)
             profile = None if point is None else point.data

@@ -88,6 +88,8 @@ class Customs:
         summary = self._of(profile, found)
         if summary.level is Effect.UNSAFE or (level is Effect.FREE and summary.level is not Effect.FREE):
             raise Stays(summary.why or "it prints")
+        if summary.writes and not freight.call.writes:
+            raise Stays(summary.writes)
         if summary.reads != freight.summary.reads:
             raise Stays("it reads other state than the calls before it", reason=Reason.STATE)
 

@@ -60,9 +60,8 @@ class Profile:
         self.unsafe = 0  #: calls in a row that were found to have effects
         self.refusals = 0  #: calls in a row that a worker or the pickle refused
         self.shipped = 0  #: calls that ran elsewhere
-        self.trust = (
-            1  #: times it was armed again and found short, as a power of two; the watch is the slower for it
-        )
+        #: times it was armed again and found short, as a power of two; the watch is the slower for it
+        self.trust = 1
         self.met = 0.0  #: seconds that the watch saw it running since it was disarmed
         self.recursive = False  #: it was entered again before it returned
         #: loops inside it are spread from here, which gains more than to send it as a whole; None: not known yet

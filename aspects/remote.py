@@ -154,6 +154,10 @@ class Remote:
             grid.done(channel)
             raise
         grid.done(channel)
+        try:
+            outcome.restore()
+        except Unshippable as error:
+            return self._refused(profile, verdict, Reason.UNPICKLABLE, error)
         if outcome.refused:
             reason = outcome.reason or Reason.STATE
             if reason is Reason.PEER_BUSY:  # the lease went to somebody else meanwhile

@@ -286,16 +286,14 @@ class Scatter:
         Judged by the first turn; each item is looked at again before it leaves. Where the answer is None, the reason
         is put on record.
         """
-        from bundlebee.bundles.effects import Effect
-
         grid, point = self._grid, profile.point
         hold()
         self._running.quiet = True
         try:
             args, kwargs = args_of(sample)
             summary = self._customs.summary(profile, receiver + args, kwargs)
-            if summary.level is not Effect.FREE:
-                raise Stays("it prints, so its calls are shipped one by one")
+            if not summary.free:
+                raise Stays(f"{summary.writes or 'it prints'}, so its calls are shipped one by one")
             freight = grid.freight(point, summary)
             if grid.policy.kind is not Kind.AUTO:
                 grid.expect_places(point)

@@ -1,9 +1,9 @@
 """The watch: a thread that glances at the running stacks and arms again what is seen to take time.
 
 Disarmed functions cost nothing, and so say nothing either. Now and then the watch reads which functions are on the
-stacks (`sys._current_frames`). One that is met with the same frame in glances that follow each other is inside one
-long call: it is armed when that call is over. One that is met again and again in different frames is called often:
-it is armed for a few samples. Each time that these samples find it short, it must be met for twice as long before
+stacks (`sys._current_frames`). One that was never sampled (see `Analysis.profile_by_code`) is armed as soon as it is met. One
+that is met with the same frame in glances that follow each other is inside one long call: it is armed when that call is
+over. One that is met again and again in different frames is called often: it is armed for a few samples. Each time that these samples find it short, it must be met for twice as long before
 the next time. Where glances find nothing long, they become rare. The cost of a glance is bounded by `DEPTH` frames
 a thread, whatever the number of functions.
 """
@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Mapping
-from types import FrameType
+from collections.abc import Callable, Mapping
+from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,8 +70,8 @@ class Rule:
 class Watch:
     """Start it once a program has advised functions; it ends with the process, or by `stop`."""
 
-    def __init__(self, by_code: Mapping[object, Profile]) -> None:
-        self._by_code = by_code
+    def __init__(self, profile_by_code: Callable[[CodeType], Profile | None]) -> None:
+        self._profile_by_code = profile_by_code
         self._rule = Rule()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bundlebee-watch", daemon=True)
@@ -101,7 +101,7 @@ class Watch:
             for _ in range(DEPTH):
                 if current is None:
                     break
-                profile = self._by_code.get(current.f_code)
+                profile = self._profile_by_code(current.f_code)
                 if profile is not None:
                     seen[id(current)] = profile
                 current = current.f_back

@@ -94,7 +94,7 @@ class Program:
         customs = Customs(self)
         self._analysis = Analysis(self, Remote(self, customs), running)
         self._scatter = Scatter(self, customs, running, self._analysis.profile_of)
-        self._watch = Watch(self._analysis.by_code)
+        self._watch = Watch(self._analysis.profile_by_code)
         self._said: dict[tuple[str, bool, str], float] = {}
         self._closing = threading.Lock()
         self._closed = False
@@ -119,6 +119,8 @@ class Program:
         handle = self._handle = install(
             self._workshop.claims,
             on_join_point=self._analysis.on_join_point,
+            on_defined=self._analysis.on_defined,
+            on_imported=self._analysis.on_imported,
             on_scatter=self._scatter.loop,
             fetch=self._workshop.fetch,
         )
@@ -206,6 +208,10 @@ class Program:
             from bundlebee.bundles.effects import EffectAnalysis
 
             self._effects = EffectAnalysis(self._workshop.facts)
+            if self._workshop.standard:
+                from bundlebee.bundles.catalogue import catalogue
+
+                catalogue().leave(self._workshop.standard)
         return self._effects
 
     def spreads(self, point: JoinPoint) -> bool:
@@ -262,6 +268,7 @@ class Program:
             state=found.digest,
             recursion_limit=sys.getrecursionlimit() - _depth(),
             int_max_str_digits=sys.get_int_max_str_digits(),
+            writes=bool(summary.writes),
         )
         return Freight(call, summary, found.objects)
 

@@ -63,6 +63,9 @@ class Finding(msgspec.Struct, frozen=True, tag=True):
     kind: str = ""  #: of the reason, for counting; empty where it ships
     why: str = ""  #: the chain of calls, what happens, file and line
     prints: bool = False
+    writes: str = (
+        ""  #: how the first write to an argument reads, if it ships: what changes there, changes here
+    )
 
 
 class End(msgspec.Struct, frozen=True, tag=True):

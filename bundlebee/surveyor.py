@@ -142,8 +142,9 @@ class Surveyor:
                 point.module, point.qualname, path, line, f"the analysis failed: {_told(error)}"
             )
         why = f"{name} → {found.why}" if found.chain else found.why
+        shown = self._shown(path)
         return Finding(
-            name, self._shown(path), line, found.outlook, found.kind, self._shown(why), found.prints
+            name, shown, line, found.outlook, found.kind, self._shown(why), found.prints, found.writes
         )
 
     def _stays(self, module: str, qualname: str, path: str, line: int, reason: str) -> Finding:

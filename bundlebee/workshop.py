@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bundlebee.bundles.repository import Repository, from_distribution
+from bundlebee.bundles.standard import PREFIX
 from bundlebee.calls.control import BundlePath, MainSource
 from bundlebee.calls.leasing import BundlePiece
 from bundlebee.errors import ConfigurationError
@@ -35,7 +36,7 @@ class Workshop:
 
     Args:
         directory: of bundles; None is ``./bundles`` if there is one.
-        distributions: installed distributions to treat as bundles.
+        distributions: installed distributions to treat as bundles, or ``stdlib:NAME``.
         guest: to ask the grid for bundles that are imported and not here.
 
     Raises:
@@ -60,7 +61,13 @@ class Workshop:
             log.warning("%s", problem)
         self._bundles: dict[str, Bundle] = {}
         self.claims: dict[str, Claim] = {}
+        self.standard: frozenset[str] = frozenset()  #: modules of the standard library that are bundles here
         for name in distributions:
+            if name.startswith(PREFIX):
+                # the weaver itself needs much of the standard library, and must not meet it half loaded
+                import bundlebee.weaving.weaver  # noqa: F401
+
+                self.standard |= {name.removeprefix(PREFIX)}
             self._claim(from_distribution(name))
         for bundle in self._repository.bundles():
             self._claim(bundle)

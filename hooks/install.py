@@ -9,7 +9,7 @@ from types import TracebackType
 
 from bundlebee.hooks.finder import BundleFinder, Claim, FallbackFinder
 from bundlebee.hooks.loader import WeavingLoader
-from bundlebee.weaving.advice import Advice, OnJoinPoint, OnScatter
+from bundlebee.weaving.advice import Advice, OnDefined, OnJoinPoint, OnScatter
 from bundlebee.weaving.joinpoint import JoinPoint
 from bundlebee.weaving.loom import Loom
 
@@ -52,6 +52,8 @@ def install(
     claims: MutableMapping[str, Claim],
     *,
     on_join_point: OnJoinPoint | None = None,
+    on_defined: OnDefined | None = None,
+    on_imported: Callable[[], None] | None = None,
     on_scatter: OnScatter | None = None,
     cache_dir: Path | None = None,
     fetch: Callable[[str], Claim | None] | None = None,
@@ -60,12 +62,20 @@ def install(
 
     Args:
         claims: by top-level import name; kept, not copied.
-        on_join_point: called with each join point as its function is defined.
+        on_join_point: called with each join point as it is made.
+        on_defined: asked, in the middle of an import, whether the join point of a new function is made later.
+        on_imported: called when an import is over, the outermost one of its thread.
         on_scatter: called at each scatter site that is reached; None weaves no sites.
         cache_dir: where woven modules are kept; None for the user's cache directory.
         fetch: brings the bundle of a name that nobody here knows.
     """
-    loom = Loom(on_join_point=on_join_point, on_scatter=on_scatter, cache_dir=cache_dir)
+    loom = Loom(
+        on_join_point=on_join_point,
+        on_defined=on_defined,
+        on_imported=on_imported,
+        on_scatter=on_scatter,
+        cache_dir=cache_dir,
+    )
     finder = BundleFinder(claims, lambda fullname, path: WeavingLoader(fullname, path, loom))
     fallback = None if fetch is None else FallbackFinder(finder, fetch)
     early = sorted(name for name, claim in claims.items() if claim.weave and name in sys.modules)

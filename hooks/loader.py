@@ -39,16 +39,22 @@ class WeavingLoader(SourceFileLoader):
 
     @_unseen
     def exec_module(self, module: ModuleType) -> None:
-        code = self._prepare(module)
-        if code is None:
-            super().exec_module(module)
-        else:
-            exec(code, module.__dict__)
+        self._loom.begin_import()
+        try:
+            code = self._prepare(module)
+            if code is None:
+                super().exec_module(module)
+            else:
+                exec(code, module.__dict__)
+        finally:
+            self._loom.end_import()
 
     def _prepare(self, module: ModuleType) -> CodeType | None:
         with held():
-            woven = self._loom.weave(self.get_data(self.path), module=module.__name__, path=self.path)
-        if woven is None:
-            return None
-        self._loom.thread(woven, module.__dict__)
-        return woven.code
+            woven = self._loom.weave_file(
+                lambda: self.get_data(self.path), module=module.__name__, path=self.path
+            )
+            if woven is None:
+                return None
+            self._loom.thread(woven, module.__dict__)
+            return woven.code

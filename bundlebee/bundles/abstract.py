@@ -2,7 +2,8 @@
 
 `ATOM` and `NUMBER` are immutable data. `Given` is whatever came with the call: an argument, and all that can be
 reached from it. `Live` is an object that exists already: a function, a class, a module's table. `Made` is an object
-that the call itself made, named by the place in the code that makes it; only these may be written.
+that the call itself made, named by the place in the code that makes it. These may be written, and so may what is given:
+the caller's objects are changed in the same way afterwards (copy-restore).
 """
 
 from __future__ import annotations

@@ -91,7 +91,11 @@ class Attributes(Heap):
 
     def _is_method(self, name: str) -> bool:
         """Whether builtin data has methods of that name."""
-        return (name.startswith("__") and name.endswith("__")) or bool(self.catalogue.methods(name))
+        return (
+            (name.startswith("__") and name.endswith("__"))
+            or bool(self.catalogue.methods(name))
+            or self.catalogue.omits(name)
+        )
 
     def class_of(self, value: Value) -> Values:
         """What ``type(value)`` may be."""
@@ -188,6 +192,7 @@ class Attributes(Heap):
                 found.values.add(value)
         elif self.classes_of(value) and value.callables:
             found.values.add(value)  # an instance may hide a method by a function of its own
+        found.values |= self.put_attributes.get(name, set())
         return found
 
     def _super_attribute(self, value: Super, name: str) -> Found:

@@ -274,9 +274,8 @@ class Calls(Builtins):
         for value in receiver:
             entries = self._entries(value, name, method.owner)
             if entries is None:
-                raise Harm(
-                    f"calls {name}() of a {getattr(method.owner, '__qualname__', '?')}, of which nothing is known"
-                )
+                whose = "builtin data" if method.owner is None else f"a {method.owner.__qualname__}"
+                raise Harm(f"calls {name}() of {whose}, of which nothing is known")
             for entry in entries:
                 results |= self.apply(entry, args, value)
         return results
@@ -287,7 +286,7 @@ class Calls(Builtins):
         if isinstance(value, Made) and value.kind is not None:
             kind = next((base for base in value.kind.__mro__ if self.catalogue.type(base) is not None), owner)
         if kind is None:
-            return self.catalogue.methods(name)
+            return None if self.catalogue.omits(name) else self.catalogue.methods(name)
         entry = self.catalogue.type(kind)
         if entry is None:
             return () if issubclass(kind, BaseException) and isinstance(value, Made) else None
@@ -335,8 +334,8 @@ class Calls(Builtins):
                 for key in args.at(0):
                     if not isinstance(key, Text):
                         raise Harm("writes an attribute by a name that is computed")
-                    if isinstance(target, Made) and name == "__setattr__":
-                        self.add(target.attributes.setdefault(key.text, set()), args.behind(1))
+                    if isinstance(target, Made | Given) and name == "__setattr__":
+                        self.put_attribute(target, key.text, args.behind(1))
             return {ATOM}
         self.store(receiver, everything, everything)
         self.pour(receiver, everything, pairs=True)

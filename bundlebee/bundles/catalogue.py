@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import os
 import sys
+import types
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
 
-from bundlebee.bundles.contents import by_python
+from bundlebee.bundles.contents import by_python, travelling
 from bundlebee.places import user_directory
 
 #: Modules of the interpreter that stand behind one of the standard library.
@@ -112,6 +114,8 @@ class Catalogue:
         self.types: dict[str, Type] = {}
         for name, entry in data["types"].items():
             self.types[name] = self._type(name, entry, data["types"])
+        self._bundles: frozenset[str] = frozenset()
+        self._omitted: tuple[int, frozenset[str]] | None = None
         self._by_method: dict[str, tuple[Function, ...]] = {}
         for kind in self.types.values():
             if kind.name != "builtins.object":
@@ -149,8 +153,14 @@ class Catalogue:
                     )
         return kind
 
+    def leave(self, modules: frozenset[str]) -> None:
+        """Say nothing any more of what these top-level modules define in Python: they are bundles, and analysed themselves."""
+        self._bundles |= modules
+
     def function(self, module: str | None, qualname: str) -> Function | None:
         """The function of that name, or None if the catalogue does not know it."""
+        if self._bundles and (module or "").partition(".")[0] in self._bundles:
+            return None
         module = _BEHIND.get(module or "", module or "")
         name = qualname.removeprefix("openssl_")
         found = self._functions.get(f"{module}.{name}")
@@ -160,6 +170,8 @@ class Catalogue:
 
     def type(self, kind: Kind) -> Type | None:
         """The entry of exactly that type."""
+        if self._bundles and kind.__module__.partition(".")[0] in self._bundles and by_python(kind):
+            return None
         module = (
             _BEHIND.get(kind.__module__, kind.__module__) if kind.__module__ != "_hashlib" else "_hashlib"
         )
@@ -175,10 +187,37 @@ class Catalogue:
                 return self._unsafe_types[name]
         return None
 
+    def omits(self, name: str) -> bool:
+        """Whether builtin data, as it may come as an argument, has a method of that name that is not in here."""
+        kinds = travelling()
+        if self._omitted is None or self._omitted[0] != len(kinds):
+            self._omitted = (
+                len(kinds),
+                frozenset(omitted for kind in kinds for omitted in self._missing(kind)),
+            )
+        return name in self._omitted[1]
+
+    def _missing(self, kind: Kind) -> Iterator[str]:
+        """Methods of a type that neither its own entry nor that of a base knows."""
+        known = {name for base in kind.__mro__ if (entry := self.type(base)) for name in entry.methods}
+        for base in kind.__mro__:
+            for name, raw in vars(base).items():
+                if name not in known and not name.startswith("__") and isinstance(raw, _METHODS):
+                    yield name
+
     def methods(self, name: str) -> tuple[Function, ...]:
         """The methods of that name, of all types."""
         return self._by_method.get(name, ())
 
+
+_METHODS = (
+    types.FunctionType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.BuiltinFunctionType,
+    classmethod,
+    staticmethod,
+)
 
 _METHOD_GROUPS = {
     "writes": (frozenset({"atom"}), True),

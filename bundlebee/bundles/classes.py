@@ -263,7 +263,9 @@ class Classes(Known):
             results = self.call(function, Args([{receiver}, *extra]))
             if found.kept:
                 if isinstance(receiver, Made):
-                    self.add(receiver.attributes.setdefault(name, set()), results)
+                    self.put_attribute(receiver, name, results)
+                elif isinstance(receiver, Given):
+                    self._put(receiver, name, results)
                 else:
                     # the object here would not have it, and a later look would see a change that python does not
                     raise Harm(f"computes {name}, which the object keeps")
@@ -317,9 +319,10 @@ class Classes(Known):
     def _put(self, target: Value, name: str, values: Values) -> None:
         if isinstance(target, Live) and isinstance(target.object, type):
             raise Harm(f"writes class attribute {target.object.__qualname__}.{name}")
+        if isinstance(target, Given) and target.kind is None and target.callables:
+            raise Harm(f"may write attribute {name!r} of a function or class among its arguments")
         self.write({target}, f"writes attribute {name!r} of")
-        if isinstance(target, Made | Inner):
-            self.add(target.attributes.setdefault(name, set()), values)
+        self.put_attribute(target, name, values)
 
     def super_of(self, kind: type, receivers: Values) -> Value:
         """The value of ``super()``."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copyreg
+import math
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
@@ -77,6 +78,12 @@ def is_known(kind: type) -> bool:
 _CONTAINERS = frozenset({list, tuple, dict, set, frozenset, deque, defaultdict, OrderedDict, Counter})
 
 
+def travelling() -> list[type]:
+    """The types of builtin data, as far as their modules are loaded: there are no values of the others."""
+    named = (_by_name(*key) for key in (*VALUES, *_LEAVES))
+    return [*ATOMS, *_CONTAINERS, *(kind for kind in named if isinstance(kind, type))]
+
+
 def _by_name(module: str, qualname: str) -> Any:
     found: Any = sys.modules.get(module)
     for part in qualname.split("."):
@@ -112,6 +119,8 @@ def children(value: Any) -> Iterator[Any]:
         zone = getattr(value, "tzinfo", None)
         if zone is not None and type(zone) is not _by_name("datetime", "timezone"):
             raise Refused(value, "its time zone is looked up in the machine's own tables")
+        if kind.__qualname__ == "Fraction" and not _in_lowest_terms(value):
+            raise Refused(value, "a fraction that somebody wrote into; pickle would put it in lowest terms")
     elif is_callable(value):
         return
     else:
@@ -158,6 +167,11 @@ def _hashed_by_value(value: Any) -> bool:
     return (
         (kind.__module__, kind.__qualname__) in VALUES and kind.__qualname__ != "Pattern" and is_known(kind)
     )
+
+
+def _in_lowest_terms(fraction: Any) -> bool:
+    n, d = fraction._numerator, fraction._denominator
+    return type(n) is int and type(d) is int and d > 0 and math.gcd(n, d) == 1
 
 
 def cannot_travel(kind: type) -> str | None:

@@ -10,17 +10,20 @@ from bundlebee.bundles.bundle import Bundle
 from bundlebee.bundles.install import Installer
 from bundlebee.bundles.metadata import normal
 from bundlebee.bundles.sources import Source, recorded_names
+from bundlebee.bundles.standard import PREFIX, from_standard_library
 from bundlebee.bundles.store import Store
 from bundlebee.errors import BrokenBundle, BundleNotFound
 
 
 def from_distribution(name: str, store: Store | None = None) -> Bundle:
-    """The installed distribution of that name as a bundle.
+    """The installed distribution of that name as a bundle; for ``stdlib:NAME``, that module of the standard library.
 
     Raises:
         BundleNotFound: it is not installed.
         BundleError: it cannot be a bundle, for example because it holds compiled code.
     """
+    if name.startswith(PREFIX):
+        return from_standard_library(name.removeprefix(PREFIX))
     info = _find(name)
     if info is None:
         raise BundleNotFound(

@@ -39,7 +39,7 @@ KEPT = 64
 
 
 class Effect(Enum):
-    """What a call does, beside computing its result."""
+    """What a call does, beside computing its result and changing its arguments (`Summary.writes`)."""
 
     FREE = "free"  #: nothing
     PRINTS = "prints"  #: prints to standard output
@@ -56,6 +56,13 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
     #: of the instances it allows for
     classes: frozenset[type] = frozenset()
     what: str = ""  #: for UNSAFE: what happens at the end of that chain, without chain and place
+    #: for the others: how the first write to an argument reads. The caller's arguments are to be changed likewise
+    writes: str = ""
+
+    @property
+    def free(self) -> bool:
+        """Whether it does nothing but compute its result, so that nobody can tell how often and in which order it ran."""
+        return self.level is Effect.FREE and not self.writes
 
     def covers(self, walk: Walk) -> bool:
         """Whether a general answer (`EffectAnalysis.summary`) speaks of a call with such arguments, too."""
@@ -182,7 +189,8 @@ class EffectAnalysis:
         else:
             level, why, what = Effect.PRINTS if flow.prints else Effect.FREE, "", ""
         observed = (*flow.observed, *(("keep", thing, None, None) for thing in callables or ()))
-        return Summary(level, why, tuple(sorted(flow.reads)), observed, frozenset(classes), what)
+        writes = "" if level is Effect.UNSAFE else flow.written
+        return Summary(level, why, tuple(sorted(flow.reads)), observed, frozenset(classes), what, writes)
 
     def _all_classes(self) -> frozenset[type]:
         """Every class that a module with facts holds at this moment."""

@@ -35,6 +35,7 @@ _COMPARE: dict[type[ast.cmpop], str] = {
 
 #: Functions that take an attribute's name as text: their constants are kept.
 _NAMING = {"getattr", "setattr", "hasattr", "delattr"}
+_NAMING_METHODS = {"__setattr__", "__delattr__"}
 
 
 class Expressions(Scope):
@@ -166,7 +167,9 @@ class Expressions(Scope):
             self.emit("super", line, register)
             return register
         function = self.expression(called)
-        naming = isinstance(called, ast.Name) and called.id in _NAMING
+        naming = (isinstance(called, ast.Name) and called.id in _NAMING) or (
+            isinstance(called, ast.Attribute) and called.attr in _NAMING_METHODS
+        )
         arguments: list[int] = []
         for argument in node.args:
             if isinstance(argument, ast.Starred):

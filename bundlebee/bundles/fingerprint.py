@@ -57,6 +57,7 @@ _NOT_OF_A_CLASS = frozenset(
         "__module__", "__qualname__", "__name__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__",
         "__annotate_func__", "__annotations_cache__", "__abstractmethods__", "_abc_impl", "__orig_bases__", "__parameters__",
         "__firstlineno__", "__static_attributes__", "__type_params__", "__conditional_annotations__", "__classdictcell__",
+        "__slotnames__",
     }
 )  # fmt: skip
 _LRU = type(functools.lru_cache(lambda: None))

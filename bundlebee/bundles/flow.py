@@ -103,6 +103,8 @@ class Flow(Operations):
         self._frame, self._line = root, facts.line
         self._check_result(root.returned, "returns")
         self._check_result(self._raised, "raises")
+        put = self.put_keys.union(self.put_items, *self.put_attributes.values())
+        self._check_result(put, "leaves in an argument")
 
     def _given(self, name: str, shape: Shape, path: str) -> Value:
         """The value of an argument of that shape."""
@@ -271,7 +273,7 @@ class Flow(Operations):
                 if type(value.object) in (tuple, frozenset):
                     parts = self.elements(value)
             elif isinstance(value, Made):
-                if value.kind is GeneratorType and how == "returns":
+                if value.kind is GeneratorType and how != "raises":
                     raise Harm(f"{how} a generator")
                 parts = self.elements(value).union(*value.attributes.values())
             for part in parts - found:

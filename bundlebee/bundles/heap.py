@@ -15,7 +15,18 @@ from enum import Enum, EnumMeta
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
-from bundlebee.bundles.abstract import ATOM, NUMBER, Bound, BuiltinMethod, Given, Live, Made, Text, Value
+from bundlebee.bundles.abstract import (
+    ATOM,
+    NUMBER,
+    Bound,
+    BuiltinMethod,
+    Given,
+    Inner,
+    Live,
+    Made,
+    Text,
+    Value,
+)
 from bundlebee.bundles.catalogue import catalogue
 from bundlebee.bundles.contents import ATOMS, NUMBERS, by_python
 
@@ -50,6 +61,12 @@ class Heap:
         self.observed: list[tuple[str, Any, Any, Any]] = []  #: (kind, holder, key, what was there)
         self.version = 0  #: grows with every set that grows
         self.anything = given
+        #: how the first write to an argument reads, if there is one; and what such writes put into arguments. Any two of
+        #: them may be one object, or hold each other, so what one takes in is looked for in all.
+        self.written = ""
+        self.put_keys: Values = set()
+        self.put_items: Values = set()
+        self.put_attributes: dict[str, Values] = {}
         self.site: Any = None  #: the operation that is being looked at: names what it makes
         self._live: dict[int, Live] = {}
         self._made: dict[Any, Made] = {}
@@ -195,7 +212,8 @@ class Heap:
         if isinstance(value, Made):
             return value.keys | value.contents if value.keys else value.contents
         if isinstance(value, Given):
-            return {value} if value.kind is None else value.keys | value.contents
+            found: Values = {value} if value.kind is None else value.keys | value.contents
+            return found | self.put_keys | self.put_items if self.written else found
         if isinstance(value, Live):
             keys, contents = self.members(value)
             return keys | contents
@@ -206,7 +224,9 @@ class Heap:
         if isinstance(value, Made):
             return value.keys if _is_mapping(value.kind) else self.elements(value)
         if isinstance(value, Given) and value.kind is not None:
-            return value.keys if _is_mapping(value.kind) else value.contents
+            if _is_mapping(value.kind):
+                return value.keys | self.put_keys
+            return value.contents | self.put_items
         if isinstance(value, Live):
             keys, contents = self.members(value)
             return keys if isinstance(value.object, MAPPINGS) else contents
@@ -217,7 +237,7 @@ class Heap:
         if isinstance(value, Made):
             return value.contents
         if isinstance(value, Given) and value.kind is not None:
-            return value.contents
+            return value.contents | self.put_items
         if isinstance(value, Live):
             return self.members(value)[1]
         return self.elements(value)
@@ -286,12 +306,23 @@ class Heap:
     # -- what containers take in ----------------------------------------------------------------------------
 
     def store(self, targets: Iterable[Value], values: Iterable[Value], keys: Iterable[Value] = ()) -> None:
-        """Objects that the call made take other values in."""
+        """Objects that the call made, or arguments, take other values in."""
         for target in targets:
             if isinstance(target, Made):
                 self.add(target.contents, values)
                 if keys:
                     self.add(target.keys, keys)
+            elif isinstance(target, Given):
+                self.add(self.put_items, values)
+                if keys:
+                    self.add(self.put_keys, keys)
+
+    def put_attribute(self, target: Value, name: str, values: Values) -> None:
+        """An object that the call made, or an argument, takes values in under a name."""
+        if isinstance(target, Made | Inner):
+            self.add(target.attributes.setdefault(name, set()), values)
+        elif isinstance(target, Given):
+            self.add(self.put_attributes.setdefault(name, set()), values)
 
     def pour(self, targets: Iterable[Value], sources: Iterable[Value], *, pairs: bool = False) -> None:
         """Objects that the call made take in what others hold: keys as keys, values as values.

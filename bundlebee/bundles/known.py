@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import FunctionType, MemberDescriptorType
 
-from bundlebee.bundles.abstract import ATOM, NUMBER, Made, Value
+from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Made, Value
 from bundlebee.bundles.catalogue import Function
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.heap import Harm, Values
@@ -103,7 +103,7 @@ class Known(Specials):
         """What a written object may hold afterwards."""
         name = function.name.rpartition(".")[2]
         if function.name.startswith(("builtins.dict.", "collections.")) and all(
-            isinstance(value, Made) and value.kind is not None and issubclass(value.kind, dict)
+            isinstance(value, Made | Given) and value.kind is not None and issubclass(value.kind, dict)
             for value in written
         ):
             if name == "setdefault":

@@ -3,12 +3,11 @@
 At run time each call is judged with its own arguments. Ahead of that there are two answers: for whatever may come
 (`EffectAnalysis.summary`), and for *plain data*: numbers, texts, and containers of them; a method's object counts
 as data if it holds nothing else. A function that is harmless with plain data only depends on its arguments: objects whose
-methods do harm, functions that it calls, a list where ``+=`` is harmless for a number.
+methods do harm, functions that it calls.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 from enum import Enum
 from types import FunctionType
@@ -20,12 +19,10 @@ from bundlebee.bundles.contents import cannot_travel
 from bundlebee.bundles.effects import VARARGS, VARKEYWORDS, Effect
 from bundlebee.bundles.fingerprint import Unfingerprintable, state
 from bundlebee.bundles.reasons import kind_of
-from bundlebee.bundles.values import ANYTHING, NUMBER, Walk
+from bundlebee.bundles.values import ANYTHING, Walk
 
 if TYPE_CHECKING:
     from bundlebee.bundles.effects import EffectAnalysis, Summary
-
-_GROWS = re.compile(r"may write \(by an operator in place\) its argument '(\w+)'")
 
 
 class Outlook(Enum):
@@ -44,6 +41,7 @@ class Judgement(msgspec.Struct, frozen=True):
     why: str = ""  #: the chain of calls, what happens, file and line; empty for SHIPS
     chain: bool = False  #: whether `why` begins with functions that it calls
     prints: bool = False
+    writes: str = ""  #: how the first write to an argument reads, if it ships
 
 
 def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
@@ -72,7 +70,7 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
         return _stays(error.what, f"{error} ({_place(function)})")
     general = analysis.summary(function)
     if callables:  # of a class method we know what it gets first
-        walk = _walk(function, general.classes, callables, {})
+        walk = _walk(function, general.classes, callables)
         general = analysis.for_call(function, walk)
     if general.level is Effect.UNSAFE:
         return _judgement(Outlook.DEPENDS, general)
@@ -81,34 +79,22 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
     except Unfingerprintable as error:
         why = f"{error} ({_place(function)})"
         return Judgement(Outlook.DEPENDS, kind_of(error.what), why)
-    return Judgement(Outlook.SHIPS, prints=general.level is Effect.PRINTS)
+    return Judgement(Outlook.SHIPS, prints=general.level is Effect.PRINTS, writes=general.writes)
 
 
 def _with_data(
     analysis: EffectAnalysis, function: FunctionType, classes: frozenset[type], callables: tuple[Any, ...]
 ) -> Summary:
-    """What it does with plain data. A parameter that an operator may change in place is a number then."""
-    numbers: dict[str, Any] = {}
-    while True:
-        found = analysis.for_call(function, _walk(function, classes, callables, numbers))
-        grows = _GROWS.match(found.what)
-        name = grows[1] if grows else ""
-        code = function.__code__
-        count = code.co_argcount + code.co_kwonlyargcount
-        own = code.co_varnames[: 1 if classes or callables else 0]  # of a method, the object is none
-        if name in numbers or name in own or name not in code.co_varnames[:count]:
-            return found
-        numbers[name] = NUMBER
+    """What it does with plain data."""
+    return analysis.for_call(function, _walk(function, classes, callables))
 
 
-def _walk(
-    function: FunctionType, classes: frozenset[type], callables: tuple[Any, ...], shapes: dict[str, Any]
-) -> Walk:
+def _walk(function: FunctionType, classes: frozenset[type], callables: tuple[Any, ...]) -> Walk:
     """What `bundlebee.bundles.values.walk` would say of a call that gives every parameter something."""
     code = function.__code__
     count = code.co_argcount
     named = code.co_varnames[count : count + code.co_kwonlyargcount]
-    given = [shapes.get(name, ANYTHING) for name in code.co_varnames[:count]]
+    given = [ANYTHING] * count
     rest = [ANYTHING] if code.co_flags & VARARGS else []
     more = {"**": ANYTHING} if code.co_flags & VARKEYWORDS else {}
     return Walk(
@@ -116,7 +102,7 @@ def _walk(
         classes,
         callables,
         (*given, *rest),
-        {**{name: shapes.get(name, ANYTHING) for name in named}, **more},
+        {**dict.fromkeys(named, ANYTHING), **more},
     )
 
 

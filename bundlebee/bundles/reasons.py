@@ -11,7 +11,7 @@ import re
 OTHER = "something else"
 
 _KINDS = (
-    ("generator", r"^is an? (asynchronous )?generator|^(returns|raises) a generator"),
+    ("generator", r"^is an? (asynchronous )?generator|^(returns|raises|leaves in an argument) a generator"),
     ("coroutine", r"^is a coroutine|^calls .*, a coroutine$|^awaits|^waits for an asynchronous"),
     ("looks at its caller's frame", r"^looks at its caller's frame"),
     ("called by Python itself", r"^is called by the machinery"),
@@ -19,7 +19,7 @@ _KINDS = (
     ("calls its argument", r"^calls its argument "),
     (
         "writes an argument",
-        r"^(writes|may write|deletes) .*its argument |^computes .*which the object keeps$",
+        r"^(writes|may write|deletes) .*(its argument |among its arguments$)|^computes .*which the object keeps$",
     ),
     ("attribute by a computed name", r"whose name is computed$|by a name that is computed$|by its name$"),
     ("cache", r"^fills the cache of |what the cache of .* holds"),
@@ -40,9 +40,12 @@ _KINDS = (
     ),
     (
         "identity",
-        r"^compares identities|^looks at addresses|^uses a weak reference|^(returns|raises) .* itself$",
+        r"^compares identities|^looks at addresses|^uses a weak reference|^(returns|raises|leaves in an argument) .* itself$",
     ),
-    ("identity", r"^(returns|raises) a function that it makes$|^may iterate over a set in "),
+    (
+        "identity",
+        r"^(returns|raises|leaves in an argument) a function that it makes$|^may iterate over a set in ",
+    ),
     ("object cannot travel", r" cannot travel|^its class .* cannot be found by that name$"),
     ("state cannot be compared", r" cannot be compared with the worker's"),
     (

@@ -102,16 +102,27 @@ class Specials(Attributes):
     # -- writing -----------------------------------------------------------------------------------------
 
     def write(self, values: Values, what: str = "writes") -> None:
-        """The call writes these objects. Raises Harm unless it made them itself."""
+        """The call writes these objects. Raises Harm unless it made them itself, or they came with it."""
         for value in values:
             if isinstance(value, Given):
-                raise Harm(f"{what} {value.name}" if value.cached else f"{what} its argument {value.name!r}")
+                self._write_given(value, what)
             if isinstance(value, Live):
                 raise Harm(f"{what} {value.name}")
             if isinstance(value, Super):
                 self.write(value.receivers, what)
             elif isinstance(value, Bound | BuiltinMethod):
                 raise Harm(f"{what} a method")
+
+    def _write_given(self, value: Given, what: str) -> None:
+        """An argument is written: the caller's own is changed in the same way when the call has come back."""
+        if value.cached:
+            raise Harm(f"{what} {value.name}")
+        if value.kind is not None and issubclass(value.kind, set | frozenset):
+            # how the caller's would iterate afterwards depends on all that ever happened to it
+            raise Harm(f"{what} its argument {value.name!r}, a set")
+        if not self.written:
+            self.written = f"{what} its argument {value.name!r}"
+            self.version += 1
 
     # -- special methods ---------------------------------------------------------------------------------
 
@@ -207,6 +218,11 @@ class Specials(Attributes):
                     continue
                 elif isinstance(value, Given) and (value.kind is None or issubclass(value.kind, kinds)):
                     self.write({value}, "may write (by an operator in place)")
+                    self.no_order(right)
+                    self.pour({value}, right, pairs=name == "or")
+                    found.add(value)
+                    if value.kind is not None:
+                        others.discard(value)
                 elif isinstance(value, Live) and isinstance(value.object, kinds):
                     self.write({value})
         return found | self.operate(name, others, right)

@@ -59,6 +59,12 @@ class Walk(msgspec.Struct):
     named: dict[str, Shape]  #: of the keyword arguments
     #: whether there is a set among the values whose copy would iterate in another order
     fragile: bool = False
+    tuples: list[Any] = []  #: tuples, each once, in such an order, too
+
+    @property
+    def objects(self) -> list[Any]:
+        """The containers and then the tuples: what has an identity that a result may show."""
+        return [*self.containers, *self.tuples]
 
     @property
     def simple(self) -> bool:
@@ -120,7 +126,9 @@ def _walk(roots: Iterable[Any], found: Walk) -> None:
             and seen.keys().isdisjoint(fresh)
         ):
             seen |= fresh
-            if kinds != {tuple}:
+            if kinds == {tuple}:
+                found.tuples += level
+            else:
                 found.containers += level
             level = _composite(list(chain.from_iterable(level)))
             continue
@@ -140,7 +148,8 @@ def _look(value: Any, found: Walk, classes: dict[type, None], callables: dict[in
     if kind is list or kind is dict or kind is deque:
         found.containers.append(value)
     elif kind is tuple:
-        pass
+        if value:  # there is but one empty tuple
+            found.tuples.append(value)
     elif kind is set or kind is frozenset:
         if kind is set:
             found.containers.append(value)

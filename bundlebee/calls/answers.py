@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from time import perf_counter
 from types import CodeType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import zmq
 
@@ -22,6 +22,9 @@ from bundlebee.calls.output import Printing
 from bundlebee.calls.rpc import pack_error
 from bundlebee.errors import BundlebeeError, Refused, Unshippable
 from bundlebee.words import Reason
+
+if TYPE_CHECKING:
+    from bundlebee.calls.changes import Before
 
 GATHER = 0.005  #: seconds; a message costs some 50 µs, so gathering for longer than this gains less than 1 %
 #: Bytes. ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this.
@@ -65,14 +68,24 @@ class Answers:
         result: Any,
         times: tuple[float, float],
         objects: frozenset[int],
+        before: Before | None = None,
     ) -> None:
         """An item came to its end.
 
         Args:
             times: seconds and CPU seconds.
             objects: ids of the mutable objects in the module state that the function reads.
+            before: what its arguments held, if it may write them.
         """
         try:
+            if before is not None and (changes := before.changes()):
+                both = (result, changes)
+                pickling.refers(both, item, objects)
+                self.flush(index)
+                self._first = index + 1
+                dump = functools.partial(pickling.dumps_referring, both, item, before.objects)
+                self._send_results(index, [times], dump, both, refers=True, wrote=True)
+                return
             refers = pickling.refers(result, item, objects)
         except Exception as error:
             self.flush(index)
@@ -83,7 +96,8 @@ class Answers:
         if refers:
             self.flush(index)
             self._first = index + 1
-            self._send_results(index, [times], lambda: pickling.dumps_referring(result, item), result, True)
+            dump = functools.partial(pickling.dumps_referring, result, item)
+            self._send_results(index, [times], dump, result, refers=True)
             return
         self._waiting.append(result)
         self._times.append(times)
@@ -100,7 +114,7 @@ class Answers:
         results, times, first = self._waiting, self._times, self._first
         self._waiting, self._times, self._first = [], [], next_index
         if results:
-            self._send_results(first, times, lambda: pickling.dumps(results), results, False)
+            self._send_results(first, times, functools.partial(pickling.dumps, results), results)
 
     def _send_results(
         self,
@@ -108,7 +122,9 @@ class Answers:
         times: list[tuple[float, float]],
         dump: Callable[[], list[Any]],
         value: Any,
-        refers: bool,
+        *,
+        refers: bool = False,
+        wrote: bool = False,
     ) -> None:
         try:
             frames = dump()
@@ -118,21 +134,27 @@ class Answers:
                 for offset in range(len(value)):
                     alone = value[offset : offset + 1]
                     dump_alone = functools.partial(pickling.dumps, alone)
-                    self._send_results(first + offset, times[offset : offset + 1], dump_alone, alone, False)
+                    self._send_results(first + offset, times[offset : offset + 1], dump_alone, alone)
                 return
             culprit = value if refers else value[0]
             self._drop_output(first)
             refusal = pickling.blame(culprit, error, "result")
             self.refuse(self._route, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
             return
-        header = wire.Reply(self._ticket, first, times, self._printing.take(), refers)
+        header = wire.Reply(self._ticket, first, times, self._printing.take(), refers, wrote=wrote)
         self.send(header, frames)
         self._sent = perf_counter()
 
     def failed(
-        self, index: int, item: pickling.Item, error: BaseException | None, times: tuple[float, float]
+        self,
+        index: int,
+        item: pickling.Item,
+        error: BaseException | None,
+        times: tuple[float, float],
+        objects: frozenset[int] = frozenset(),
+        before: Before | None = None,
     ) -> None:
-        """An item raised, or the guard stopped it."""
+        """An item raised, or the guard stopped it. The arguments are as for `returned`."""
         self.flush(index)
         self._first = index + 1
         refusal: BundlebeeError
@@ -146,15 +168,25 @@ class Answers:
         else:
             assert error is not None
             try:
-                data = remote_errors.pack(error, is_ours)
-                if pickling.refers((error.args, error.__dict__), item, frozenset()):
+                frames: list[Any] = [remote_errors.pack(error, is_ours)]
+                told = (error.args, error.__dict__)
+                if pickling.refers(told, item, frozenset()):
                     raise Unshippable("the exception holds an argument")
+                changes = [] if before is None else before.changes()
+                if before is not None and changes:
+                    pickling.refers(changes, item, objects)
+                    if pickling.share(told, (changes, before.objects)):
+                        raise Unshippable("the exception holds what an argument holds, too")
+                    frames += pickling.dumps_referring(changes, item, before.objects)
             except Unshippable as problem:
                 reason = Reason.UNPICKLABLE
                 refusal = problem
+            except Exception as problem:
+                reason = Reason.UNPICKLABLE
+                refusal = pickling.blame(told, problem, "exception")
             else:
-                header = wire.Raised(self._ticket, index, *times, self._printing.take())
-                self.send(header, [data])
+                wrote = bool(changes)
+                self.send(wire.Raised(self._ticket, index, *times, self._printing.take(), wrote), frames)
                 return
         self._drop_output(index)
         self.refuse(self._route, self._ticket, index, 1, reason, refusal)

@@ -38,10 +38,11 @@ COPY_BELOW = 64 << 10
 class _Chunk:
     """A chunk that is under way."""
 
-    __slots__ = ("answered", "bytes_out", "count", "items", "output", "sent")
+    __slots__ = ("answered", "bytes_out", "count", "items", "objects", "output", "sent")
 
     def __init__(self, items: Sequence[Item], count: int, bytes_out: int) -> None:
         self.items = items  #: to resolve references in results; those of tasks have none
+        self.objects: Sequence[Any] | None = None  #: among the arguments that the call may write
         self.count = count
         self.answered = 0
         self.bytes_out = bytes_out // count
@@ -100,14 +101,20 @@ class LeaseChannel:
         self._check_lease()
         if not 0 < len(items) <= wire.MOST_ITEMS:
             raise ValueError(f"a chunk has 1 to {wire.MOST_ITEMS} items, not {len(items)}")
+        if call.writes and len(items) != 1:
+            raise ValueError("a call that writes its arguments travels alone")
+        objects: Sequence[Any] = ()
         for args, kwargs in items:
-            pickling.containers(args, kwargs)
+            objects = pickling.objects(args, kwargs)
         try:
             frames = pickling.dumps(items if type(items) is list else list(items))
         except Exception as error:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
-        return self._ship(call, None, _Chunk(items, len(items), sum(map(len, frames))), [], frames)
+        chunk = _Chunk(items, len(items), sum(map(len, frames)))
+        if call.writes:
+            chunk.objects = objects
+        return self._ship(call, None, chunk, [], frames)
 
     def submit_tasks(self, call: Call, function: bytes, parcel: Parcel) -> int:
         """Ship a chunk of tasks, each an ``(args, kwargs)`` that was packed, and return its ticket.
@@ -225,7 +232,12 @@ class LeaseChannel:
             try:
                 # a task's author knows of the grid; a woven program must not notice it
                 outcome.error = remote_errors.unpack(frames[1].buffer, self.node_name, note=not chunk.items)
-            except Unshippable as error:
+                if message.wrote and chunk.objects is not None:
+                    packed = [frame.buffer for frame in frames[2:]]
+                    changes = pickling.loads_referring(packed, chunk.items[message.index], chunk.objects)
+                    outcome.changed = chunk.objects, changes
+            except Exception as error:
+                let_pass(error)
                 self._cannot_read(outcome, error)
             outcomes.append(outcome)
         else:
@@ -248,8 +260,12 @@ class LeaseChannel:
         if reply.ends:
             self._task_results(chunk, reply, frames, size // count, outcomes)
             return
+        changes: Any = None
         try:
-            if reply.refers:
+            if reply.wrote:
+                value, changes = pickling.loads_referring(frames, chunk.items[reply.first], chunk.objects)
+                values = [value]
+            elif reply.refers:
                 values = [pickling.loads_referring(frames, chunk.items[reply.first])]
             else:
                 values = pickling.loads(frames)
@@ -263,6 +279,8 @@ class LeaseChannel:
             outcome.seconds, outcome.cpu_seconds = reply.times[offset]
             if problem is None:
                 outcome.value = values[offset]
+                if changes is not None and chunk.objects is not None:
+                    outcome.changed = chunk.objects, changes
             else:
                 self._cannot_read(outcome, problem)
             outcomes.append(outcome)

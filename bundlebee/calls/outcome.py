@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -37,6 +37,8 @@ class Outcome(msgspec.Struct):
     round_trip: float = 0.0  #: seconds from submission of its chunk until this answer
     bytes_out: int = 0  #: its share of its chunk
     bytes_back: int = 0  #: its share of its answer
+    #: what it changed in its arguments, for `restore`: the objects, and the changes
+    changed: tuple[Sequence[Any], Sequence[Any]] | None = None
 
     @property
     def returned(self) -> bool:
@@ -49,6 +51,17 @@ class Outcome(msgspec.Struct):
     @property
     def refused(self) -> bool:
         return self.ended is Ended.REFUSED
+
+    def restore(self) -> None:
+        """Change the caller's arguments as the call changed its copies.
+
+        Raises:
+            Unshippable: they cannot be; nothing was changed, and the call is to run here.
+        """
+        if self.changed is not None:
+            from bundlebee.calls.changes import restore
+
+            restore(*self.changed)
 
     def refusal(self) -> BundlebeeError:
         """The error of a refused item."""

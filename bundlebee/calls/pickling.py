@@ -5,9 +5,9 @@ travel as frames of their own, and the receiver's objects are built on the recei
 the original was.
 
 *Identity.* A function may return one of its arguments, or something that holds one, and its caller may rely
-on ``is``. So a result is pickled with references: a mutable object that is part of the item's arguments
+on ``is``. So a result is pickled with references: a mutable object or a tuple that is part of the item's arguments
 (`values.walk` lists them, at both ends in the same order) travels as its number and comes back as the
-caller's own object. The same goes for a result that *is* an argument, mutable or not.
+caller's own object. The same goes for a result that *is* an argument, whatever it is.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ Item = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: instances cannot hold anything, so a result of these types holds no argument
 _ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
-
-Containers = Callable[[Sequence[Any], dict[str, Any]], Sequence[Any]]
 
 
 def dumps(value: Any) -> list[Any]:
@@ -57,13 +55,13 @@ def loads(frames: Sequence[Any]) -> Any:
     return pickle.loads(frames[0], buffers=frames[1:])
 
 
-def containers(args: Sequence[Any], kwargs: dict[str, Any]) -> Sequence[Any]:
-    """The mutable objects among the arguments, in an order that is the same at both ends.
+def objects(args: Sequence[Any], kwargs: dict[str, Any]) -> Sequence[Any]:
+    """The mutable objects among the arguments, then the tuples, in an order that is the same at both ends.
 
     Raises:
         Unshippable: an argument may not travel; the message names it by its path.
     """
-    return walk(tuple(args), kwargs).containers
+    return walk(tuple(args), kwargs).objects
 
 
 def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
@@ -77,23 +75,36 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
     """
     if type(result) in _ATOMS:
         return False
-    found = walk_result(result).containers
+    found = walk_result(result)
     args, kwargs = item
     if any(result is argument for argument in args) or any(
         result is argument for argument in kwargs.values()
     ):
         return True
-    if not found:
-        return False
-    ids = {id(container) for container in found}
-    if state and not ids.isdisjoint(state):
+    held = set(map(id, found.containers))
+    if state and not held.isdisjoint(state):
         raise Unshippable("the result holds a module-level object", why="the caller has one of its own")
-    return any(id(container) in ids for container in containers(args, kwargs))
+    held.update(map(id, found.tuples))
+    return bool(held) and any(id(value) in held for value in objects(args, kwargs))
 
 
-def dumps_referring(result: Any, item: Item) -> list[Any]:
-    """As `dumps`; objects of the item's arguments become references."""
-    numbers = {id(value): number for number, value in _shared(item)}
+def share(one: Any, other: Any) -> bool:
+    """Whether two values hold a mutable object in common.
+
+    Raises:
+        Unshippable: a copy of something in them would not do.
+    """
+    held = {id(value) for value in walk_result(one).containers}
+    return bool(held) and any(id(value) in held for value in walk_result(other).containers)
+
+
+def dumps_referring(result: Any, item: Item, known: Sequence[Any] | None = None) -> list[Any]:
+    """As `dumps`; objects of the item's arguments become references.
+
+    Args:
+        known: the `objects` of its arguments when it began; None: they have not been changed.
+    """
+    numbers = {id(value): number for number, value in _shared(item, known)}
 
     class Referring(pickle.Pickler):
         def persistent_id(self, value: Any) -> int | None:
@@ -116,9 +127,9 @@ def dumps_referring(result: Any, item: Item) -> list[Any]:
     return [stream.getbuffer(), *buffers]
 
 
-def loads_referring(frames: Sequence[Any], item: Item) -> Any:
+def loads_referring(frames: Sequence[Any], item: Item, known: Sequence[Any] | None = None) -> Any:
     """The inverse of `dumps_referring`; references become the objects of this end's ``item``."""
-    values = dict(_shared(item))
+    values = dict(_shared(item, known))
 
     class Resolving(pickle.Unpickler):
         def persistent_load(self, number: Any) -> Any:
@@ -127,14 +138,14 @@ def loads_referring(frames: Sequence[Any], item: Item) -> Any:
     return Resolving(io.BytesIO(frames[0]), buffers=frames[1:]).load()
 
 
-def _shared(item: Item) -> Iterable[tuple[int, Any]]:
+def _shared(item: Item, known: Sequence[Any] | None) -> Iterable[tuple[int, Any]]:
     args, kwargs = item
     arguments = [*args, *kwargs.values()]
     # negative: an argument itself, by position; the identity of an atom means nothing
     for position, value in enumerate(arguments):
         if type(value) not in _ATOMS:
             yield -1 - position, value
-    yield from enumerate(containers(args, kwargs))
+    yield from enumerate(objects(args, kwargs) if known is None else known)
 
 
 # -- when it does not work --------------------------------------------------------------------------------

@@ -9,15 +9,16 @@ element tells the kind; some kinds have a pickle behind it, and the pickle's lar
       [ Submit | ticket, number, count  ][ pickle: [(args, kwargs) × count] ][ buffer ]…
 
     worker to caller
-      [ Reply  | ticket, first, times, output, refers ][ pickle: [result × len(times)] ][ buffer ]…
-      [ Raised | ticket, index, seconds, cpu, output  ][ msgpack: remote error ]
+      [ Reply  | ticket, first, times, output, refers, ends, wrote ][ pickle: [result × len(times)] ][ buffer ]…
+      [ Raised | ticket, index, seconds, cpu, output, wrote  ][ msgpack: remote error ][ pickle: changes ][ buffer ]…
       [ Refusal| ticket, first, count, reason, error, output       ]
       [ Output | ticket, output                                    ]
 
 A caller says Hello once, with the token of its lease. It defines each function once (`Call`: which
 function, which state it reads, with what settings) and then submits chunks of items under that number. The
 worker answers the chunks in order and the items of a chunk in order, several results in one Reply where
-they come quickly. What an item prints precedes its answer.
+they come quickly. What an item prints precedes its answer. A call that
+writes its arguments is a chunk of its own, and what it changed travels with its answer (`changes`).
 
 The pickle of a whole chunk is one pickle: items that share an object share it there too.
 
@@ -56,6 +57,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     recursion_limit: int = 1000  #: frames that the function may use
     int_max_str_digits: int = 4300  #: `sys.get_int_max_str_digits` of the caller
     task: bool = False  #: the program asked for it: effects are allowed, and the function travels as a pickle
+    writes: bool = False  #: it may write its arguments: what it changed comes back
     settings: bytes = b""  #: of a task: `logged.current` at the caller
 
 
@@ -83,6 +85,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
     output: list[Printed]
     refers: bool = False  #: the pickle names objects of the arguments (see `pickling`)
     ends: list[int] = []  #: of tasks' results: where the pickle of each ends
+    wrote: bool = False  #: the pickle is one (result, changes of the arguments), see `changes`
 
 
 class Raised(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -91,6 +94,7 @@ class Raised(msgspec.Struct, frozen=True, array_like=True, tag=5):
     seconds: float
     cpu_seconds: float
     output: list[Printed]
+    wrote: bool = False  #: the pickle of the changes of the arguments is behind it, see `changes`
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=6):

@@ -25,6 +25,7 @@ from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError,
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
+    from bundlebee.calls.changes import Before
     from bundlebee.calls.performer import Performer
 
 
@@ -285,6 +286,7 @@ class WorkerLoop:
                 error = None
                 result = None
                 guard.tripped = None
+                before = _before(item) if definition.call.writes else None
                 cpu = thread_time()
                 start = perf_counter()
                 guard.active = True
@@ -299,14 +301,22 @@ class WorkerLoop:
                 if index == last:
                     self._rest()
                 if error is None and guard.tripped is None:
-                    self._answers.returned(index, item, result, times, definition.objects)
+                    self._answers.returned(index, item, result, times, definition.objects, before)
                 else:
-                    self._answers.failed(index, item, error, times)
+                    self._answers.failed(index, item, error, times, definition.objects, before)
         finally:
             guard.active = False
             printing.index = None
             error = None  # its traceback knows this frame
         self._answers.flush(len(items))
+
+
+def _before(item: pickling.Item) -> Before:
+    """What the arguments hold, to tell afterwards what was changed."""
+    from bundlebee.bundles.values import walk
+    from bundlebee.calls.changes import Before
+
+    return Before(walk(*item))
 
 
 class _StateDiffers(Exception):

@@ -90,7 +90,8 @@ def _print(found: Survey) -> None:
 
     width = min(max((len(one.function) for one in found.functions), default=0), WIDEST)
     for one in found.functions:
-        why = one.why or ("it prints" if one.prints else "")
+        told = [one.writes, "prints" if one.prints else ""]
+        why = one.why or ", ".join(text for text in told if text)
         click.echo(f"{one.function:<{width}}  {one.outlook.value:<7}  {why}".rstrip())
     for module in found.left_out:
         click.echo(f"{module.module} is left out: {module.why}")

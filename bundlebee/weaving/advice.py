@@ -22,6 +22,9 @@ Item = tuple[Any, Function]
 
 Shape = Callable[[Iterable[Any]], Iterator[Any]]
 OnJoinPoint = Callable[[JoinPoint], None]
+OnDefined = Callable[["Advice", FunctionType, str], bool]
+"""``on_defined(advice, function, qualname)`` is true if the aspect makes the join point itself, later, with `Advice.make`."""
+
 OnScatter = Callable[
     [
         "Advice",
@@ -50,7 +53,6 @@ class Advice:
     module: str
     sites: tuple[ScatterSite, ...]
     points: list[JoinPoint]
-    facts: bytes  #: of the module's source, see `WovenModule.facts`
     site_data: dict[int, Any]  #: free for the aspects, by site index
 
     def __init__(
@@ -59,18 +61,25 @@ class Advice:
         sites: Iterable[ScatterSite] = (),
         *,
         on_join_point: OnJoinPoint | None = None,
+        on_defined: OnDefined | None = None,
         on_scatter: OnScatter | None = None,
-        facts: bytes = b"",
+        facts: Callable[[], bytes] = bytes,
     ) -> None:
         self.module = module
         self.sites = tuple(sites)
         self.points = []
-        self.facts = facts
+        self._facts = facts
         self.site_data = {}
         self._on_join_point = on_join_point
+        self._on_defined = on_defined
         self._on_scatter = on_scatter
         for site in self.sites:
             self.switch(site.index, on_scatter is not None)
+
+    @property
+    def facts(self) -> bytes:
+        """Of the module's source, encoded (`bundlebee.bundles.facts`); empty where there are none."""
+        return self._facts()
 
     def switch(self, site: int, on: bool) -> None:
         """Turn a scatter site on or off; the same as to assign ``s<site>``."""
@@ -80,17 +89,23 @@ class Advice:
         """The decorator that the weaver puts innermost: makes a `JoinPoint` and returns the same function."""
 
         def join(function: F) -> F:
-            try:
-                if isinstance(function, FunctionType):
-                    point = JoinPoint(function, self.module, qualname)
-                    self.points.append(point)
-                    if self._on_join_point is not None:
-                        self._on_join_point(point)
-            except Exception as error:
-                _log_failure(f"{self.module}:{qualname} stays plain", error)
+            if type(function) is FunctionType:
+                try:
+                    if self._on_defined is None or not self._on_defined(self, function, qualname):
+                        self.make(function, qualname)
+                except Exception as error:
+                    _log_failure(f"{self.module}:{qualname} stays plain", error)
             return function
 
         return join
+
+    def make(self, function: FunctionType, qualname: str) -> JoinPoint:
+        """The join point of a function that the module has defined."""
+        point = JoinPoint(function, self.module, qualname)
+        self.points.append(point)
+        if self._on_join_point is not None:
+            self._on_join_point(point)
+        return point
 
     def scatter(
         self,

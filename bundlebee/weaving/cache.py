@@ -5,8 +5,14 @@ edited file replaces its entry, and the directory does not grow. An entry that i
 another weaver is a miss; a directory that cannot be read or written is no error. Nothing here imports ast or
 libcst.
 
-    entry = CRC-32 of the rest (4 bytes, big-endian), then marshal of
-            (stamp, digest, code, sites, facts)
+    entry = head, facts
+    head  = CRC-32 of the rest of the head (4 bytes, big-endian), length of what follows (4 bytes), marshal of
+            (stamp, digest, status, code, sites)
+    facts = CRC-32 (4 bytes), then what `bundlebee.bundles.facts` encoded; read only when somebody asks
+
+Whether a source is still the one of its entry is asked of the file system, as for ``.pyc`` files: the source is read
+and hashed only where its `Status` is not the one on record. That is stricter than Python's own rule (seconds of the
+last change, and size), which would miss a file that was put in another's place with its times kept.
 
 The entry is code that will run, as in ``__pycache__``: the directory is made for its owner only.
 """
@@ -16,8 +22,11 @@ from __future__ import annotations
 import marshal
 import os
 import sys
+import time
 import zlib
+from collections.abc import Callable
 from importlib.util import MAGIC_NUMBER, source_hash
+from io import FileIO
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -25,7 +34,17 @@ from typing import Any
 from bundlebee.places import user_directory
 from bundlebee.weaving.outcomes import ScatterSite, SkippedSite, WovenModule
 
-_CHECK = 4  # bytes of the leading checksum: it finds damage, which could crash marshal
+_CHECK = 4  # bytes of a checksum: it finds damage, which could crash marshal
+_LENGTH = 4  # bytes of the head's length
+_AT_ONCE = 1 << 16  # bytes that are read first: the head of nearly every module
+
+SETTLED = 2.0
+"""Seconds. A file that changed later than that ago may change again and keep its times: file systems tell them in steps
+of up to so many seconds (FAT). Its `Status` proves nothing yet."""
+
+Status = tuple[int, int, int, int]
+"""Of a file: size, times of the last change of content and of anything about it (ns), number. Whoever writes to a file, or
+puts another in its place, changes one of them; the third cannot be set by programs."""
 
 _FIELDS: dict[str, tuple[type, str]] = {
     "site": (ScatterSite, "index kind callee qualname line column attributes fresh"),
@@ -47,48 +66,99 @@ class WovenCache:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self._prefix = os.path.join(directory, "")
 
-    def load(self, source: bytes, *, module: str, path: str, scatter: bool) -> WovenModule | None:
-        """The woven form of a source if it is here, else None. It has no `text` and no `points`."""
+    def load(
+        self,
+        source: Callable[[], bytes],
+        *,
+        module: str,
+        path: str,
+        scatter: bool,
+        status: Status | None = None,
+    ) -> WovenModule | None:
+        """The woven form of a source if it is here, else None. It has no `text`, no `points` and no `facts`.
+
+        Args:
+            source: reads it; called only where the status does not tell that it is the same.
+            module: its dotted name.
+            path: where it lies.
+            scatter: whether scatter sites are woven, too.
+            status: of the file, taken before; None if it is not to be trusted.
+        """
+        file = self._file(module, path, scatter)
         try:
-            data = self._file(module, path, scatter).read_bytes()
+            with FileIO(file) as entry:
+                data = entry.read(_AT_ONCE) or b""
+                end = _CHECK + _LENGTH + int.from_bytes(data[_CHECK : _CHECK + _LENGTH])
+                if end > len(data):
+                    data += entry.readall() or b""
         except OSError:
             return None
-        if _checksum(data[_CHECK:]) != data[:_CHECK]:
+        head = memoryview(data)[_CHECK:end]
+        if end > len(data) or _checksum(head) != data[:_CHECK]:
             return None
         try:
-            stamp, digest, code, sites, facts = marshal.loads(data[_CHECK:])
-            if stamp != weaver_stamp() or digest != digest_of(source) or not isinstance(code, CodeType):
+            stamp, digest, seen, code, sites = marshal.loads(head[_LENGTH:])
+            if stamp != weaver_stamp() or not isinstance(code, CodeType):
                 return None
+            if status is None or seen != status:
+                if digest != digest_of(source()):
+                    return None
+                if status is not None:  # the same content in a file that looks another
+                    self._write(file, (stamp, digest, status, code, sites), self._tail(file, digest))
             return WovenModule(
                 module,
                 path,
                 None,
                 code,
                 (),
-                tuple(_unpacked(site) for site in sites),
-                facts,
+                tuple([_unpacked(site) for site in sites]),
+                None,
                 digest,
             )
         except (ValueError, TypeError, EOFError, KeyError):
             return None
 
-    def store(self, woven: WovenModule, *, scatter: bool) -> bool:
-        """Write an entry; False where that is not possible."""
+    def facts(self, digest: str, *, module: str, path: str, scatter: bool) -> bytes:
+        """The facts of the source with that digest; empty where they are gone, as after an edit."""
+        return self._tail(self._file(module, path, scatter), digest)
+
+    def store(self, woven: WovenModule, *, scatter: bool, status: Status | None = None) -> bool:
+        """Write an entry; False where that is not possible. ``status`` is the file's, from before it was read."""
         content = (
             weaver_stamp(),
             woven.digest,
+            status,
             woven.code,
             tuple(_packed(site) for site in woven.sites),
-            woven.facts,
         )
-        data = marshal.dumps(content)
-        file = self._file(woven.module, woven.path, scatter)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}.{id(content):x}")
+        return self._write(self._file(woven.module, woven.path, scatter), content, woven.facts or b"")
+
+    @staticmethod
+    def _tail(file: str, digest: str) -> bytes:
         try:
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with FileIO(file) as entry:
+                data = entry.readall() or b""
+            end = _CHECK + _LENGTH + int.from_bytes(data[_CHECK : _CHECK + _LENGTH])
+            if _checksum(memoryview(data)[_CHECK:end]) != data[:_CHECK]:
+                return b""
+            facts = data[end + _CHECK :]
+            if marshal.loads(data[_CHECK + _LENGTH : end])[1] != digest:
+                return b""
+        except (OSError, ValueError, TypeError, EOFError, IndexError):
+            return b""
+        return facts if _checksum(facts) == data[end : end + _CHECK] else b""
+
+    @staticmethod
+    def _write(file: str, content: tuple[Any, ...], facts: bytes) -> bool:
+        packed = marshal.dumps(content)
+        head = len(packed).to_bytes(_LENGTH) + packed
+        temporary = Path(f"{file}.{os.getpid()}.{id(content):x}")
+        try:
+            temporary.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             try:
-                temporary.write_bytes(_checksum(data) + data)
+                temporary.write_bytes(b"".join((_checksum(head), head, _checksum(facts), facts)))
                 os.replace(temporary, file)
             except OSError:
                 temporary.unlink(missing_ok=True)
@@ -97,10 +167,21 @@ class WovenCache:
             return False
         return True
 
-    def _file(self, module: str, path: str, scatter: bool) -> Path:
+    def _file(self, module: str, path: str, scatter: bool) -> str:
         identity = repr((module, path, scatter, sys.flags.optimize))
         name = source_hash(identity.encode("utf-8", "surrogatepass")).hex()
-        return self.directory / f"{name}.{sys.implementation.cache_tag}"
+        return f"{self._prefix}{name}.{sys.implementation.cache_tag}"
+
+
+def status_of(path: str) -> Status | None:
+    """The status of a source file; None where there is none, or it may still change unseen."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    if max(found.st_mtime, found.st_ctime) > time.time() - SETTLED:
+        return None
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 
 
 _stamp: bytes | None = None
@@ -110,16 +191,19 @@ def weaver_stamp() -> bytes:
     """What tells one weaver from another: the interpreter's bytecode version, and our own source files."""
     global _stamp
     if _stamp is None:
-        here = Path(__file__).parent
-        stamps = [MAGIC_NUMBER.hex()]
+        here = os.path.dirname(os.path.abspath(__file__))
+        stamps = []
         # facts come from the room of bundles; which of its files have a say in them is its own affair
-        for file in (*sorted(here.glob("*.py")), *sorted((here.parent / "bundles").glob("*.py"))):
+        for room in (here, os.path.join(os.path.dirname(here), "bundles")):
             try:
-                status = file.stat()
+                with os.scandir(room) as files:
+                    for file in files:
+                        if file.name.endswith((".py", ".toml")):
+                            status = file.stat()
+                            stamps.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
             except OSError:  # a frozen or zipped installation: the version has to do
                 continue
-            stamps.append(f"{file.name} {status.st_size} {status.st_mtime_ns}")
-        _stamp = source_hash("\n".join(stamps).encode())
+        _stamp = source_hash("\n".join([MAGIC_NUMBER.hex(), *sorted(stamps)]).encode())
     return _stamp
 
 
@@ -128,7 +212,7 @@ def digest_of(source: bytes) -> str:
     return source_hash(source).hex()
 
 
-def _checksum(data: bytes) -> bytes:
+def _checksum(data: bytes | memoryview) -> bytes:
     return zlib.crc32(data).to_bytes(_CHECK)
 
 

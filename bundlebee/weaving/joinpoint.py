@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import cache
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -67,7 +66,6 @@ class JoinPoint:
         "data",
         "function",
         "module",
-        "name",
         "original",
         "plain",
         "qualname",
@@ -76,7 +74,6 @@ class JoinPoint:
     function: Any  #: the author's function object
     module: str
     qualname: str
-    name: str  #: ``module:qualname``
     original: CodeType  #: the code that its author wrote
     plain: Any  #: twin with the original code, globals and closure; run it to run the call here
     advice: Advised | None  #: called by the dispatcher; set it before `arm`
@@ -88,19 +85,16 @@ class JoinPoint:
         self.function = function
         self.module = module
         self.qualname = qualname
-        self.name = f"{module}:{qualname}"
         self.original = code
         self.advice = None
         self.data = None
-        self.blocked = None
-        if code.co_flags & _BLOCKING:
-            self.blocked = next(reason for flag, reason in _BLOCKERS if code.co_flags & flag)
-        elif _sees_its_caller(code):
-            self.blocked = "looks at its caller's frame"
         self._dispatcher: CodeType | None = None
 
     def __getattr__(self, name: str) -> Any:
-        # most functions of most programs are never advised: their twin is made when somebody asks for it
+        # most functions of most programs are never advised: these are made when somebody asks for them
+        if name == "blocked":
+            self.blocked = _obstacle(self.original)
+            return self.blocked
         if name != "plain":
             raise AttributeError(name)
         function = self.function
@@ -117,6 +111,11 @@ class JoinPoint:
 
     def __repr__(self) -> str:
         return f"<JoinPoint {self.name} {'armed' if self.armed else 'disarmed'}>"
+
+    @property
+    def name(self) -> str:
+        """``module:qualname``."""
+        return f"{self.module}:{self.qualname}"
 
     @property
     def armed(self) -> bool:
@@ -158,14 +157,18 @@ class JoinPoint:
         error.__traceback__ = entry
 
 
+def _obstacle(code: CodeType) -> str | None:
+    if code.co_flags & _BLOCKING:
+        return next(reason for flag, reason in _BLOCKERS if code.co_flags & flag)
+    return "looks at its caller's frame" if _sees_its_caller(code) else None
+
+
 def _sees_its_caller(code: CodeType) -> bool:
     """Whether a function looks up the stack, where our frames would be. None of those could be shipped."""
     names = code.co_names
-    return (
-        not _LOOKING_UP.isdisjoint(names)
-        or ("stack" in names and "inspect" in names)
-        or any(type(constant) is tuple and "stacklevel" in constant for constant in code.co_consts)
-    )
+    if not _LOOKING_UP.isdisjoint(names) or ("stack" in names and "inspect" in names):
+        return True
+    return any(type(constant) is tuple and "stacklevel" in constant for constant in code.co_consts)
 
 
 def original_code(function: FunctionType) -> CodeType:
@@ -191,24 +194,52 @@ def join_point_in(code: CodeType) -> JoinPoint | None:
 
 def _dispatcher(point: JoinPoint) -> CodeType:
     code = point.original
-    rest = bool(code.co_flags & _CO_VARARGS)
-    more = bool(code.co_flags & _CO_VARKEYWORDS)
-    template = _template(
-        code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, rest, more, len(code.co_freevars)
+    shape = (
+        code.co_argcount,
+        code.co_posonlyargcount,
+        code.co_kwonlyargcount,
+        code.co_flags & (_CO_VARARGS | _CO_VARKEYWORDS),
+        len(code.co_freevars),
     )
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + rest + more]
-    constants: dict[Any, Any] = dict(zip(template.co_varnames, names, strict=True))
-    constants[_MARK] = point
-    return template.replace(
-        co_name=code.co_name,
-        co_qualname=code.co_qualname,
-        co_filename=code.co_filename,
-        co_firstlineno=code.co_firstlineno,
-        co_flags=code.co_flags & ~_HAS_DOCSTRING,
-        co_varnames=names,
-        co_freevars=code.co_freevars,
-        co_consts=tuple(_replaced(constant, constants) for constant in template.co_consts),
-    )
+    template = _templates.get(shape)
+    if template is None:
+        template = _templates[shape] = _Template(*shape)
+    return template.filled(point, code)
+
+
+class _Template:
+    """The dispatcher of one shape of signature. Filling it in is what arming a function costs: it has to be quick."""
+
+    __slots__ = ("_after", "_before", "_code", "_keywords", "_size")
+
+    def __init__(self, positional: int, positional_only: int, keyword: int, flags: int, free: int) -> None:
+        rest, more = bool(flags & _CO_VARARGS), bool(flags & _CO_VARKEYWORDS)
+        code = self._code = _template(positional, positional_only, keyword, rest, more, free)
+        place = code.co_consts.index(_MARK)
+        self._before, self._after = code.co_consts[:place], code.co_consts[place + 1 :]
+        self._size = len(code.co_varnames)
+        self._keywords = bool(keyword)
+
+    def filled(self, point: JoinPoint, code: CodeType) -> CodeType:
+        names = code.co_varnames[: self._size]
+        before, after = self._before, self._after
+        if self._keywords:
+            by = dict(zip(self._code.co_varnames, names, strict=True))
+            before = tuple([_replaced(constant, by) for constant in before])
+            after = tuple([_replaced(constant, by) for constant in after])
+        return self._code.replace(
+            co_name=code.co_name,
+            co_qualname=code.co_qualname,
+            co_filename=code.co_filename,
+            co_firstlineno=code.co_firstlineno,
+            co_flags=code.co_flags & ~_HAS_DOCSTRING,
+            co_varnames=names,
+            co_freevars=code.co_freevars,
+            co_consts=(*before, point, *after),
+        )
+
+
+_templates: dict[tuple[int, int, int, int, int], _Template] = {}
 
 
 def _replaced(constant: Any, by: dict[Any, Any]) -> Any:
@@ -217,7 +248,6 @@ def _replaced(constant: Any, by: dict[Any, Any]) -> Any:
     return by.get(constant, constant) if type(constant) is str else constant
 
 
-@cache
 def _template(
     positional: int, positional_only: int, keyword: int, rest: bool, more: bool, free: int
 ) -> CodeType:

@@ -6,12 +6,14 @@ module that was woven through it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+import threading
+from collections.abc import Callable, Iterator, MutableMapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bundlebee.weaving.advice import Advice, OnJoinPoint, OnScatter
-from bundlebee.weaving.cache import WovenCache, default_directory
+from bundlebee.weaving.advice import Advice, OnDefined, OnJoinPoint, OnScatter
+from bundlebee.weaving.cache import Status, WovenCache, default_directory, status_of
 from bundlebee.weaving.joinpoint import JoinPoint
 from bundlebee.weaving.outcomes import ADVICE_NAME, WovenModule
 
@@ -19,11 +21,19 @@ _WORTH_WEAVING = (b"def", b"class", b"for", b"map")
 """A source without any of these has no join point, no loop and no class: it need not be parsed (``-c`` one-liners)."""
 
 
+class _Imports(threading.local):
+    """How many woven modules a thread is in the middle of importing."""
+
+    depth = 0
+
+
 class Loom:
     """Weaves sources, out of the cache where it can.
 
     Args:
-        on_join_point: called with each `JoinPoint` as its function is defined.
+        on_join_point: called with each `JoinPoint` as it is made.
+        on_defined: asked, in the middle of an import, whether the join point of a new function is made later.
+        on_imported: called when an import is over, the outermost one of its thread.
         on_scatter: called at each scatter site that is reached; None weaves no sites.
         cache_dir: where woven modules are kept; None for the user's cache directory.
     """
@@ -32,47 +42,84 @@ class Loom:
         self,
         *,
         on_join_point: OnJoinPoint | None = None,
+        on_defined: OnDefined | None = None,
+        on_imported: Callable[[], None] | None = None,
         on_scatter: OnScatter | None = None,
         cache_dir: Path | None = None,
     ) -> None:
         self.advices: dict[str, Advice] = {}  #: by module name
         self._on_join_point = on_join_point
+        self._on_defined = on_defined
+        self._on_imported = on_imported
+        self._imports = _Imports()
         self._on_scatter = on_scatter
         self._cache_dir = cache_dir
         self._cache: WovenCache | None = None
 
     def weave(self, source: bytes, *, module: str, path: str) -> WovenModule | None:
-        """The woven module, or None where it is to be loaded plain. The log says why; this never raises."""
-        if not any(word in source for word in _WORTH_WEAVING):
+        """The woven form of a source, or None where it is to be loaded plain. The log says why; this never raises."""
+        if not _worth_weaving(source):
             return None
+        return self._woven(lambda: source, module, path, None)
+
+    def weave_file(self, read: Callable[[], bytes], *, module: str, path: str) -> WovenModule | None:
+        """The same for a file, which is read only if it has changed since it was woven."""
+        return self._woven(read, module, path, status_of(path))
+
+    def _woven(
+        self, read: Callable[[], bytes], module: str, path: str, status: Status | None
+    ) -> WovenModule | None:
         scatter = self._on_scatter is not None
         try:
             if self._cache is None:
                 self._cache = WovenCache(self._cache_dir or default_directory())
-            woven = self._cache.load(source, module=module, path=path, scatter=scatter)
+            woven = self._cache.load(read, module=module, path=path, scatter=scatter, status=status)
             if woven is None:
+                source = read()
+                if not _worth_weaving(source):
+                    return None
                 from bundlebee.weaving.weaver import weave  # brings ast and libcst
 
                 woven = weave(source, module=module, path=path, scatter=scatter)
-                self._cache.store(woven, scatter=scatter)
+                self._cache.store(woven, scatter=scatter, status=status)
             return woven
-        except (SyntaxError, ValueError):
+        except (SyntaxError, ValueError, OSError):
             return None  # the plain import will say so, as ever
         except Exception as error:
             _log_plain(module, error)
             return None
 
-    def thread(self, woven: WovenModule, namespace: MutableMapping[str, Any]) -> None:
+    def thread(self, woven: WovenModule, namespace: MutableMapping[str, Any]) -> Advice:
         """Give a module its advice; then its woven code may be executed in the namespace."""
         advice = Advice(
             woven.module,
             woven.spread,
             on_join_point=self._on_join_point,
+            on_defined=self._on_defined if self._imports.depth else None,
             on_scatter=self._on_scatter,
-            facts=woven.facts,
+            facts=partial(self._facts, woven.facts, woven.module, woven.path, woven.digest),
         )
         self.advices[woven.module] = advice
         namespace[ADVICE_NAME] = advice
+        return advice
+
+    def _facts(self, known: bytes | None, module: str, path: str, digest: str) -> bytes:
+        if known is not None or self._cache is None:
+            return known or b""
+        return self._cache.facts(digest, module=module, path=path, scatter=self._on_scatter is not None)
+
+    def begin_import(self) -> None:
+        """A module is about to be threaded and executed in this thread; call `end_import` in any case."""
+        self._imports.depth += 1
+
+    def end_import(self) -> None:
+        """It is there, or it has failed."""
+        self._imports.depth -= 1
+        if not self._imports.depth and self._on_imported is not None:
+            try:
+                self._on_imported()
+            except Exception as error:
+                _log_failure("functions stay plain", error)
 
     def points(self) -> Iterator[JoinPoint]:
         """All join points there are."""
@@ -86,6 +133,18 @@ class Loom:
                 advice.switch(site.index, False)
             for point in advice.points:
                 point.retire()
+
+
+def _worth_weaving(source: bytes) -> bool:
+    return any(word in source for word in _WORTH_WEAVING)
+
+
+def _log_failure(what: str, error: Exception) -> None:
+    import logging
+
+    logging.getLogger("bundlebee.weaving").warning(
+        "%s: %s: %s", what, type(error).__name__, error, exc_info=error
+    )
 
 
 def _log_plain(module: str, error: Exception) -> None:

@@ -4,20 +4,29 @@
 from __future__ import annotations
 
 import ast
+import pickle
 import re
 import sys
+import tomllib
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
 import pytest
 
+from bundlebee.bundles import catalogue as catalogue_module
+from bundlebee.bundles.catalogue import Catalogue
 from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
 from bundlebee.bundles.facts import ModuleFacts, collect, decode, encode
 from bundlebee.bundles.values import walk
+from bundlebee.calls.changes import Before, restore
+from bundlebee.calls.pickling import dumps_referring, loads_referring, refers
 
 Load = Callable[..., ModuleType]
+DATA = Path(catalogue_module.__file__).with_name("catalogue.toml")
 
 
 class World:
@@ -710,7 +719,7 @@ UNSAFE: dict[str, tuple[str, Any, str]] = {
         "class C:\n    @property\n    def p(self): return 1\n    @p.deleter\n    def p(self): self.n = 1\n"
         "def f():\n    c = C()\n    del c.p", (), "C.p"),
     "a comparison for sorting": (
-        "def f(xs): return sorted(xs, key=functools.cmp_to_key(lambda a, b: a.append(b)))", ([[], []],), "argument 'xs'"),
+        "def f(xs): return len(sorted(xs, key=functools.cmp_to_key(lambda a, b: a.append(b) or 0)))", ([[], []],), "argument"),
     "setitem of operator on an object": (
         "T = []\nclass C:\n    def __setitem__(self, k, v): T.append(v)\ndef f(): operator.setitem(C(), 0, 1)", (), "T"),
     "insort into an object": (
@@ -856,6 +865,15 @@ UNSAFE: dict[str, tuple[str, Any, str]] = {
 }  # fmt: skip
 
 
+def state_of(module: ModuleType) -> dict[str, str]:
+    kinds = (int, list, dict, set, Counter)
+    return {
+        name: repr(value)
+        for name, value in vars(module).items()
+        if isinstance(value, kinds) and name != "__builtins__"
+    }
+
+
 @pytest.mark.parametrize("name", UNSAFE)
 def test_stays(world: World, name: str) -> None:
     source, args, why = UNSAFE[name]
@@ -865,10 +883,41 @@ def test_stays(world: World, name: str) -> None:
         return
     real = eval(args, module.__dict__) if isinstance(args, str) else args
     summary = world.ask(module.f, *real)
-    assert summary.level is Effect.UNSAFE
+    general = world.analysis.summary(module.f)
+    assert not summary.free
+    if summary.writes:
+        # it ships, and what it changes is changed here: the same must come of it as of the plain call, and nothing else
+        assert not general.free
+        state = state_of(module)
+        assert_restored(module.f, real)
+        assert state_of(module) == state
+        return
     assert re.search(why, summary.why), summary.why
     if name != "hiding a method":  # whoever goes by the general answer sees to it that no function is passed
-        assert world.analysis.summary(module.f).level is Effect.UNSAFE
+        assert general.level is Effect.UNSAFE or general.writes
+
+
+def assert_restored(function: Any, args: tuple[Any, ...]) -> None:
+    """The call with copies, and its changes done to other copies, leaves what the plain call leaves."""
+
+    def run(args: tuple[Any, ...]) -> Any:
+        try:
+            return function(*args)
+        except Exception as error:
+            return type(error)
+
+    parcel = pickle.dumps(args)
+    plain, there, here = (pickle.loads(parcel) for _ in range(3))
+    result = run(plain)
+    before = Before(walk(there, {}))
+    again = run(there)
+    both = again, before.changes()
+    refers(both, (there, {}), frozenset())
+    frames = dumps_referring(both, (there, {}), before.objects)
+    objects = walk(here, {}).objects
+    again, changes = loads_referring(frames, (here, {}), objects)
+    restore(objects, changes)
+    assert pickle.dumps((here, again)) == pickle.dumps((plain, result))
 
 
 def test_the_reason_names_the_chain_and_the_line(world: World) -> None:
@@ -992,7 +1041,7 @@ def test_default_answer_expects_every_class(world: World) -> None:
     assert before.level is Effect.FREE
     assert before.still_valid()
     assert before.covers(walk((module.A(),), {}))
-    elsewhere = world.load("class B:\n    def area(self): self.n = 1\n", "elsewhere")
+    elsewhere = world.load("T = []\nclass B:\n    def area(self): T.append(1)\n", "elsewhere")
     assert not before.still_valid()
     assert not before.covers(walk((elsewhere.B(),), {}))
     assert not before.covers(walk((len,), {}))
@@ -1054,3 +1103,38 @@ def test_the_order_of_a_set_that_does_not_travel(world: World, body: str, level:
     )
     assert world.ask(module.g, [fragile_set()]).level is (level if body != "return s" else Effect.FREE)
     assert not world.analysis.summary(module.f).covers(walk((fragile_set(),), {}))
+
+
+@pytest.mark.parametrize(
+    "body, value",
+    [
+        ("v._keep_positive()", "Counter(a=-1)"),
+        ("v.fromunicode('x')", "array.array('u', 'ab')"),
+        ("return v.today()", "datetime.date(2020, 1, 1)"),
+        ("return v.now()", "datetime.datetime(2020, 1, 1)"),
+        ("return v.timestamp()", "datetime.datetime(2020, 1, 1)"),
+        ("return v.astimezone()", "datetime.datetime(2020, 1, 1)"),
+        ("return v.strftime('%c')", "datetime.date(2020, 1, 1)"),
+        ("return v.from_decimal(1)", "Fraction(1)"),
+    ],
+)
+def test_methods_of_builtin_data_that_are_not_harmless(world: World, body: str, value: str) -> None:
+    module = world.load(
+        f"{IMPORTS}\nimport array, datetime\ndef f(v):\n    {body}\ndef g(vs):\n    f(vs[0])\n"
+    )
+    argument = eval(value, vars(module))
+    for summary in (
+        world.ask(module.f, argument),
+        world.ask(module.g, [argument]),
+        world.analysis.summary(module.f),
+    ):
+        assert not summary.free, body
+
+
+def test_the_catalogue_says_nothing_of_what_a_bundle_defines() -> None:
+    """``--weave stdlib:collections``: what it does is analysed, as far as it is written in Python."""
+    known = Catalogue(tomllib.loads(DATA.read_text("utf-8")))
+    assert known.type(Counter) is not None and known.function("collections", "namedtuple") is not None
+    known.leave(frozenset({"collections"}))
+    assert known.type(Counter) is None and known.function("collections", "namedtuple") is None
+    assert known.type(deque) is not None

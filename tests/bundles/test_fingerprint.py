@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import subprocess
 import sys
@@ -258,6 +259,16 @@ def test_equal_digests_mean_equal_values(one: Any, other: Any) -> None:
     )
     if repr(one) != repr(other) and one != other:
         assert of(one) != of(other)
+
+
+def test_what_pickle_remembers_of_a_class_is_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pickling an instance leaves ``__slotnames__`` in its class, here before a call and there after it."""
+    made = module("class x:\n    def __init__(self): self.a = 1\n")
+    monkeypatch.setitem(sys.modules, "sample", made)
+    before = fingerprint([("sample", "x")], modules=sys.modules)
+    copy.copy(made.__dict__["x"]())
+    assert "__slotnames__" in vars(made.__dict__["x"])
+    assert fingerprint([("sample", "x")], modules=sys.modules) == before
 
 
 def test_threads_do_not_matter() -> None:

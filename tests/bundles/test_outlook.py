@@ -111,7 +111,7 @@ class Box:
 
 class Counting(Box):
     def volume(self):
-        self.edge += 0
+        SEEN.append(self)
         return 1
 
 
@@ -154,20 +154,20 @@ def outlook(analysis: EffectAnalysis, module: ModuleType, name: str) -> Judgemen
     [
         ("square", Outlook.SHIPS, ""),
         ("say", Outlook.SHIPS, ""),
-        ("fill", Outlook.STAYS, "writes an argument"),
-        ("more", Outlook.STAYS, "writes an argument"),
+        ("fill", Outlook.SHIPS, ""),
+        ("more", Outlook.SHIPS, ""),
         ("note", Outlook.STAYS, "writes module state"),
         ("read", Outlook.STAYS, "I/O"),
         ("through", Outlook.STAYS, "I/O"),
         ("apply", Outlook.DEPENDS, "calls its argument"),
-        ("raised", Outlook.DEPENDS, "writes an argument"),
-        ("raised_and_filled", Outlook.STAYS, "writes an argument"),
-        ("asks_for", Outlook.DEPENDS, "writes an argument"),
+        ("raised", Outlook.SHIPS, ""),
+        ("raised_and_filled", Outlook.SHIPS, ""),
+        ("asks_for", Outlook.DEPENDS, "writes module state"),
         ("locked", Outlook.STAYS, "identity"),
         ("values", Outlook.STAYS, "generator"),
         ("wait", Outlook.STAYS, "coroutine"),
-        ("Box.__init__", Outlook.STAYS, "writes an argument"),
-        ("Box.grow", Outlook.STAYS, "writes an argument"),
+        ("Box.__init__", Outlook.SHIPS, ""),
+        ("Box.grow", Outlook.SHIPS, ""),
         ("Box.half", Outlook.SHIPS, ""),
         ("Box.unit", Outlook.SHIPS, ""),
         ("Box.count", Outlook.STAYS, "writes an argument"),

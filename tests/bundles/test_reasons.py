@@ -43,6 +43,7 @@ def texts(node: ast.expr) -> Iterator[str]:
 LED = {
     *("returns x itself", "raises x itself", "returns a generator", "raises a function that it makes"),
     *("returns what the cache of f holds", "writes x", "writes a method", "writes attribute 'a' of x"),
+    *("leaves in an argument x itself", "leaves in an argument a generator", "writes its argument x, a set"),
     *("may write (by an operator in place) x", "calls what the cache of f holds, whatever that may be"),
 }
 

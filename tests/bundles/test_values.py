@@ -334,3 +334,11 @@ def test_both_ends_count_alike(args: tuple[Any, ...]) -> None:
         len(c) for c in again.containers if isinstance(c, list | dict)
     ]
     assert found.shapes == again.shapes
+
+
+def test_a_fraction_that_was_written_into_stays() -> None:
+    written: Any = Fraction(1, 3)
+    written._numerator = 6
+    with pytest.raises(Unshippable, match="somebody wrote into"):
+        walk(([written],), {})
+    assert not walk((Fraction(2, 6),), {}).classes

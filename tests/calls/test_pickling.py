@@ -51,7 +51,7 @@ def test_large_buffers_travel_on_their_own_and_small_ones_inside() -> None:
 @given(st.lists(plain, min_size=1, max_size=4), st.data())
 def test_parts_of_arguments_come_back_as_themselves(args: list[Any], data: st.DataObject) -> None:
     there = pickling.loads(pickling.dumps((tuple(args), {})))[0]
-    here_parts, there_parts = (pickling.containers(a, {}) for a in (tuple(args), there))
+    here_parts, there_parts = (pickling.objects(a, {}) for a in (tuple(args), there))
     assert len(here_parts) == len(there_parts)
     if not here_parts:
         return

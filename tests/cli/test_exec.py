@@ -163,6 +163,105 @@ def test_prints_and_errors_of_shipped_calls_come_home(home: Home) -> None:
     }
 
 
+WRITERS = """\
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from array import array
+
+class Node:
+    __slots__ = ("value", "next", "__hidden")
+    def __init__(self, value, next=None):
+        self.value = value
+        self.next = next
+        self.__hidden = 1
+    def bump(self, by):
+        self.value += by
+        self.__hidden += 1
+        if self.next is not None:
+            self.next.bump(by)
+        return self
+
+@dataclass
+class Account:
+    owner: str
+    history: list = field(default_factory=list)
+    balance: float = 0.0
+    def deposit(self, amount):
+        if amount < 0:
+            self.history.append("refused")
+            raise ValueError("negative")
+        self.balance += amount
+        self.history.append(("in", amount))
+        return self.balance
+
+def solve(board, depth):
+    for i in range(len(board)):
+        board[i] = (board[i] * 7 + depth) % 11
+    if depth:
+        solve(board, depth - 1)
+    return board
+
+def reorder(d, od, q, buf, arr):
+    d["z"] = d.pop("a")
+    od.move_to_end("a")
+    q.rotate(1); q.append(9)
+    buf[0] = 7; buf += b"xx"
+    arr.append(5)
+    return d, od
+
+def swap(pair):
+    a, b = pair
+    a.append(b); b.append(a)
+    return pair
+
+def drop(acc):
+    del acc.owner
+    acc.extra = [acc.history, acc.history]
+
+if __name__ == "__main__":
+    n = Node(1, Node(2, Node(3)))
+    keep = n.next
+    assert n.bump(5) is n
+    print(n.value, keep.value, keep.next.value, n._Node__hidden)
+    acc = Account("x")
+    h = acc.history
+    print(acc.deposit(3.5), acc.deposit(1), h, acc.history is h)
+    try:
+        acc.deposit(-1)
+    except ValueError as e:
+        print("error", e, h)
+    b = [3, 1, 4, 1, 5]
+    print(solve(b, 3) is b, b)
+    d = {"a": [1], "b": 2}; od = OrderedDict(a=1, b=2); q = deque([1,2,3]); buf = bytearray(b"abc"); arr = array("i", [1,2])
+    va = d["a"]
+    print(reorder(d, od, q, buf, arr)[0] is d, d, od, q, buf, arr, d["z"] is va)
+    p = ([1], [2])
+    r = swap(p)
+    print(r is p, p[0][1] is p[1], p[1][1] is p[0])
+    drop(acc)
+    print(vars(acc), acc.extra[0] is h)
+"""
+
+
+@pytest.mark.parametrize("policy", ["remote", "chaos:0.5:1", "chaos:0.5:2"])
+def test_what_calls_write_to_their_arguments_is_written_here(home: Home, policy: str) -> None:
+    script = home.path / "writers.py"
+    script.write_text(WRITERS)
+    plain = home.python(script)
+    assert plain.returncode == 0
+    ours = home.bee("exec", "--policy", policy, "--decisions", "d.jsonl", script)
+    assert (ours.stdout, ours.stderr, ours.returncode) == (plain.stdout, "", 0)
+    records = [json.loads(line) for line in (home.path / "d.jsonl").read_text().splitlines()]
+    shipped = {record["function"] for record in records if record["where"] == "own-cores"}
+    if policy == "remote":
+        assert shipped == {f"__main__:{name}" for name in WRITING}
+    else:
+        assert shipped
+
+
+WRITING = ("Node.__init__", "Node.bump", "Account.deposit", "solve", "reorder", "swap", "drop")
+
+
 def test_nothing_is_left_behind(home: Home, tmp_path: Path) -> None:
     import psutil
 

@@ -4,58 +4,37 @@
 
 For each package of packages.toml: its source distribution is fetched from PyPI and installed, with this checkout,
 into a virtual environment of its own; then its suite runs under plain python twice, and under `bundlebee exec --weave`
-with each policy. Tests that differ between the two plain runs say nothing, and are counted as unsteady. Exit code 1 where a
-test differs, 3 where a package could not be fetched.
+with each policy. ``stdlib:NAME`` is a module of the standard library under CPython's own tests. Tests that differ
+between the two plain runs say nothing, and are counted as unsteady. Exit code 1 where a test differs, 3 where a package
+could not be fetched.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import platform
-import signal
-import subprocess
 import sys
-import tarfile
-import time
 import tomllib
-import venv
-import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parent.parent
+from suites import HERE, Outcomes, Package, PackageSuite, StandardSuite, Suite, passed
+
 POLICIES = ("local", "chaos:0.02:1", "chaos:0.02:2", "chaos:0.02:3")
 
-UNREACHED = 3  # exit code: a package could not be fetched or installed, so nothing was compared
-
-Outcomes = dict[str, Counter[str]]
-"""Test id → how often it ended how (``passed``, ``failed``, ``error``, ``skipped``)."""
-
-
-@dataclass
-class Package:
-    """One entry of packages.toml."""
-
-    name: str
-    version: str
-    arguments: list[str]
-    copy: list[str] = field(default_factory=list)
-    requires: list[str] = field(default_factory=list)
-    environment: dict[str, str] = field(default_factory=dict)
-    remote: bool = False
+BEGIN, END = "<!-- suites -->", "<!-- /suites -->"
+"""Between these, `--write` replaces what a file holds."""
 
 
 @dataclass
 class Result:
     """One suite under one policy."""
 
-    package: Package
+    name: str
+    version: str
     policy: str
     tests: int
     passed_plain: int
@@ -65,97 +44,6 @@ class Result:
     unsteady: int
     seconds_plain: float
     seconds: float
-
-
-class Suite:
-    """A package's suite, ready to run."""
-
-    def __init__(self, package: Package, place: Path, timeout: float) -> None:
-        self.package = package
-        self._place = place
-        self._timeout = timeout
-        self._bin = place / "venv" / ("Scripts" if os.name == "nt" else "bin")
-        self._source = place / "source"
-        self._work = place / "work"
-
-    def prepare(self) -> None:
-        """Fetch and install what is not there yet; this checkout is installed anew each time."""
-        name, version = self.package.name, self.package.version
-        self._work.mkdir(parents=True, exist_ok=True)
-        if not self._bin.exists():
-            venv.create(self._place / "venv", with_pip=True)
-        pip = [str(self._bin / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        if not self._source.exists():
-            fetched = self._place / "sdist"
-            wanted = f"{name}=={version}"
-            _run([*pip, "download", "--no-deps", "--no-binary", name, "--dest", str(fetched), wanted])
-            (archive,) = fetched.glob("*.tar.gz")
-            with tarfile.open(archive) as tar:
-                tar.extractall(self._place / "unpacked", filter="data")
-            (top,) = (self._place / "unpacked").iterdir()
-            _run([*pip, "install", "pytest", str(archive), *self.package.requires])
-            top.rename(self._source)
-        for directory in self.package.copy:
-            _copy(self._source / directory, self._work / directory)
-        _run([*pip, "install", "--upgrade", "--force-reinstall", "--no-deps", str(ROOT)])
-        _run([*pip, "install", str(ROOT)])
-
-    def plain(self) -> tuple[Outcomes, float]:
-        """Run it under plain python."""
-        return self._pytest("plain", [str(self._bin / "python")])
-
-    def woven(self, policy: str) -> tuple[Outcomes, float, int]:
-        """Run it under that policy; there is no node, so calls go to this machine's own cores. Also how many did."""
-        decisions = self._place / "decisions.jsonl"
-        decisions.unlink(missing_ok=True)
-        command = [str(self._bin / "bundlebee"), "exec", "--weave", self.package.name, "--policy", policy]
-        outcomes, seconds = self._pytest(policy.replace(":", "_"), [*command, "--decisions", str(decisions)])
-        with decisions.open() as lines:
-            shipped = sum(json.loads(line)["where"] != "here" for line in lines)
-        return outcomes, seconds, shipped
-
-    def _pytest(self, label: str, command: list[str]) -> tuple[Outcomes, float]:
-        report, log = self._place / f"{label}.xml", self._place / f"{label}.log"
-        report.unlink(missing_ok=True)
-        options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", f"--junitxml={report}"]
-        start = time.monotonic()
-        _run(
-            [*command, "-m", "pytest", *options, *self.package.arguments],
-            cwd=self._work,
-            env=self._environment(),
-            timeout=self._timeout,
-            log=log,
-        )
-        seconds = time.monotonic() - start
-        if not report.exists():
-            raise SystemExit(f"{self.package.name} under {label}: no report; see {log}")
-        outcomes = read(report)
-        if label == "plain" and not _passed(outcomes):
-            raise SystemExit(f"{self.package.name}: not one test passes under plain python; see {log}")
-        return outcomes, seconds
-
-    def _environment(self) -> dict[str, str]:
-        kept = {
-            k: v
-            for k, v in os.environ.items()
-            if not k.startswith(("BUNDLEBEE_", "XDG_", "PYTHON", "PYTEST"))
-        }
-        own = {name: value.format(source=self._source) for name, value in self.package.environment.items()}
-        home = self._place / "home"
-        home.mkdir(exist_ok=True)
-        # one seed for both, so that what depends on the order of sets is the same
-        return {**kept, **own, "HOME": str(home), "BUNDLEBEE_INTERFACE": "lo", "PYTHONHASHSEED": "0"}
-
-
-def read(report: Path) -> Outcomes:
-    """The outcomes in a JUnit file of pytest."""
-    outcomes: Outcomes = {}
-    for case in ET.parse(report).getroot().iter("testcase"):
-        name = f"{case.get('classname')}::{case.get('name')}"
-        ends = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
-        outcome = {"failure": "failed"}.get(ends[0], ends[0]) if ends else "passed"
-        outcomes.setdefault(name, Counter())[outcome] += 1
-    return outcomes
 
 
 def compare(plain: Sequence[Outcomes], woven: Outcomes) -> tuple[list[str], int]:
@@ -183,51 +71,6 @@ def _text(outcome: Counter[str] | None) -> str:
     )
 
 
-def _passed(outcomes: Outcomes) -> int:
-    return sum(outcome["passed"] for outcome in outcomes.values())
-
-
-def _copy(source: Path, target: Path) -> None:
-    import shutil
-
-    shutil.copytree(source, target, dirs_exist_ok=True)
-
-
-def _run(
-    argv: Sequence[str],
-    *,
-    cwd: Path | None = None,
-    env: Mapping[str, str] | None = None,
-    timeout: float = 1800.0,
-    log: Path | None = None,
-) -> None:
-    """Run a command in a process group of its own; installing must succeed, a suite need not."""
-    out: Any = subprocess.PIPE if log is None else log.open("w")
-    process = subprocess.Popen(
-        argv,
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        stdout=out,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        text, _ = process.communicate(timeout=timeout)
-    except BaseException:
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.communicate()
-        raise
-    finally:
-        if log is not None:
-            out.close()
-    if log is None and process.returncode:
-        print(f"{' '.join(argv)} failed:\n{text.decode(errors='replace')[-2000:]}", file=sys.stderr)
-        raise SystemExit(UNREACHED)
-
-
 def table(results: Sequence[Result]) -> str:
     """Markdown: a row for each suite and policy, then each difference by name."""
     lines = [
@@ -236,70 +79,89 @@ def table(results: Sequence[Result]) -> str:
     ]
     for r in results:
         lines.append(
-            f"| {r.package.name} {r.package.version} | {r.policy} | {r.tests} | {r.passed_plain} | {r.passed} | {r.shipped} "
+            f"| {r.name} {r.version} | {r.policy} | {r.tests} | {r.passed_plain} | {r.passed} | {r.shipped} "
             f"| {len(r.differences)} | {r.unsteady} | {r.seconds_plain:.0f} s | {r.seconds:.0f} s |"
         )
     differing = [(r, one) for r in results for one in r.differences]
     if differing:
-        lines += ["", *(f"- {r.package.name}, {r.policy}: {one}" for r, one in differing)]
+        lines += ["", *(f"- {r.name}, {r.policy}: {one}" for r, one in differing)]
     return "\n".join(lines) + "\n"
 
 
-def packages() -> dict[str, Package]:
-    """The entries of packages.toml by name."""
+def measure(suite: Suite, policies: Sequence[str]) -> list[Result]:
+    """Run one suite, plain and under each policy."""
+    suite.prepare()
+    first, seconds_plain = suite.plain()
+    plain = [first, suite.plain()[0]]
+    results = []
+    for policy in policies:
+        woven, seconds, shipped = suite.woven(policy)
+        differences, unsteady = compare(plain, woven)
+        result = Result(
+            suite.name,
+            suite.version,
+            policy,
+            sum(outcome.total() for outcome in first.values()),
+            passed(first),
+            passed(woven),
+            shipped,
+            differences,
+            unsteady,
+            seconds_plain,
+            seconds,
+        )
+        results.append(result)
+        print(table([result]).partition("---:|\n")[2], end="", flush=True)
+    return results
+
+
+def write(file: Path, text: str) -> None:
+    """Put the table into a file, in the place of the one that it holds."""
+    before = file.read_text(encoding="utf-8") if file.exists() else f"# Conformance\n\n{BEGIN}\n{END}\n"
+    head, _, rest = before.partition(BEGIN)
+    file.write_text(f"{head}{BEGIN}\n{text}{END}{rest.partition(END)[2]}", encoding="utf-8")
+
+
+def suites(cache: Path, timeout: float) -> dict[str, Suite]:
+    """All there are, by name."""
     entries = tomllib.loads((HERE / "packages.toml").read_text())
-    return {name: Package(name, **entry) for name, entry in entries.items()}
+    standard = entries.pop("stdlib")
+    packages = [Package(name, **entry) for name, entry in entries.items()]
+    known: list[Suite] = [PackageSuite(package, cache, timeout) for package in packages]
+    for module in standard["modules"]:
+        known.append(StandardSuite(module, cache, timeout, remote=module in standard["remote"]))
+    return {suite.name: suite for suite in known}
 
 
 def main() -> int:
-    known = packages()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("package", nargs="*", choices=[[], *known], metavar="PACKAGE", help="default: all")
+    parser.add_argument("package", nargs="*", metavar="PACKAGE", help="default: all")
     parser.add_argument(
         "--policy", action="append", help=f"default: {', '.join(POLICIES)}; remote where time allows"
     )
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "bundlebee-conformance")
-    parser.add_argument("--write", type=Path, metavar="FILE", help="write the table to this file, too")
+    parser.add_argument(
+        "--write", type=Path, metavar="FILE", help="put the table into this file, in the place of the old one"
+    )
     parser.add_argument(
         "--timeout", type=float, default=1800.0, help="seconds for one run of a suite (default 1800)"
     )
     options = parser.parse_args()
+    known = suites(options.cache.absolute(), options.timeout)
+    unknown = [name for name in options.package if name not in known]
+    if unknown:
+        parser.error(f"{unknown[0]} is none of {', '.join(known)}")
     results: list[Result] = []
     for name in options.package or known:
-        package = known[name]
-        suite = Suite(package, options.cache.absolute() / name, options.timeout)
-        suite.prepare()
-        first, seconds_plain = suite.plain()
-        plain = [first, suite.plain()[0]]
-        for policy in options.policy or [*POLICIES, *(["remote"] if package.remote else [])]:
-            woven, seconds, shipped = suite.woven(policy)
-            differences, unsteady = compare(plain, woven)
-            tests = sum(outcome.total() for outcome in first.values())
-            result = Result(
-                package,
-                policy,
-                tests,
-                _passed(first),
-                _passed(woven),
-                shipped,
-                differences,
-                unsteady,
-                seconds_plain,
-                seconds,
-            )
-            results.append(result)
-            print(table([result]).partition("---:|\n")[2], end="", flush=True)
+        suite = known[name]
+        results += measure(suite, options.policy or [*POLICIES, *(["remote"] if suite.remote else [])])
     text = table(results)
     print("\n" + text, end="")
     if options.write is not None:
         machine = f"Python {platform.python_version()}, {os.cpu_count()} CPUs"
-        intro = (
-            "# Conformance\n\nOther people's test suites, plain and woven: `python tests/conformance/run.py` "
-            f"({machine}).\n*Unsteady* tests already differ between two plain runs.\n\n"
-        )
-        options.write.write_text(intro + text, encoding="utf-8")
+        write(options.write, f"`python tests/conformance/run.py` ({machine}):\n\n{text}")
     return 1 if any(result.differences for result in results) else 0
 
 
