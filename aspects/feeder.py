@@ -19,6 +19,7 @@ from bundlebee.errors import (
     Unshippable,
     WorkerLost,
 )
+from bundlebee.words import Reason
 
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
@@ -252,6 +253,9 @@ class Feeder:
                         if self._spread.settle(item, answer.value):
                             self._on_there(supply.place, answer)
                         continue
+                    if answer.reason is Reason.PEER_BUSY:
+                        self._spread.back([item])
+                        continue
                     self._spread.ours(item)
                     if answer.refused:
                         # the worker will refuse the others for the same reason
@@ -261,7 +265,9 @@ class Feeder:
             except CallError as error:
                 self._spread.give_up(error)
             else:
-                if not supply.away and self._spread.waiting:
+                if supply.channel.over:
+                    self._drop(supply, [], PeerBusy("the lease is over", why="another caller waited for it"))
+                elif not supply.away and self._spread.waiting:
                     self._spread.ran_dry()
 
     def _drop_late(self) -> None:

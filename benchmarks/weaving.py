@@ -135,7 +135,9 @@ def main() -> int:
         report.add(Figure("cold import", seconds, "s", note=f"{count:.0f} modules, {os.cpu_count()} cores"))
         time.sleep(2.5)  # so that the cache trusts what was installed and woven just now
         loaded = run.words(*ground.exec, "--weave", "networkx", "-c", LOADED)
-        first = PRELOAD.format(names=[n for n in loaded if n.partition(".")[0] not in ("bundlebee", "__main__")])
+        first = PRELOAD.format(
+            names=[n for n in loaded if n.partition(".")[0] not in ("bundlebee", "__main__")]
+        )
         sides = in_turn(
             run,
             [

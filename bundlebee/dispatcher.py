@@ -348,7 +348,7 @@ class Dispatcher:
                 tasks += self._schedule.handed_back(worker, ticket, count)
             self._schedule.back(tasks)
         if worker.channel.over:
-            self._lost(worker, PeerBusy("the lease is over"))
+            worker.retiring = True  # it refuses what is still on its way to it; nothing of that was begun
 
     def _lost(self, worker: Worker, error: CallError) -> None:
         """A worker is gone. Its node need not be: whoever asks it for another one will see."""

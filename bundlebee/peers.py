@@ -222,7 +222,9 @@ class Peers:
         """Leave a peer out for a while, and say why, once."""
         if self._closing:  # we hung up ourselves
             return
-        if not isinstance(error, WorkerLost):  # then the node is well
+        if isinstance(error, PeerBusy):
+            self._leave_out(place, BUSY)
+        elif not isinstance(error, WorkerLost):  # then the node is well
             self._leave_out(place, LOST if isinstance(error, (PeerLost, CallTimeout)) else UNFIT)
         if isinstance(error, PeerBusy):
             return

@@ -51,10 +51,12 @@ class Lease(msgspec.Struct, frozen=True, tag="lease"):
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
-    """Take the lease back. With ``idle``: only if its caller has asked for nothing for so many seconds."""
+    """Take the lease back. With ``idle``: only if its caller has asked for nothing for so many seconds. With
+    ``yielding``: as soon as the chunk at work is done; what of it is not begun is handed back."""
 
     token: str
     idle: float | None = None
+    yielding: bool = False
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):

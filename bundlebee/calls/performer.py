@@ -99,6 +99,12 @@ class Performer:
         interrupt_main()
         return True
 
+    def hand_back(self) -> None:
+        """Hand back what of the chunk at work is not begun. Any thread may ask."""
+        with self._lock:
+            if self._count:
+                self._hand_back()
+
     def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
         if self._cancelled and self._runs:
             raise KeyboardInterrupt

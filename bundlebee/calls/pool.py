@@ -40,7 +40,7 @@ from bundlebee.calls.control import (
 from bundlebee.calls.fate import Fate
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.security import strangers
-from bundlebee.calls.slots import Assign, Effect, Need, Slot, Slots, SlotState, Start
+from bundlebee.calls.slots import Assign, Effect, Need, Recall, Slot, Slots, SlotState, Start
 from bundlebee.errors import CallError, PeerBusy
 from bundlebee.platform import exit_words, memory_kills, wait_for_end
 
@@ -154,7 +154,11 @@ class WorkerPool:
         """
         loads = {name: bundle.ref.digest for bundle in bundles for name in bundle.ref.imports}
         need = Need(
-            self._hash_seed if hash_seed is None else hash_seed, loads, main.digest if main else None, tasks
+            self._hash_seed if hash_seed is None else hash_seed,
+            loads,
+            main.digest if main else None,
+            tasks,
+            caller,
         )
         deadline = time.monotonic() + timeout
         with self._changed:
@@ -271,7 +275,7 @@ class WorkerPool:
             elif isinstance(effect, Assign):
                 self._assign(effect.slot)
             elif (process := self._processes.get(effect.slot.number)) is not None:
-                self._tell(process, End(effect.token))
+                self._tell(process, End(effect.token, yielding=isinstance(effect, Recall)))
 
     def _assign(self, slot: Slot) -> None:
         process = self._processes.get(slot.number)

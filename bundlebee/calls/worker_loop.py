@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from bundlebee.calls.performer import Performer
 
 
+SETTLED = 0.1  #: seconds after which the last answer has left this process, or its caller does not read
+
+_OVER = PeerBusy("the lease is over", hint="lease a worker again")
+
+
 class Definition:
     """A function that the leaseholder has named, ready to run."""
 
@@ -71,6 +76,7 @@ class WorkerLoop:
         self._holder: bytes | None = None  # routing id of the connection that showed the token
         self._holder_fd = -1
         self._busy = False
+        self._yielding = ""  # the lease that is to end after the chunk at work
         self._last = 0.0  # when the leaseholder's last chunk ended
         self._loaded = False
         self._definitions: dict[int, Definition | BundlebeeError] = {}
@@ -93,6 +99,14 @@ class WorkerLoop:
             lease = self._lease
             if lease is None or lease.token != end.token:
                 return
+            if end.yielding:
+                self._yielding = end.token
+                if self._busy:
+                    if self._performer is not None:
+                        self._performer.hand_back()
+                    return
+                if time.monotonic() - self._last < SETTLED:
+                    return  # its last answers may still be on their way; the node asks again
             if end.idle is not None and (self._busy or time.monotonic() - self._last < end.idle):
                 self._tell(Kept(end.token))
                 return
@@ -135,6 +149,19 @@ class WorkerLoop:
                 if error.errno != zmq.EHOSTUNREACH:
                     raise
                 # the caller left before its answer; `disconnected` hears of it, too
+            if self._yielding:
+                self._yield()
+
+    def _yield(self) -> None:
+        """Between two chunks: another caller waits for this worker. What comes from this one is refused from now on."""
+        with self._lock:
+            token, self._yielding = self._yielding, ""
+            route = self._holder
+            if self._lease is None or self._lease.token != token:
+                return
+            self._over("another caller waits")
+        if route is not None:
+            self._answers.refuse(route, 0, 0, 0, Reason.PEER_BUSY, _OVER, lease_over=True)
 
     def _receive(self, frames: list[Any]) -> None:
         if len(frames) < 2:
@@ -158,9 +185,8 @@ class WorkerLoop:
                         message.call, frames[2:]
                     )
             elif not mine:
-                busy = PeerBusy("the lease is over", hint="lease a worker again")
                 self._answers.refuse(
-                    route, message.ticket, 0, message.count, Reason.PEER_BUSY, busy, lease_over=True
+                    route, message.ticket, 0, message.count, Reason.PEER_BUSY, _OVER, lease_over=True
                 )
             else:
                 self._submit(route, message, [frame.buffer for frame in frames[2:]])

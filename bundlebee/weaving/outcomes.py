@@ -60,7 +60,9 @@ class WovenModule(msgspec.Struct, frozen=True):
     code: CodeType
     points: tuple[Woven | Skipped, ...]  #: in the order of the source; none where it came from the cache
     sites: tuple[ScatterSite | SkippedSite, ...]
-    facts: bytes | None  #: `bundlebee.bundles.facts` of the original source, encoded; None: `WovenCache.facts` has them
+    facts: (
+        bytes | None
+    )  #: `bundlebee.bundles.facts` of the original source, encoded; None: `WovenCache.facts` has them
     digest: str  #: of the original source, see `cache.digest_of`
 
     @property
