@@ -207,8 +207,10 @@ def soak(minutes: float, seed: int, root: Path) -> tuple[list[str], list[Figure]
         programs = [
             caller.start([sys.executable, "tasks.py", str(shared), str(minutes), str(seed), str(DEADLINE)]),
             caller.start(
-                ["bundlebee", "exec", "--policy", "remote", "calls.py"]
-                + [str(minutes), str(seed), str(DEADLINE)]
+                [
+                    *("bundlebee", "exec", "--policy", "remote", "calls.py"),
+                    *(str(minutes), str(seed), str(DEADLINE)),
+                ]
             ),
         ]
         trouble = Trouble(grid, random.Random(seed))

@@ -74,7 +74,12 @@ class Dispatcher:
         self._luggage = Luggage()
         seed = 1 if self._guest.keys is None else self._guest.keys.hash_seed
         self._peers = Peers(
-            self._guest, self._luggage.path, self._luggage.archive, seed, tasks=secrets.token_hex(8)
+            self._guest,
+            self._luggage.path,
+            self._luggage.archive,
+            seed,
+            tasks=secrets.token_hex(8),
+            requires=self._luggage.requires,
         )
         self._waker: Waker | None = None
         self._awake = True

@@ -53,6 +53,10 @@ class Luggage:
         """Where a bundle lies on this disk."""
         return BundlePath(ref, self._bundles[ref.digest].path)
 
+    def requires(self, ref: BundleRef) -> tuple[str, ...]:
+        """What a bundle requires, as in ``Requires-Dist``."""
+        return self._bundles[ref.digest].requires
+
     def archive(self, digest: str) -> bytes:
         """A bundle as bytes, for a peer that lacks it."""
         return self._bundles[digest].archive()

@@ -13,13 +13,22 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bundlebee import settings
 from bundlebee.calls.leasing import LeaseRequest
 from bundlebee.decisions.estimators import PeerTimes
 from bundlebee.decisions.load import Sampler
 from bundlebee.decisions.load import slots as own_slots
 from bundlebee.decisions.model import Place
-from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, WorkerLost
+from bundlebee.errors import (
+    BundlebeeError,
+    CallTimeout,
+    EnvironmentDiffers,
+    PeerBusy,
+    PeerLost,
+    WorkerLost,
+)
 from bundlebee.settings import cache_directory
 from bundlebee.words import HERE
 
@@ -52,6 +61,7 @@ class Peers:
         archive: gives a bundle's archive by digest, for peers that lack it.
         hash_seed: this process's ``PYTHONHASHSEED``.
         tasks: leases are for tasks, see `LeaseRequest`.
+        requires: gives the requirements of a bundle, as in ``Requires-Dist``.
 
     Attributes:
         main: the program's own main module, which travels with each lease; None until the program is found.
@@ -65,12 +75,17 @@ class Peers:
         hash_seed: int,
         *,
         tasks: str = "",
+        requires: Callable[[BundleRef], Sequence[str]] = lambda ref: (),
     ) -> None:
         self._guest = guest
         self._path = path
         self._archive = archive
         self._hash_seed = hash_seed
         self._tasks = tasks
+        self._requires = requires
+        self._differs: dict[
+            tuple[str, str], str
+        ] = {}  # node and bundle -> why it cannot run there; empty: it can
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.main: MainSource | None = None
         self._times: dict[str, PeerTimes] = {}
@@ -189,16 +204,54 @@ class Peers:
         """A channel to a worker of that peer, which can import these bundles.
 
         Raises:
+            EnvironmentDiffers: it has other versions of what a bundle needs.
             PeerBusy, PeerLost, CallError: see `bundlebee.errors`.
         """
-        request = LeaseRequest(
-            self._caller, self._python, self._hash_seed, tuple(bundles), self.main, self._tasks
-        )
+        bundles = tuple(bundles)
+        for ref in bundles:
+            self._compare(place, ref)
+        request = LeaseRequest(self._caller, self._python, self._hash_seed, bundles, self.main, self._tasks)
         try:
             return self._lessees().take(self._lessor(place), request)
         except PeerBusy:
             self._leave_out(place, BUSY)
             raise
+
+    def _compare(self, place: str, ref: BundleRef) -> None:
+        """Once for each node and bundle: whether the distributions that it needs are the same there."""
+        view = None if place == OWN else self._guest.snapshot().node(place)
+        if view is None:
+            return
+        key = view.row.id, ref.digest
+        if key not in self._differs:
+            self._differs[key] = self._difference(view, ref)
+        if self._differs[key]:
+            raise EnvironmentDiffers(f"{place} is not used for {ref.name}", why=self._differs[key])
+
+    def _difference(self, view: NodeView, ref: BundleRef) -> str:
+        requires = self._requires(ref)
+        if not requires:
+            return ""
+        from bundlebee.bundles import installed
+
+        here = installed.versions()
+        if view.row.distributions == installed.digest(here):
+            return ""
+        own = [row.name for row in view.bundles if row.digest == ref.digest]
+        names = installed.needed(requires, own)
+        body, _ = self._guest.client.request(
+            view.row.address, "distributions", msgspec.msgpack.encode(sorted(names))
+        )
+        found = installed.differences(names, here, msgspec.msgpack.decode(body, type=dict[str, str]))
+        if not found:
+            return ""
+        log.warning(
+            "%s is not used for %s %s: what that needs is not the same there\n%s",
+            *(view.row.name, ref.name, ref.version, installed.table(found)),
+        )
+        first = found[0]
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        return f"{first.name} is {first.here or 'not installed'} here, {first.there or 'not installed'} there{more}"
 
     def done(self, channel: LeaseChannel) -> None:
         """Hand a channel back."""
@@ -227,6 +280,8 @@ class Peers:
         elif not isinstance(error, WorkerLost):  # then the node is well
             self._leave_out(place, LOST if isinstance(error, (PeerLost, CallTimeout)) else UNFIT)
         if isinstance(error, PeerBusy):
+            return
+        if isinstance(error, EnvironmentDiffers):  # that has been said, as a table
             return
         key = place, type(error).__name__ if isinstance(error, PeerLost) else str(error)
         if key not in self._told or isinstance(error, PeerLost):

@@ -83,7 +83,13 @@ class Program:
         self._dice = self.policy.dice()
         if self._dice is not None:
             log.info("policy %s", self.policy)
-        self._peers = Peers(self._guest, self._workshop.path, self._workshop.archive, seed)
+        self._peers = Peers(
+            self._guest,
+            self._workshop.path,
+            self._workshop.archive,
+            seed,
+            requires=self._workshop.requires,
+        )
         self._reports = Reports(self._guest)
         self._log.listen(self._heard)
         self._effects: EffectAnalysis | None = None
