@@ -69,6 +69,12 @@ class Analysis:
         self._profiles[id(point.original)] = profile
         point.arm()
 
+    def forget(self) -> None:
+        """The program is over: let go of its functions."""
+        self._profiles.clear()
+        self._defined.clear()
+        self._fresh.clear()
+
     def on_defined(self, advice: Advice, function: FunctionType, qualname: str) -> bool:
         """Whether a function that an import defines waits until that is over: what imports call is not worth a look."""
         if self._grid.policy.kind is not Kind.AUTO:

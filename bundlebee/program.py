@@ -176,7 +176,7 @@ class Program:
             self._handle.loom.unthread()
             # what is ours was frozen for the garbage collector, and would keep the program's objects for ever
             self._handle.loom.advices.clear()
-        self._analysis.by_code.clear()
+        self._analysis.forget()
         self._effects = None
         contents = sys.modules.get("bundlebee.bundles.contents")
         if contents is not None:

@@ -15,6 +15,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Callable
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
@@ -107,8 +108,8 @@ class Telling:
                 telling._added.add(handler)
             telling._add_handler(logger, handler)
 
-        logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign]
-        logging.Logger.addHandler = add_handler  # type: ignore[method-assign]
+        logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign, assignment]
+        logging.Logger.addHandler = add_handler  # type: ignore[method-assign, assignment]
         warnings.showwarning = self._warning
 
     def apply(self, settings: bytes) -> None:
@@ -186,7 +187,7 @@ class Telling:
 
 def _module(file: str, line: int) -> str:
     """The module that a warning is about: the one of the frame that stands there."""
-    frame = sys._getframe(2) if hasattr(sys, "_getframe") else None
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_lineno == line and frame.f_code.co_filename == file:
             return str(frame.f_globals.get("__name__", "__main__"))
@@ -195,9 +196,9 @@ def _module(file: str, line: int) -> str:
 
 
 def _importing() -> bool:
-    frame = sys._getframe(2)
+    frame: FrameType | None = sys._getframe(2)
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return False
