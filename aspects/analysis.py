@@ -135,9 +135,9 @@ class Analysis:
         running.quiet = True
         try:
             marks = features(args, kwargs)
-            verdict, summary = self._remote.decide(profile, marks, args, kwargs, draw)
-            if summary is not None and not verdict.here:
-                answer = self._remote.ship(profile, verdict, summary, marks, args, kwargs)
+            verdict, cleared = self._remote.decide(profile, marks, args, kwargs, draw)
+            if cleared is not None and verdict.where != HERE:
+                answer = self._remote.ship(profile, verdict, cleared, marks, args, kwargs)
                 if isinstance(answer, Came):
                     came = answer
                 else:

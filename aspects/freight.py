@@ -7,6 +7,8 @@ arguments; a `Freight` is the header of the calls that passed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,6 +25,15 @@ if TYPE_CHECKING:
 
 PATIENCE = 3
 """Calls in a row that must be found unsafe until the function stays here for good. One may be due to its arguments."""
+
+
+@cache
+def _analysis() -> tuple[Callable[[tuple[Any, ...], dict[str, Any]], Walk], Effect, Effect]:
+    """What looks at arguments, and two levels of effects: most programs never need them."""
+    from bundlebee.bundles.effects import Effect
+    from bundlebee.bundles.values import walk
+
+    return walk, Effect.UNSAFE, Effect.FREE
 
 
 class Stays(Unshippable):
@@ -43,27 +54,32 @@ class Freight(msgspec.Struct, frozen=True):
     state: frozenset[int]  #: ids of the mutable objects in that state
 
 
+class Cleared(msgspec.Struct, frozen=True):
+    """One call that may leave."""
+
+    summary: Summary
+    walk: Walk  #: of its arguments
+
+
 class Customs:
     """Decides whether calls may leave."""
 
     def __init__(self, grid: Grid) -> None:
         self._grid = grid
 
-    def summary(self, profile: Profile, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Summary:
-        """What this very call does.
+    def clear(self, profile: Profile, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cleared:
+        """What this very call does, if it may leave.
 
         Raises:
             Unshippable: an argument cannot travel.
             Stays: the call does something that only means the same here.
         """
-        from bundlebee.bundles.effects import Effect
-        from bundlebee.bundles.values import walk
-
+        walk, unsafe, _ = _analysis()
         found = walk(args, kwargs)
         summary = self._of(profile, found)
-        if summary.level is not Effect.UNSAFE:
+        if summary.level is not unsafe:
             profile.unsafe = 0
-            return summary
+            return Cleared(summary, found)
         profile.unsafe += 1
         if profile.unsafe >= PATIENCE:
             profile.hold(Reason.EFFECTS, summary.why)
@@ -77,29 +93,34 @@ class Customs:
         Raises:
             Unshippable: an argument cannot travel, or the freight was made for other calls.
         """
-        from bundlebee.bundles.effects import Effect
-        from bundlebee.bundles.values import walk
-
+        walk, unsafe, free = _analysis()
         found = walk(args, kwargs)
-        if freight.state and any(id(value) in freight.state for value in found.containers):
-            raise Unshippable(
-                "an argument cannot travel", why="it is part of the state that the function reads"
-            )
+        self.check_state(freight, found)
         summary = self._of(profile, found)
-        if summary.level is Effect.UNSAFE or (level is Effect.FREE and summary.level is not Effect.FREE):
+        if summary.level is unsafe or (level is free and summary.level is not free):
             raise Stays(summary.why or "it prints")
         if summary.writes and not freight.call.writes:
             raise Stays(summary.writes)
         if summary.reads != freight.summary.reads:
             raise Stays("it reads other state than the calls before it", reason=Reason.STATE)
 
+    @staticmethod
+    def check_state(freight: Freight, found: Walk) -> None:
+        """Whether arguments have nothing in common with the state that the function reads.
+
+        Raises:
+            Unshippable: they have.
+        """
+        if freight.state and not freight.state.isdisjoint(map(id, found.containers)):
+            raise Unshippable(
+                "an argument cannot travel", why="it is part of the state that the function reads"
+            )
+
     def _of(self, profile: Profile, found: Walk) -> Summary:
         """The analysis for any arguments where that is good enough, else the one for these."""
-        from bundlebee.bundles.effects import Effect
-
         general = profile.summary
         if general is None or not general.still_valid():
             general = profile.summary = self._grid.summary(profile.point)
-        if general.level is not Effect.UNSAFE and general.covers(found):
+        if general.level is not _analysis()[1] and general.covers(found):
             return general
         return self._grid.summary_for(profile.point, found)

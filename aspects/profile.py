@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,6 +12,8 @@ from bundlebee.words import Reason
 if TYPE_CHECKING:
     from bundlebee.bundles.effects import Summary
     from bundlebee.decisions.estimators import RunTimes
+    from bundlebee.decisions.features import Features
+    from bundlebee.decisions.model import Place, Verdict
     from bundlebee.weaving.advice import Advice
     from bundlebee.weaving.joinpoint import JoinPoint
 
@@ -37,6 +40,8 @@ class Profile:
 
     __slots__ = (
         "calls",
+        "last",
+        "learnt",
         "met",
         "pin",
         "point",
@@ -68,6 +73,9 @@ class Profile:
         self.spreads: bool | None = None
         self.sites: set[tuple[Advice, int]] = set()  #: loops over it that were switched off
         self.pin: Pin | None = None
+        #: under the policy ``remote``: the places and the features that were asked about last, and the verdict
+        self.last: tuple[Sequence[Place], Features, Verdict] | None = None
+        self.learnt = 0.0  #: when something was learnt from a shipped call (`perf_counter`)
         self.summary: Summary | None = None  #: its effects, once somebody asked
         self.times: RunTimes | None = None  #: made at the first measurement
         self.told: tuple[str, Reason] | None = None  #: the last verdict on record

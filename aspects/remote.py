@@ -11,14 +11,16 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
+from functools import cache
 from time import perf_counter
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
-from bundlebee.aspects.freight import Customs, Stays
-from bundlebee.aspects.profile import Profile
+from bundlebee.aspects.freight import Cleared, Customs, Stays
+from bundlebee.aspects.profile import SHORT, Profile
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
 from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, Unshippable, WorkerLost
@@ -26,7 +28,6 @@ from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
-    from bundlebee.bundles.effects import Summary
     from bundlebee.calls.client import Outcome
     from bundlebee.decisions.features import Features
 
@@ -40,6 +41,10 @@ REFUSALS = 3
 
 HOPELESS = 20
 """So many calls in a row whose arguments cannot travel keep a function here: to find that out means to walk through them."""
+
+
+LESSONS = 0.001
+"""Seconds between two short calls of one function that something is learnt from: more often there is nothing new."""
 
 
 class Came(msgspec.Struct, frozen=True):
@@ -63,7 +68,7 @@ class Remote:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         draw: float = 0.0,
-    ) -> tuple[Verdict, Summary | None]:
+    ) -> tuple[Verdict, Cleared | None]:
         """Where this call goes; and what it does, if it may leave. ``draw`` is the dice's, under chaos."""
         grid, policy, point = self._grid, self._grid.policy, profile.point
         if profile.pin is not None:
@@ -75,8 +80,9 @@ class Remote:
         if profile.spreads and policy.kind is not Kind.CHAOS:
             why = Reason.FORCED if policy.kind is Kind.REMOTE else Reason.CHEAPER_HERE
             return Verdict(HERE, why, detail="its loops are spread from here"), None
-        work = self._work(profile, features)
+        work: Work | None = None
         if policy.kind is Kind.AUTO:
+            work = self._work(profile, features)
             if work is None:
                 return Verdict(HERE, Reason.UNMEASURED), None
             if work.seconds < WORTH_ASKING:
@@ -86,7 +92,7 @@ class Remote:
         if policy.kind is Kind.AUTO and work is not None and not places:
             return Verdict(HERE, Reason.NO_PEER, {HERE: work.seconds}), None
         try:
-            summary = self._customs.summary(profile, args, kwargs)
+            cleared = self._customs.clear(profile, args, kwargs)
         except Stays as error:
             return Verdict(HERE, error.reason, detail=error.what), None
         except Unshippable as error:
@@ -94,26 +100,31 @@ class Remote:
             if profile.refusals >= HOPELESS:
                 profile.hold(Reason.UNPICKLABLE, str(error))
             return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error)), None
-        verdict = decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials())
-        return verdict, summary
+        if policy.kind is Kind.AUTO:
+            return decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
+        last = profile.last
+        if policy.kind is Kind.REMOTE and last is not None and last[0] is places and last[1] == features:
+            return last[2], cleared
+        verdict = decide(policy, self._work(profile, features), grid.here(), places, draw=draw)
+        profile.last = places, features, verdict
+        return verdict, cleared
 
     def ship(
         self,
         profile: Profile,
         verdict: Verdict,
-        summary: Summary,
+        cleared: Cleared,
         features: Features,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
     ) -> Came | Verdict:
         """Take the call to the peer of the verdict, and bring back its outcome; or say why it runs here."""
-        from bundlebee.calls.client import call as ship_one
-
+        ship_one = _client().call
         grid, point, place = self._grid, profile.point, verdict.where
         start = perf_counter()
         try:
-            freight = grid.freight(point, summary)
-            self._customs.check(profile, freight, summary.level, args, kwargs)
+            freight = grid.freight(point, cleared.summary)
+            self._customs.check_state(freight, cleared.walk)
             channel = grid.open(place, point)
         except Stays as error:
             return self._refused(profile, verdict, error.reason, error)
@@ -128,7 +139,9 @@ class Remote:
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:
-            outcome = ship_one(channel, freight.call, args, kwargs, grid.deadline)
+            outcome = ship_one(
+                channel, freight.call, args, kwargs, plain=cleared.walk.atoms, timeout=grid.deadline
+            )
         except PeerLost as error:
             channel.close()
             grid.done(channel)
@@ -164,7 +177,8 @@ class Remote:
                 return _stays(verdict, reason, outcome.refusal())
             return self._refused(profile, verdict, reason, outcome.refusal())
         self._note(profile, verdict, features, perf_counter() - start, outcome)
-        replay(outcome.output)
+        if outcome.output:
+            replay(outcome.output)
         return Came(outcome.value, outcome.error)
 
     @staticmethod
@@ -181,6 +195,10 @@ class Remote:
         profile.calls += 1
         profile.shipped += 1
         self._grid.decided(profile.point, verdict, seconds=seconds, outcome=outcome)
+        now = perf_counter()
+        if outcome.seconds < SHORT and now - profile.learnt < LESSONS:
+            return
+        profile.learnt = now
         work = self._work(profile, features)
         cpu = self._grid.learn(profile.point, verdict.where, outcome, 0.0 if work is None else work.seconds)
         profile.measured().observe(features, outcome.seconds, cpu)
@@ -192,6 +210,14 @@ class Remote:
         if why is Reason.GUARD or profile.refusals >= REFUSALS:
             profile.hold(why, str(error))
         return _stays(verdict, why, error)
+
+
+@cache
+def _client() -> ModuleType:
+    """It brings ZeroMQ along, which most programs never need."""
+    from bundlebee.calls import client
+
+    return client
 
 
 def _stays(verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:

@@ -291,7 +291,7 @@ class Scatter:
         self._running.quiet = True
         try:
             args, kwargs = args_of(sample)
-            summary = self._customs.summary(profile, receiver + args, kwargs)
+            summary = self._customs.clear(profile, receiver + args, kwargs).summary
             if not summary.free:
                 raise Stays(f"{summary.writes or 'it prints'}, so its calls are shipped one by one")
             freight = grid.freight(point, summary)

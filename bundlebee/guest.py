@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from bundlebee.platform import Interface
     from bundlebee.registry.multicast import RegistryDriver
 
+_NOBODY = Snapshot()
+
 log = logging.getLogger("bundlebee.guest")
 
 
@@ -145,7 +147,7 @@ class Guest:
 
     def snapshot(self) -> Snapshot:
         """The grid as known now; empty where there is none."""
-        return Snapshot() if self._driver is None else self._driver.snapshot()
+        return _NOBODY if self._driver is None else self._driver.snapshot()
 
     def settled(self) -> bool:
         """Whether a node that has not answered yet is not expected any more."""

@@ -332,7 +332,7 @@ class Node:
                 f"{self.name} cannot run this: {lacking.what}", why=lacking.why, hint=lacking.hint
             )
         grant = self.pool.lease(paths, request.main, request.hash_seed, request.caller, tasks=request.tasks)
-        return msgspec.msgpack.encode(LeaseAnswer(grant.token, grant.address)), ()
+        return msgspec.msgpack.encode(LeaseAnswer(grant.token, grant.address, local=grant.local)), ()
 
     def _hold(self, ref: BundleRef) -> Bundle | None:
         """The bundle, fetched from a node that has it if it is not here; None if nobody has."""

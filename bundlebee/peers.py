@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -49,6 +49,8 @@ OWN = "own-cores"
 
 BUSY = 0.25  #: seconds that a busy peer is left out
 LOST = 3.0  #: seconds that a lost peer is left out; by then the registry knows more
+FRESH = 0.005  #: seconds that a picture of the places serves; loads are sampled once a second
+MOST_FUNCTIONS = 512  #: functions for which such a picture is kept
 UNFIT = 60.0  #: seconds that a peer is left out that cannot run our bundles
 
 
@@ -90,6 +92,8 @@ class Peers:
         self.main: MainSource | None = None
         self._times: dict[str, PeerTimes] = {}
         self._left_out: dict[str, float] = {}
+        self._places: dict[str, tuple[Sequence[NodeView], list[object], float, list[Place]]] = {}
+        self._known: tuple[object, list[NodeView]] = None, []  # the last snapshot, and who of it can be used
         self._closing = False
         self._told: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
@@ -103,29 +107,44 @@ class Peers:
 
     def here(self) -> Place:
         """This machine, for the caller's own thread."""
-        from bundlebee.decisions.speed import speed
-
         if self._sampler is None:
             self._sampler = Sampler(self._own_pids)
             self._sampler.start()
         if self._speed is None:
+            from bundlebee.decisions.speed import speed
+
             self._speed = speed(cache_directory())
         load = self._sampler.load()
         return Place(HERE, speed=self._speed, cores=load.cores, busy=load.foreign)
 
     def places(self, function: str) -> Sequence[Place]:
-        """Every peer that may take a call of ``function`` now; none is asked."""
+        """Every peer that may take a call of ``function`` now; none is asked. The same list while nothing has changed."""
+        views = self._views()
+        leases: list[object] = [self._leases(view.row.name) for view in views]
+        if not views and self._pool is not None:
+            leases = [self._leases(OWN), self._pool.free()]
+        known = self._places.get(function)
+        now = time.monotonic()
+        if known is not None and known[0] is views and known[1] == leases and now - known[2] < FRESH:
+            return known[3]
+        places = self._look_at(views, function)
+        if len(self._places) >= MOST_FUNCTIONS:
+            self._places.clear()
+        self._places[function] = views, leases, now, places
+        return places
+
+    def _look_at(self, views: Sequence[NodeView], function: str) -> list[Place]:
         places = []
-        for view in self._views():
+        for view in views:
             row, times = view.row, self._peer_times(view.row.name)
-            out = self._out(row.name)
+            idle, out = self._leases(row.name)
             places.append(
                 Place(
                     row.name,
                     speed=row.speed,
                     cores=row.cores,
                     busy=row.busy + out,
-                    free=row.free + self._idle(row.name),
+                    free=row.free + idle,
                     round_trip=times.round_trip,
                     bandwidth=times.bandwidth,
                     run_ratio=times.run_ratio(function),
@@ -135,13 +154,14 @@ class Peers:
         if not places and self._pool is not None:
             here = self.here()
             times = self._peer_times(OWN)
+            idle, out = self._leases(OWN)
             places.append(
                 Place(
                     OWN,
                     speed=here.speed,
                     cores=here.cores,
-                    busy=here.busy + self._out(OWN),
-                    free=self._pool.free() + self._idle(OWN),
+                    busy=here.busy + out,
+                    free=self._pool.free() + idle,
                     round_trip=times.round_trip,
                     bandwidth=times.bandwidth,
                     run_ratio=times.run_ratio(function),
@@ -151,7 +171,7 @@ class Peers:
 
     def expect(self) -> None:
         """Wait until a node is known, or until none is expected any more; then see to this machine's own cores."""
-        if not self._guest.wait_for_nodes().nodes():
+        if self._pool is None and not self._guest.snapshot().views and not self._guest.wait_for_nodes().views:
             self._start_pool()
 
     def coming(self) -> bool:
@@ -200,19 +220,24 @@ class Peers:
 
     # -- channels ----------------------------------------------------------------------------------------
 
-    def open(self, place: str, bundles: Iterable[BundleRef]) -> LeaseChannel:
+    def open(self, place: str, bundles: Sequence[BundleRef]) -> LeaseChannel:
         """A channel to a worker of that peer, which can import these bundles.
 
         Raises:
             EnvironmentDiffers: it has other versions of what a bundle needs.
             PeerBusy, PeerLost, CallError: see `bundlebee.errors`.
         """
-        bundles = tuple(bundles)
+        lessee = self._lessees()
+        channel = lessee.reuse(place, bundles)
+        if channel is not None:
+            return channel
         for ref in bundles:
             self._compare(place, ref)
-        request = LeaseRequest(self._caller, self._python, self._hash_seed, bundles, self.main, self._tasks)
+        request = LeaseRequest(
+            self._caller, self._python, self._hash_seed, tuple(bundles), self.main, self._tasks
+        )
         try:
-            return self._lessees().take(self._lessor(place), request)
+            return lessee.take(self._lessor(place), request)
         except PeerBusy:
             self._leave_out(place, BUSY)
             raise
@@ -294,8 +319,11 @@ class Peers:
         Returns:
             the CPU seconds that the run would have taken on a core of this machine.
         """
-        speed = next((view.row.speed for view in self._views() if view.row.name == place), None)
-        ratio = 1.0 if speed is None else speed / self.here().speed
+        ratio = 1.0
+        for view in self._views():
+            if view.row.name == place:
+                ratio = view.row.speed / self.here().speed
+                break
         times = self._peer_times(place)
         times.observe_transfer(outcome.round_trip - outcome.seconds, outcome.bytes_out, outcome.bytes_back)
         times.observe_run(function, expected / ratio, outcome.cpu_seconds, outcome.seconds)
@@ -303,6 +331,10 @@ class Peers:
 
     def after_fork(self) -> None:
         """In a child process: let go of the private pool, so that it ends with the parent."""
+        if self._lessee is not None:
+            from bundlebee.calls import local
+
+            local.after_fork()
         if self._pool is not None:
             self._pool.after_fork()
 
@@ -323,14 +355,21 @@ class Peers:
 
     def _views(self) -> list[NodeView]:
         """Nodes with our minor version of Python that are not left out."""
+        snapshot = self._guest.snapshot()
+        if not self._left_out:
+            known, views = self._known
+            if known is snapshot:
+                return views
         views = []
-        for view in self._snapshot_nodes():
+        for view in snapshot.nodes():
             if self._is_left_out(view.row.name):
                 continue
             if view.row.python.rpartition(".")[0] != self._python:
                 self._mismatch(view)
                 continue
             views.append(view)
+        if not self._left_out:
+            self._known = snapshot, views
         return views
 
     def _mismatch(self, view: NodeView) -> None:
@@ -351,20 +390,27 @@ class Peers:
         return view.row.address.rpartition(":")[0] in self._addresses
 
     def _peer_times(self, place: str) -> PeerTimes:
-        with self._lock:
-            return self._times.setdefault(place, PeerTimes())
+        times = self._times.get(place)
+        if times is None:
+            with self._lock:
+                times = self._times.setdefault(place, PeerTimes())
+        return times
 
     def _is_left_out(self, place: str) -> bool:
-        return time.monotonic() < self._left_out.get(place, 0.0)
+        until = self._left_out.get(place)
+        if until is not None and time.monotonic() >= until:
+            # unless somebody else has just put it there again
+            if self._left_out.get(place) == until:
+                self._left_out.pop(place, None)
+            return False
+        return until is not None
 
     def _leave_out(self, place: str, seconds: float) -> None:
         self._left_out[place] = time.monotonic() + seconds
 
-    def _idle(self, place: str) -> int:
-        return 0 if self._lessee is None else self._lessee.idle(place)
-
-    def _out(self, place: str) -> int:
-        return 0 if self._lessee is None else self._lessee.out(place)
+    def _leases(self, place: str) -> tuple[int, int]:
+        """Channels to that peer: idle, and in use."""
+        return (0, 0) if self._lessee is None else self._lessee.count(place)
 
     def _own_pids(self) -> list[int]:
         return [] if self._pool is None else self._pool.pids()
@@ -380,6 +426,8 @@ class Peers:
             return keys
 
     def _lessees(self) -> Lessee:
+        if self._lessee is not None:
+            return self._lessee
         from bundlebee.calls.lessee import Lessee
 
         with self._lock:

@@ -12,6 +12,7 @@ import msgspec
 from bundlebee.errors import InterfaceError
 
 if TYPE_CHECKING:
+    import socket
     import subprocess
 
 IS_WINDOWS = sys.platform == "win32"
@@ -148,6 +149,30 @@ def _default_address() -> str | None:
             return str(probe.getsockname()[0])
         except OSError:
             return None
+
+
+def has_local_sockets() -> bool:
+    """Whether there are Unix sockets without a file, which also say who is at the other end."""
+    return IS_LINUX
+
+
+def peer_of(sock: socket.socket) -> tuple[int, int]:
+    """The process at the other end of a Unix socket, and its effective user, as they were when it connected or listened."""
+    import socket
+    import struct
+
+    one = struct.Struct("iII")  # struct ucred
+    pid, user, _group = one.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, one.size))
+    return pid, user
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process of this host was stopped (SIGSTOP, a debugger). False where that cannot be told."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
+    except (OSError, IndexError):
+        return False
 
 
 def is_running(pid: int) -> bool:

@@ -29,6 +29,7 @@ from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
 from bundlebee.decisions.records import Decision, text
+from bundlebee.errors import BundlebeeError
 from bundlebee.guest import Guest
 from bundlebee.interrupts import wrap_handlers
 from bundlebee.peers import Peers
@@ -39,6 +40,7 @@ from bundlebee.workshop import Workshop
 
 if TYPE_CHECKING:
     from bundlebee.bundles.effects import EffectAnalysis, Summary
+    from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.client import LeaseChannel, Outcome
     from bundlebee.errors import PeerLost
@@ -102,6 +104,7 @@ class Program:
         self._scatter = Scatter(self, customs, running, self._analysis.profile_of)
         self._watch = Watch(self._analysis.profile_by_code)
         self._said: dict[tuple[str, bool, str], float] = {}
+        self._freights: dict[JoinPoint, tuple[Remembered, Freight]] = {}
         self._closing = threading.Lock()
         self._closed = False
         self._pid = os.getpid()
@@ -259,24 +262,39 @@ class Program:
     # -- Grid: to ship -------------------------------------------------------------------------------------
 
     def freight(self, point: JoinPoint, summary: Summary) -> Freight:
-        from bundlebee.bundles.fingerprint import Unfingerprintable, state
+        remembered, last = self._freights.get(point) or (None, None)
+        if remembered is None or remembered.reads != summary.reads:
+            from bundlebee.bundles.fingerprint import Remembered
+
+            remembered, last = Remembered(summary.reads), None
+        try:
+            found = remembered.state()
+        except BundlebeeError as error:
+            raise Stays(error.what, why=error.why, reason=Reason.STATE) from None
+        limit, digits = sys.getrecursionlimit() - _depth(), sys.get_int_max_str_digits()
+        if (
+            last is not None
+            and last.summary is summary
+            and last.state is found.objects
+            and last.call.recursion_limit == limit
+            and last.call.int_max_str_digits == digits
+        ):
+            return last  # the same object, which the channels know
         from bundlebee.calls.wire import Call
 
-        try:
-            found = state(summary.reads, modules=sys.modules)
-        except Unfingerprintable as error:
-            raise Stays(error.what, why=error.why, reason=Reason.STATE) from None
         bundle = self._workshop.bundle_of(point.module)
         call = Call(
             FunctionRef(bundle.name, bundle.digest, point.module, point.qualname),
             line=point.original.co_firstlineno,
             reads=summary.reads,
             state=found.digest,
-            recursion_limit=sys.getrecursionlimit() - _depth(),
-            int_max_str_digits=sys.get_int_max_str_digits(),
+            recursion_limit=limit,
+            int_max_str_digits=digits,
             writes=bool(summary.writes),
         )
-        return Freight(call, summary, found.objects)
+        freight = Freight(call, summary, found.objects)
+        self._freights[point] = remembered, freight
+        return freight
 
     def open(self, place: str, point: JoinPoint) -> LeaseChannel:
         return self._peers.open(place, self._workshop.needed(point.module))

@@ -43,7 +43,7 @@ from bundlebee.calls.rpc import bind
 from bundlebee.calls.security import Doorman, secure_server, strangers
 from bundlebee.calls.worker_loop import WorkerLoop
 from bundlebee.errors import CallError
-from bundlebee.platform import inherited_peak
+from bundlebee.platform import has_local_sockets, inherited_peak
 
 if TYPE_CHECKING:
     from bundlebee.hooks.finder import Claim
@@ -90,6 +90,11 @@ def main() -> None:
     strangers.turned_away = lambda address: tell(Stranger(address))  # type: ignore[method-assign]
     doorman = Doorman.watch(sock, keys, loop.disconnected)
     port = bind(sock, setup.ip, None)
+    local = ""
+    if has_local_sockets():
+        from bundlebee.calls.local import LocalDoor
+
+        local = LocalDoor(loop.greet_local, loop.inbox.adopt, loop.gone_local).name
     guard.install()
 
     def obey() -> None:
@@ -104,7 +109,7 @@ def main() -> None:
             loop.stop()
 
     threading.Thread(target=obey, name="bundlebee-control", daemon=True).start()
-    tell(Ready(port, inherited_peak()))
+    tell(Ready(port, local, inherited_peak()))
     try:
         loop.run()
     except BaseException:

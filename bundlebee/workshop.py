@@ -54,7 +54,7 @@ class Workshop:
         self._lock = threading.Lock()
         self._main = BundleRef("main", "0", "", (MAIN,))
         self._facts: dict[str, ModuleFacts | None] = {}
-        self._used: tuple[tuple[int, int], set[str]] | None = None
+        self._used: tuple[tuple[int, int], set[str], dict[str, tuple[BundleRef, ...]]] | None = None
         self._repository = Repository(place.absolute() if place.is_dir() else None)
         self._repository.scan()
         for problem in self._repository.problems():
@@ -92,16 +92,18 @@ class Workshop:
     def needed(self, module: str) -> tuple[BundleRef, ...]:
         """What a worker must be able to import for functions of that module: all bundles that are in use here."""
         mark = len(sys.modules), len(self.claims)
-        if self._used is None or self._used[0] != mark:
+        used = self._used
+        if used is None or used[0] != mark:
             # each call asks, and a program may have imported thousands of modules
             found = {top for name in list(sys.modules) if (top := name.partition(".")[0]) in self.claims}
-            self._used = mark, found
-        used = set(self._used[1])
-        top = module.partition(".")[0]
-        if top in self.claims:
-            used.add(top)
-        refs = {self.claims[top].bundle.digest: self.claims[top].bundle for top in used}
-        return tuple(refs[digest] for digest in sorted(refs))
+            used = self._used = mark, found, {}
+        refs = used[2].get(module)
+        if refs is None:
+            top = module.partition(".")[0]
+            names = used[1] | {top} if top in self.claims else used[1]
+            bundles = {self.claims[name].bundle.digest: self.claims[name].bundle for name in names}
+            refs = used[2][module] = tuple(bundles[digest] for digest in sorted(bundles))
+        return refs
 
     def path(self, ref: BundleRef) -> BundlePath:
         """Where a bundle lies on this disk."""

@@ -26,6 +26,7 @@ import msgspec
 
 from bundlebee.bundles.contents import ATOMS, by_python
 from bundlebee.bundles.originals import names_and_texts, original_code
+from bundlebee.bundles.steady import Sights
 from bundlebee.errors import BundlebeeError
 from bundlebee.hashing import blake2b
 
@@ -57,7 +58,7 @@ _NOT_OF_A_CLASS = frozenset(
         "__module__", "__qualname__", "__name__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__annotate__",
         "__annotate_func__", "__annotations_cache__", "__abstractmethods__", "_abc_impl", "__orig_bases__", "__parameters__",
         "__firstlineno__", "__static_attributes__", "__type_params__", "__conditional_annotations__", "__classdictcell__",
-        "__slotnames__",
+        "__slotnames__",  # pickle's memory
     }
 )  # fmt: skip
 _LRU = type(functools.lru_cache(lambda: None))
@@ -93,6 +94,27 @@ class State(msgspec.Struct, frozen=True):
     objects: frozenset[int]
 
 
+class Remembered:
+    """The fingerprint of some globals, made anew only where something has changed."""
+
+    __slots__ = ("_last", "reads")
+
+    def __init__(self, reads: Sequence[tuple[str, str]]) -> None:
+        self.reads = reads
+        self._last: tuple[Sights, State] | None = None  # one object, since any thread may ask
+
+    def state(self) -> State:
+        """As the function `state`, of ``sys.modules``; the same object as long as nothing has changed."""
+        last = self._last
+        if last is not None and last[0].still():
+            return last[1]
+        self._last = None  # nobody's objects are held while others are looked at
+        sights = Sights()
+        found = state(self.reads, modules=sys.modules, sights=sights)
+        self._last = (sights, found) if sights.steady else None
+        return found
+
+
 class _Opaque(Exception):
     """A value that has no canonical encoding."""
 
@@ -110,16 +132,25 @@ def fingerprint(reads: Sequence[tuple[str, str]], *, modules: Mapping[str, Modul
     return state(reads, modules=modules).digest
 
 
-def state(reads: Sequence[tuple[str, str]], *, modules: Mapping[str, ModuleType]) -> State:
-    """As `fingerprint`, with the identities of the mutable objects that were met."""
-    encoder = _Encoder()
+def state(
+    reads: Sequence[tuple[str, str]], *, modules: Mapping[str, ModuleType], sights: Sights | None = None
+) -> State:
+    """As `fingerprint`, with the identities of the mutable objects that were met.
+
+    Args:
+        sights: takes down what was seen, to tell later whether it is still so.
+    """
+    sights = sights or Sights()
+    encoder = _Encoder(sights)
     for module_name, name in reads:
         module = modules.get(module_name)
         encoder.write("read", module_name, name)
+        sights.key(modules, module_name, *(() if module is None else (module,)))  # type: ignore[arg-type]
         if module is None:
             encoder.write("no module")
             continue
         holder = module.__dict__
+        sights.key(holder, name, *((holder[name],) if name in holder else ()))
         if name not in holder:
             encoder.write("missing")
             continue
@@ -133,7 +164,8 @@ def state(reads: Sequence[tuple[str, str]], *, modules: Mapping[str, ModuleType]
 
 
 class _Encoder:
-    def __init__(self) -> None:
+    def __init__(self, sights: Sights) -> None:
+        self._sights = sights
         self._parts: list[bytes] = []
         self._met: dict[int, int] = {}
         self._keep: list[Any] = []  # so that ids stay unique
@@ -142,6 +174,12 @@ class _Encoder:
 
     def digest(self) -> bytes:
         return blake2b(b"".join(self._parts), digest_size=16).digest()
+
+    def blur(self) -> None:
+        self._sights.blur()
+
+    def watch_bytes(self, value: bytearray) -> None:
+        self._sights.equal(bytes, value)
 
     def write(self, *texts: str) -> None:
         for text in texts:
@@ -167,6 +205,7 @@ class _Encoder:
         elif isinstance(value, type):
             self._class(value)
         elif isinstance(value, ModuleType):
+            self._sights.attributes(value, "__name__")
             self.write("module", value.__name__)
         else:
             self._other(value, kind)
@@ -190,28 +229,34 @@ class _Encoder:
 
     def _list(self, value: Any) -> None:
         self.mutable.add(id(value))
+        self._sights.items(value)
         self._sequence(value)
         if type(value) is deque:
             self.write(str(value.maxlen))
 
     def _mapping(self, value: Any) -> None:
         self.mutable.add(id(value))
+        self._sights.mapping(value)
         self.write(type(value).__name__)
         if type(value) is defaultdict:
+            self._sights.attributes(value, "default_factory")
             self.value(value.default_factory)
         self._sequence(value.keys())
         self._sequence(value.values())
 
     def _proxy(self, value: types.MappingProxyType[Any, Any]) -> None:
+        self._sights.blur()
         self._mapping(dict(value))
 
     def _set(self, value: set[Any] | frozenset[Any]) -> None:
         """Without order: each element by itself, the digests sorted."""
         self.mutable.add(id(value))
+        self._sights.items(value)
         self.write(type(value).__name__, str(len(value)))
         digests = []
         for item in value:
-            part = _Encoder()
+            part = _Encoder(self._sights)
+            self._keep.append(part)
             part._left = self._left
             part.value(item)
             self._left = part._left
@@ -226,6 +271,7 @@ class _Encoder:
 
     def _function(self, value: FunctionType) -> None:
         code = original_code(value)
+        self._sights.function(value)
         self.write("function", str(value.__globals__.get("__name__")), code.co_qualname)
         self.write(str(code.co_firstlineno), str(code.co_argcount), str(code.co_posonlyargcount))
         count = code.co_argcount + code.co_kwonlyargcount
@@ -249,11 +295,13 @@ class _Encoder:
         try:
             self.value(value)
         except _Opaque:
+            self._sights.blur()
             self.write("opaque", f"{type(value).__module__}.{type(value).__qualname__}")
             if self._left < 0:
                 raise
 
     def _builtin(self, value: BuiltinFunctionType) -> None:
+        self._sights.attributes(value, "__module__")
         self.write("builtin", str(value.__module__), value.__qualname__)
         holder = value.__self__
         if holder is not None and not isinstance(holder, ModuleType):
@@ -272,25 +320,30 @@ class _Encoder:
             self.value(holder)
 
     def _cached(self, value: Any) -> None:
+        self._sights.blur()
         self.write("cached", repr(value.cache_parameters()))
         self.value(value.__wrapped__)
 
     def _partial(self, value: functools.partial[Any]) -> None:
+        self._sights.attributes(value, "func", "args", "keywords")
         self.write("partial")
         self.value(value.func)
         self.value(value.args)
         self.value(value.keywords)
 
     def _property(self, value: property) -> None:
+        self._sights.attributes(value, "fget", "fset", "fdel")
         self.write("property")
         for part in (value.fget, value.fset, value.fdel):
             self.value(part)
 
     def _wrapping(self, value: Any) -> None:
+        self._sights.attributes(value, "__func__")
         self.write(type(value).__name__)
         self.value(value.__func__)
 
     def _cached_property(self, value: functools.cached_property[Any]) -> None:
+        self._sights.attributes(value, "func")
         self.write("cached property")
         self.value(value.func)
 
@@ -304,10 +357,12 @@ class _Encoder:
     def _class(self, value: type) -> None:
         self.write("class", str(value.__module__), value.__qualname__)
         if not by_python(value) or value.__module__.partition(".")[0] in sys.stdlib_module_names:
+            self._sights.equal(_full_name, value)
             if _by_name(value.__module__, value.__qualname__) is not value:
                 self.write("hidden")
             if value.__module__ != "__main__":
                 return
+        self._sights.kind(value)
         for base in value.__mro__[1:]:
             self.value(base)
         self.value(type(value))
@@ -316,6 +371,8 @@ class _Encoder:
                 self.write(name)
                 self._attempt(member)
         registry = _registered(value)
+        if "_abc_impl" in value.__dict__:
+            self._sights.equal(_registered, value)
         if registry:
             self.write("registered", *registry)
 
@@ -324,19 +381,23 @@ class _Encoder:
     def _other(self, value: Any, kind: type) -> None:
         key = (kind.__module__, kind.__qualname__)
         if isinstance(value, Enum):
+            self._sights.attributes(value, "_name_", "_value_", "__class__")
             self.write(
                 "member", *key, str(value._name_), repr(value._value_) if type(value._value_) in ATOMS else ""
             )
             self.value(kind)
             return
         if key in _REPR_VALUES or kind.__module__ in ("typing", "types"):
+            self._sights.equal(repr, value)
             self.write(*key, repr(value))
             return
         if key == ("logging", "Logger"):
+            self._sights.attributes(value, "name")
             self.write("logger", value.name)
             return
         if key == ("array", "array"):
             self.mutable.add(id(value))
+            self._sights.blur()
             self.write("array", value.typecode, repr(value.tolist()))
             return
         if not by_python(kind) or kind.__module__.partition(".")[0] in _FOREIGN:
@@ -349,8 +410,10 @@ class _Encoder:
         self.write("instance")
         self.value(kind)
         if base in (list, tuple, set, frozenset):
+            self._sights.items_of(base, value)
             self._sequence(base.__iter__(value))
         elif base is dict:
+            self._sights.mapping(value)
             self._sequence(dict.keys(value))
             self._sequence(dict.values(value))
         elif base in (int, float, complex, str, bytes):
@@ -361,11 +424,13 @@ class _Encoder:
             attributes = object.__getattribute__(value, "__dict__")
         except AttributeError:
             attributes = {}
+        slots = copyreg._slotnames(kind)  # type: ignore[attr-defined]
+        self._sights.instance(value, attributes, slots)
         self.write(str(len(attributes)))
         for name, item in attributes.items():
             self.write(name)
             self.value(item)
-        for slot in copyreg._slotnames(kind):  # type: ignore[attr-defined]
+        for slot in slots:
             try:
                 item = object.__getattribute__(value, slot)
             except AttributeError:
@@ -398,10 +463,12 @@ def _object(encoder: _Encoder, value: object) -> None:
 
 def _bytearray(encoder: _Encoder, value: bytearray) -> None:
     encoder.mutable.add(id(value))
+    encoder.watch_bytes(value)
     encoder.write("bytearray", repr(value))
 
 
 def _slice(encoder: _Encoder, value: slice) -> None:
+    encoder.blur()
     encoder.write("slice", repr(value))
 
 
@@ -445,6 +512,14 @@ def _by_name(module: str, qualname: str) -> Any:
     for part in qualname.split("."):
         found = getattr(found, part, None)
     return found
+
+
+def _full_name(value: type) -> tuple[str, str, bool]:
+    return (
+        value.__module__,
+        value.__qualname__,
+        _by_name(value.__module__, value.__qualname__) is value,
+    )
 
 
 def _registered(value: type) -> list[str]:

@@ -375,12 +375,16 @@ def own_attribute(thing: Any, name: str) -> Any:
 
 def unchanged(observed: Iterable[tuple[str, Any, Any, Any]]) -> bool:
     """Whether all that an analysis looked at is still so."""
-    return all(_is_still(kind, holder, key, found) for kind, holder, key, found in observed)
+    for kind, holder, key, found in observed:  # asked before every call, and mostly of globals
+        if kind == "key":
+            if holder.get(key, MISSING) is not found:
+                return False
+        elif not _is_still(kind, holder, key, found):
+            return False
+    return True
 
 
 def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
-    if kind == "key":
-        return holder.get(key, MISSING) is found
     if kind in ("class", "attribute"):
         return holder.__dict__.get(key, MISSING) is found
     if kind == "size":

@@ -67,6 +67,11 @@ class Walk(msgspec.Struct):
         return [*self.containers, *self.tuples]
 
     @property
+    def atoms(self) -> bool:
+        """Whether there is nothing that could be changed, and nothing that has a class of the program's."""
+        return not self.containers and not self.classes
+
+    @property
     def simple(self) -> bool:
         """Whether there is nothing but builtin data."""
         return not self.classes and not self.callables

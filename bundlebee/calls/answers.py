@@ -14,10 +14,9 @@ from time import perf_counter
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
-import zmq
-
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.guard import GuardStop, guard
+from bundlebee.calls.inbox import CallerGone, Way
 from bundlebee.calls.output import Printing
 from bundlebee.calls.rpc import pack_error
 from bundlebee.errors import BundlebeeError, Refused, Unshippable
@@ -40,22 +39,21 @@ class Answers:
         leave: ends the process at once.
     """
 
-    def __init__(self, sock: zmq.Socket[bytes], printing: Printing, leave: Callable[[], None]) -> None:
-        self._socket = sock
+    def __init__(self, printing: Printing, leave: Callable[[], None]) -> None:
         self._printing = printing
         self._leave = leave
-        #: over the socket, where another thread answers, too; what is pickled may print, so it is taken twice
+        #: over inbox and way, where another thread answers, too; what is pickled may print, so it is taken twice
         self.lock = threading.RLock()
-        self._route = b""  # whom the answers go to
+        self._way: Way | None = None  # whom the answers go to
         self._ticket = 0
         self._waiting: list[Any] = []  # results not yet sent, with their times
         self._times: list[tuple[float, float]] = []
         self._first = 0  # index of the first of them
         self._sent = 0.0
 
-    def begin(self, route: bytes, ticket: int) -> None:
+    def begin(self, way: Way, ticket: int) -> None:
         """From now on answer that chunk. One whose caller went away may have left something behind."""
-        self._route = route
+        self._way = way
         self._ticket = ticket
         self._waiting, self._times, self._first = [], [], 0
         self._printing.take()
@@ -107,14 +105,14 @@ class Answers:
     def _cannot_travel(self, index: int, error: BundlebeeError) -> None:
         self._first = index + 1
         self._drop_output(index)
-        self.refuse(self._route, self._ticket, index, 1, Reason.UNPICKLABLE, error)
+        self.refuse(self._way, self._ticket, index, 1, Reason.UNPICKLABLE, error)
 
     def flush(self, next_index: int) -> None:
         """Send the results that wait."""
         results, times, first = self._waiting, self._times, self._first
         self._waiting, self._times, self._first = [], [], next_index
         if results:
-            self._send_results(first, times, functools.partial(pickling.dumps, results), results)
+            self._send_results(first, times, functools.partial(pickling.dumps_results, results), results)
 
     def _send_results(
         self,
@@ -139,10 +137,14 @@ class Answers:
             culprit = value if refers else value[0]
             self._drop_output(first)
             refusal = pickling.blame(culprit, error, "result")
-            self.refuse(self._route, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
+            self.refuse(self._way, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
             return
-        header = wire.Reply(self._ticket, first, times, self._printing.take(), refers, wrote=wrote)
-        self.send(header, frames)
+        printed = self._printing.take()
+        if wire.inside(frames):
+            body = bytes(frames[0])
+            self.send(wire.Reply(self._ticket, first, times, printed, refers, wrote=wrote, body=body), [])
+        else:
+            self.send(wire.Reply(self._ticket, first, times, printed, refers, wrote=wrote), frames)
         self._sent = perf_counter()
 
     def failed(
@@ -189,7 +191,7 @@ class Answers:
                 self.send(wire.Raised(self._ticket, index, *times, self._printing.take(), wrote), frames)
                 return
         self._drop_output(index)
-        self.refuse(self._route, self._ticket, index, 1, reason, refusal)
+        self.refuse(self._way, self._ticket, index, 1, reason, refusal)
 
     def _drop_output(self, index: int) -> None:
         """The caller will run that item itself, and print again."""
@@ -202,14 +204,14 @@ class Answers:
         try:
             with self.lock:
                 self.send(wire.Output(self._ticket, self._printing.take()), [])
-        except zmq.ZMQError:
+        except CallerGone:
             self._leave()  # nobody is there to read it
         finally:
             guard.active = active
 
     def refuse(
         self,
-        route: bytes,
+        way: Way | None,
         ticket: int,
         first: int,
         count: int,
@@ -219,13 +221,15 @@ class Answers:
     ) -> None:
         """Items are not done, and may be done at the caller."""
         header = wire.Refusal(ticket, first, count, reason, pack_error(error), lease_over)
-        self._socket.send_multipart([route, wire.encode(header)])
+        if way is not None:
+            way.send([wire.encode(header)])
 
     def send(self, header: wire.ToCaller, frames: list[Any], *, copy: bool | None = None) -> None:
         """Send a message; without ``copy``, its size decides whether buffers are copied first."""
         if copy is None:
             copy = len(frames) < 2 and sum(map(len, frames)) < COPY_BELOW
-        self._socket.send_multipart([self._route, wire.encode(header), *frames], copy=copy)
+        if self._way is not None:
+            self._way.send([wire.encode(header), *frames], copy)
 
 
 def is_ours(code: CodeType) -> bool:

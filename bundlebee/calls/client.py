@@ -6,7 +6,7 @@ answers them in order. A channel is for one thread at a time, and may be handed 
 
 from __future__ import annotations
 
-import socket
+import pickle
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -17,10 +17,12 @@ import zmq
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Link
+from bundlebee.calls.local import LocalLink, connect
 from bundlebee.calls.outcome import Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.spool import Spool
+from bundlebee.calls.waker import Waker
 from bundlebee.calls.wire import Call
 from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, ProtocolError, Unshippable
 from bundlebee.interrupts import let_pass
@@ -54,6 +56,12 @@ class LeaseChannel:
     """A channel to the worker at ``address``, for the lease ``token``.
 
     Connecting takes no time here: a worker that is not there shows as `PeerLost` in `poll`.
+
+    Args:
+        local: the name under which callers on the worker's own host find it, see `local`.
+
+    Raises:
+        PeerBusy: the lease is over.
     """
 
     def __init__(
@@ -64,6 +72,7 @@ class LeaseChannel:
         address: str,
         token: str,
         caller: str = "",
+        local: str = "",
     ) -> None:
         self.node_name = node_name
         self.address = address
@@ -71,27 +80,39 @@ class LeaseChannel:
         self.over = False  #: the worker has said that the lease is over
         #: told what tasks print and log, as it comes: see `wire.Printed`
         self.on_output: Callable[[str, str], None] = lambda _stream, _text: None
-        self._link = Link(context, keys, address, node_name)
+        link = connect(local, token, caller, node_name, address)
+        self._link: Link | LocalLink = Link(context, keys, address, node_name) if link is None else link
         self._tickets = 0
         self._chunks: dict[int, _Chunk] = {}
         self._ready: deque[Outcome] = deque()
         self._numbers: dict[Call, int] = {}
         self._defined = 0
-        self._link.send([wire.encode(wire.Hello(token, caller))])
+        self._last: Call | None = None  # to look a call up means to hash all that is in it
+        self._last_number = 0
+        if link is None:
+            self._link.send([wire.encode(wire.Hello(token, caller))])
 
     @property
     def pending(self) -> int:
         """Items without an outcome yet."""
         return sum(chunk.count - chunk.answered for chunk in self._chunks.values())
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether it has nothing under way, and nothing is known against it; it may still have been lost meanwhile."""
+        return not self._chunks and not self.over and not self._link.closed and self._link.lost is None
+
     def usable(self) -> bool:
         """Whether the channel still stands, as far as is known without asking."""
         return not self.over and not self._link.closed and not self._link.check_lost()
 
-    def submit(self, call: Call, items: Sequence[Item]) -> int:
+    def submit(self, call: Call, items: Sequence[Item], *, plain: bool | None = None) -> int:
         """Ship a chunk of one or more ``(args, kwargs)`` and return its ticket, without waiting.
 
         The arguments are pickled now; large buffers in them must not change until the outcome is there.
+
+        Args:
+            plain: somebody has made sure that the arguments may travel: True, if they hold nothing but atoms.
 
         Raises:
             Unshippable: an argument may not or cannot travel; nothing was sent.
@@ -104,10 +125,12 @@ class LeaseChannel:
         if call.writes and len(items) != 1:
             raise ValueError("a call that writes its arguments travels alone")
         objects: Sequence[Any] = ()
-        for args, kwargs in items:
-            objects = pickling.objects(args, kwargs)
+        if plain is None or call.writes:
+            for args, kwargs in items:
+                objects = pickling.objects(args, kwargs)
         try:
-            frames = pickling.dumps(items if type(items) is list else list(items))
+            items = items if type(items) is list else list(items)
+            frames = [pickle.dumps(items, 5)] if plain else pickling.dumps(items)
         except Exception as error:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
@@ -143,7 +166,7 @@ class LeaseChannel:
             if outcomes and self._link.lost is not None:
                 return outcomes  # the loss is told next time
             try:
-                frames = self._link.recv(wait, copy=False)
+                frames = self._link.recv(wait)
             except BundlebeeError:
                 if outcomes:
                     return outcomes
@@ -156,11 +179,16 @@ class LeaseChannel:
 
     def _one(self, ticket: int, timeout: float | None) -> Outcome | None:
         """Wait for one message; the outcome of that chunk, if it was it. Others are kept for `poll`."""
-        frames = self._link.recv(timeout, copy=False)
+        frames = self._link.recv(timeout)
         if frames is None:
             return None
         outcomes: list[Outcome] = []
-        self._received(frames, outcomes)
+        message = wire.decode_to_caller(frames[0])
+        if type(message) is wire.Reply and message.ticket == ticket and message.body and not message.output:
+            outcome = self._only(message, len(frames[0]))
+            if outcome is not None:
+                return outcome
+        self._understood(message, frames, outcomes)
         wanted = None
         for outcome in outcomes:
             if wanted is None and outcome.ticket == ticket:
@@ -168,6 +196,30 @@ class LeaseChannel:
             else:
                 self._ready.append(outcome)
         return wanted
+
+    def _only(self, reply: wire.Reply, size: int) -> Outcome | None:
+        """What most answers are: the result of the one item of a chunk. None if this is something else."""
+        chunk = self._chunks[reply.ticket]
+        if chunk.count != 1 or reply.refers or reply.ends or chunk.output or len(reply.times) != 1:
+            return None
+        try:
+            (value,) = pickle.loads(reply.body)
+        except Exception as error:
+            let_pass(error)
+            return None
+        del self._chunks[reply.ticket]
+        seconds, cpu_seconds = reply.times[0]
+        return Outcome(
+            reply.ticket,
+            0,
+            Ended.RETURNED,
+            value,
+            seconds=seconds,
+            cpu_seconds=cpu_seconds,
+            round_trip=time.perf_counter() - chunk.sent,
+            bytes_out=chunk.bytes_out,
+            bytes_back=size,
+        )
 
     def close(self) -> None:
         """Hang up. A call that runs is cancelled: its worker exits."""
@@ -182,13 +234,19 @@ class LeaseChannel:
     def _ship(
         self, call: Call, function: bytes | None, chunk: _Chunk, ends: list[int], frames: list[Any]
     ) -> int:
-        number = self._numbers.get(call)
-        if number is None:
-            number = self._define(call, () if function is None else (function,))
+        if call is self._last:
+            number = self._last_number
+        else:
+            known = self._numbers.get(call)
+            number = self._define(call, () if function is None else (function,)) if known is None else known
+            self._last, self._last_number = call, number
         self._tickets += 1
         ticket = self._tickets
-        header = wire.encode(wire.Submit(ticket, number, chunk.count, ends))
-        self._send([header, *frames], copy=chunk.bytes_out * chunk.count < COPY_BELOW)
+        if wire.inside(frames):
+            self._send([wire.encode(wire.Submit(ticket, number, chunk.count, ends, frames[0]))])
+        else:
+            header = wire.encode(wire.Submit(ticket, number, chunk.count, ends))
+            self._send([header, *frames], copy=chunk.bytes_out * chunk.count < COPY_BELOW)
         self._chunks[ticket] = chunk
         return ticket
 
@@ -197,6 +255,7 @@ class LeaseChannel:
         if self._defined >= wire.DEFINITIONS:
             oldest = next(known for known, its in self._numbers.items() if its == number)
             del self._numbers[oldest]
+            self._last = None
         self._defined += 1
         self._send([wire.encode(wire.Define(number, call)), *function])
         self._numbers[call] = number
@@ -205,14 +264,18 @@ class LeaseChannel:
     def _send(self, frames: list[Any], *, copy: bool = True) -> None:
         while not self._link.send(frames, copy=copy):
             # the worker is far behind: read its answers, or both of us wait for the other for ever
-            arrived = self._link.recv(0.05, copy=False)
+            arrived = self._link.recv(0.05)
             if arrived is not None:
                 collected: list[Outcome] = []
                 self._received(arrived, collected)
                 self._ready.extend(collected)
 
     def _received(self, frames: list[Any], outcomes: list[Outcome]) -> None:
-        message = wire.decode_to_caller(frames[0].buffer)
+        self._understood(wire.decode_to_caller(frames[0]), frames, outcomes)
+
+    def _understood(self, message: wire.ToCaller, frames: list[Any], outcomes: list[Outcome]) -> None:
+        if isinstance(message, wire.Welcome):
+            return
         chunk = self._chunks.get(message.ticket)
         if isinstance(message, wire.Refusal) and message.lease_over:
             self.over = True
@@ -224,17 +287,16 @@ class LeaseChannel:
         size = sum(len(frame) for frame in frames)
         if isinstance(message, wire.Reply):
             self._print(chunk, message.output)
-            self._results(chunk, message, [frame.buffer for frame in frames[1:]], size, outcomes)
+            self._results(chunk, message, [message.body] if message.body else frames[1:], size, outcomes)
         elif isinstance(message, wire.Raised):
             self._print(chunk, message.output)
             outcome = self._outcome(chunk, message.ticket, message.index, Ended.RAISED, size)
             outcome.seconds, outcome.cpu_seconds = message.seconds, message.cpu_seconds
             try:
                 # a task's author knows of the grid; a woven program must not notice it
-                outcome.error = remote_errors.unpack(frames[1].buffer, self.node_name, note=not chunk.items)
+                outcome.error = remote_errors.unpack(frames[1], self.node_name, note=not chunk.items)
                 if message.wrote and chunk.objects is not None:
-                    packed = [frame.buffer for frame in frames[2:]]
-                    changes = pickling.loads_referring(packed, chunk.items[message.index], chunk.objects)
+                    changes = pickling.loads_referring(frames[2:], chunk.items[message.index], chunk.objects)
                     outcome.changed = chunk.objects, changes
             except Exception as error:
                 let_pass(error)
@@ -340,18 +402,21 @@ def call(
     call: Call,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    *,
+    plain: bool | None = None,
     timeout: float | None = None,
 ) -> Outcome:
     """Ship one call and wait for its outcome. Other chunks' outcomes are kept for the next poll.
 
     Args:
+        plain: as for `LeaseChannel.submit`.
         timeout: seconds; None waits as long as the worker is there.
 
     Raises:
         Unshippable, PeerBusy, PeerLost: as `LeaseChannel.submit` and `LeaseChannel.poll`.
         CallTimeout: no outcome in time; to close the channel ends the work there.
     """
-    ticket = channel.submit(call, [(args, kwargs)])
+    ticket = channel.submit(call, [(args, kwargs)], plain=plain)
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -364,37 +429,6 @@ def call(
             )
 
 
-class Waker:
-    """Ends a `wait` of another thread."""
-
-    def __init__(self) -> None:
-        self._mine, self._theirs = socket.socketpair()
-        self._mine.setblocking(False)
-        self._theirs.setblocking(False)
-
-    def wake(self) -> None:
-        """End the wait that is going on, or else the next one. Any thread may; never blocks."""
-        try:
-            self._theirs.send(b"\0")
-        except OSError:
-            pass  # full: it will wake anyway; or closed
-
-    def fileno(self) -> int:
-        return self._mine.fileno()
-
-    def clear(self) -> None:
-        """Forget what woke."""
-        try:
-            while len(self._mine.recv(4096)) == 4096:
-                pass
-        except OSError:
-            pass
-
-    def close(self) -> None:
-        self._mine.close()
-        self._theirs.close()
-
-
 def wait(
     channels: Sequence[LeaseChannel], timeout: float | None = None, *, waker: Waker | None = None
 ) -> list[LeaseChannel]:
@@ -404,17 +438,16 @@ def wait(
     """
     ready = [channel for channel in channels if channel._ready or channel._link.lost is not None]
     sockets: list[tuple[Any, int]] = []
+    owners: dict[int, LeaseChannel] = {}
     for channel in channels:
-        sockets.append((channel._link.socket, zmq.POLLIN))
-        sockets.append((channel._link.monitor, zmq.POLLIN))
+        for one, events in channel._link.pollable():
+            sockets.append((one, events))
+            owners[one if isinstance(one, int) else id(one)] = channel
     if waker is not None:
         sockets.append((waker.fileno(), zmq.POLLIN))
     milliseconds = 0 if ready else -1 if timeout is None else int(timeout * 1000 + 0.999)
     found = {one if isinstance(one, int) else id(one) for one, _ in zmq.zmq_poll(sockets, milliseconds)}
     if waker is not None and waker.fileno() in found:
         waker.clear()
-    return [
-        channel
-        for channel in channels
-        if channel in ready or id(channel._link.socket) in found or id(channel._link.monitor) in found
-    ]
+    heard = {id(owners[one]) for one in found if one in owners}
+    return [channel for channel in channels if channel in ready or id(channel) in heard]

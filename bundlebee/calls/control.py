@@ -63,6 +63,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The worker listens."""
 
     port: int
+    local: str = ""  #: the name of its socket for callers on this host, see `local`; empty if it has none
     inherited: int = 0  #: bytes of its peak memory that are not its own, see `platform.inherited_peak`
 
 

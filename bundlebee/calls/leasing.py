@@ -38,6 +38,7 @@ class LeaseAnswer(msgspec.Struct, frozen=True):
     token: str = ""
     address: str = ""  #: ``ip:port`` of the worker
     missing: tuple[str, ...] = ()
+    local: str = ""  #: where callers on the worker's own host find it, see `local`
 
 
 class BundleOffer(msgspec.Struct, frozen=True):

@@ -104,7 +104,7 @@ class PoolLessor:
     def lease(self, request: LeaseRequest) -> LeaseAnswer:
         paths = [self._path(ref) for ref in request.bundles]
         grant = self._pool.lease(paths, request.main, request.hash_seed, request.caller, tasks=request.tasks)
-        return LeaseAnswer(grant.token, grant.address)
+        return LeaseAnswer(grant.token, grant.address, local=grant.local)
 
     def release(self, token: str) -> None:
         self._pool.release(token)
@@ -126,15 +126,9 @@ class Lessee:
         self._out: dict[str, int] = {}
         self._closed = False
 
-    def idle(self, place: str) -> int:
-        """Channels to that peer that are ready for a call."""
-        with self._lock:
-            return len(self._idle.get(place, ()))
-
-    def out(self, place: str) -> int:
-        """Channels to that peer that are in use."""
-        with self._lock:
-            return self._out.get(place, 0)
+    def count(self, place: str) -> tuple[int, int]:
+        """Channels to that peer that are ready for a call, and those in use."""
+        return len(self._idle.get(place, ())), self._out.get(place, 0)
 
     def take(self, lessor: Lessor, request: LeaseRequest) -> LeaseChannel:
         """An idle channel whose worker has the bundles, else a new lease.
@@ -142,25 +136,44 @@ class Lessee:
         Raises:
             PeerBusy, PeerLost, CallError: as `Lessor.lease`.
         """
+        channel = self.reuse(lessor.name, request.bundles)
+        if channel is not None:
+            return channel
         needed = frozenset(ref.digest for ref in request.bundles)
-        channel = self._reuse(lessor.name, needed)
-        if channel is None:
-            answer = lessor.lease(request)
-            channel = LeaseChannel(
-                self._context, self._keys, lessor.name, answer.address, answer.token, self._caller
-            )
-            with self._lock:
-                self._bundles[answer.token] = needed
+        answer = lessor.lease(request)
+        channel = LeaseChannel(
+            self._context, self._keys, lessor.name, answer.address, answer.token, self._caller, answer.local
+        )
         with self._lock:
+            self._bundles[answer.token] = needed
             self._out[lessor.name] = self._out.get(lessor.name, 0) + 1
         return channel
+
+    def reuse(self, place: str, bundles: Sequence[BundleRef]) -> LeaseChannel | None:
+        """An idle channel to that peer whose worker has the bundles, if there is one."""
+        unfit: list[LeaseChannel] = []
+        found: LeaseChannel | None = None
+        with self._lock:
+            waiting = self._idle.get(place)
+            while waiting and found is None:
+                channel = waiting.pop()
+                has = self._bundles.get(channel.token, frozenset())
+                if channel.usable() and all(ref.digest in has for ref in bundles):
+                    found = channel
+                    self._out[place] = self._out.get(place, 0) + 1
+                else:
+                    unfit.append(channel)
+                    self._bundles.pop(channel.token, None)
+        for channel in unfit:
+            channel.close()
+        return found
 
     def give_back(self, channel: LeaseChannel) -> None:
         """Keep a channel for the next call; one that is lost or at work is hung up."""
         place = channel.node_name
         with self._lock:
             self._out[place] = max(0, self._out.get(place, 0) - 1)
-            if not self._closed and not channel.pending and channel.usable():
+            if not self._closed and channel.at_rest:
                 self._idle.setdefault(place, []).append(channel)
                 return
             self._bundles.pop(channel.token, None)
@@ -174,20 +187,3 @@ class Lessee:
             self._idle.clear()
         for channel in channels:
             channel.close()
-
-    def _reuse(self, place: str, needed: frozenset[str]) -> LeaseChannel | None:
-        unfit: Sequence[LeaseChannel] = ()
-        try:
-            with self._lock:
-                waiting = self._idle.get(place, [])
-                good = [channel for channel in waiting if channel.usable()]
-                fit = [channel for channel in good if needed <= self._bundles.get(channel.token, frozenset())]
-                kept = fit[:-1] if fit else []
-                unfit = [channel for channel in waiting if channel not in fit]
-                self._idle[place] = kept
-                for channel in unfit:
-                    self._bundles.pop(channel.token, None)
-                return fit[-1] if fit else None
-        finally:
-            for channel in unfit:
-                channel.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import zmq
@@ -88,20 +88,19 @@ class Link:
             return False
         return True
 
-    def recv(self, timeout: float | None = None, *, copy: bool = True) -> list[Any] | None:
-        """The next message, bytes (or frames, without ``copy``); None after ``timeout`` seconds.
+    def recv(self, timeout: float | None = None, *, copy: bool = False) -> list[Any] | None:
+        """The next message: bytes, or without ``copy`` buffers that may be written to; None after ``timeout`` seconds.
 
         Raises:
             PeerLost: the connection is gone, and everything that had arrived before was read.
         """
-        receive: Callable[..., list[Any]] = self.socket.recv_multipart
         if timeout == 0 or self.lost is not None:
             try:
-                return receive(zmq.DONTWAIT, copy=copy)
+                return self._receive(zmq.DONTWAIT, copy)
             except zmq.Again:
                 if self.lost is not None or self.check_lost():
                     # between the two looks the last message may have come
-                    return self._last_words(receive, copy)
+                    return self._last_words(copy)
                 return None
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -109,26 +108,33 @@ class Link:
             with waiting():
                 ready = dict(self._poller.poll(wait))
             if self.socket in ready:
-                return receive(copy=copy)
+                return self._receive(0, copy)
             if self.monitor in ready and self.check_lost():
-                return self._last_words(receive, copy)
+                return self._last_words(copy)
             if not ready:
                 return None
 
-    def _last_words(self, receive: Callable[..., list[Any]], copy: bool) -> list[Any]:
+    def _receive(self, flags: int, copy: bool) -> list[Any]:
+        frames: list[Any] = self.socket.recv_multipart(flags, copy=copy)
+        return frames if copy else [frame.buffer for frame in frames]
+
+    def _last_words(self, copy: bool) -> list[Any]:
         """What came in before the end is still good."""
         try:
-            return receive(zmq.DONTWAIT, copy=copy)
+            return self._receive(zmq.DONTWAIT, copy)
         except zmq.Again:
             raise self.peer_lost() from None
+
+    def pollable(self) -> list[tuple[Any, int]]:
+        """What to wait for, for `zmq.zmq_poll`."""
+        return [(self.socket, zmq.POLLIN), (self.monitor, zmq.POLLIN)]
 
     def check_lost(self) -> bool:
         """Read the monitor without waiting; whether the peer is lost."""
         while self.lost is None:
-            try:
-                event = self.monitor.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
+            if not self.monitor.get(zmq.EVENTS) & zmq.POLLIN:  # an exception each time would cost more
                 return False
+            event = self.monitor.recv_multipart(zmq.DONTWAIT)
             kind = struct.unpack("=HI", event[0])[0]
             self.lost = _WHY.get(kind, "the connection ended")
         return True

@@ -16,17 +16,15 @@ import signal
 import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from time import perf_counter, thread_time
 from types import FrameType
 from typing import Any
 
-import zmq
-
 from bundlebee.calls import remote_errors, wire
 from bundlebee.calls.answers import GATHER, Answers, is_ours
 from bundlebee.calls.byvalue import Homebound
+from bundlebee.calls.inbox import CallerGone, Inbox, Way
 from bundlebee.calls.logged import Telling
 from bundlebee.calls.output import Printing
 from bundlebee.calls.parcels import Parcel, unpack
@@ -54,13 +52,13 @@ class Performer:
 
     def __init__(
         self,
-        sock: zmq.Socket[bytes],
+        inbox: Inbox,
         answers: Answers,
         printing: Printing,
         rest: Callable[[], None],
         leave: Callable[[], None],
     ) -> None:
-        self._socket = sock
+        self._inbox = inbox
         self._answers = answers
         self._printing = printing
         self._rest = rest
@@ -72,8 +70,7 @@ class Performer:
         self._runs = False  # the program's code does
         signal.signal(signal.SIGINT, self._interrupted)
         self._lock = answers.lock
-        self.unread: deque[list[Any]] = deque()  #: messages that the steward took out of the socket and left
-        self._route = b""
+        self._way: Way | None = None
         self._ticket = 0
         self._count = 0  # of the chunk at work, less what was handed back; 0: there is none
         self._begun = 0  # tasks begun, of all chunks: it tells the steward whether the same one is at work
@@ -113,7 +110,7 @@ class Performer:
         self,
         function: Callable[..., Any],
         call: wire.Call,
-        route: bytes,
+        way: Way,
         message: wire.Submit,
         frames: list[Any],
     ) -> None:
@@ -121,10 +118,10 @@ class Performer:
         sys.set_int_max_str_digits(call.int_max_str_digits)
         sys.setrecursionlimit(max(call.recursion_limit, SLACK) + depth())
         self._telling.apply(call.settings)
-        self._answers.begin(route, message.ticket)
+        self._answers.begin(way, message.ticket)
         self._call_steward()
         with self._lock:
-            self._route, self._ticket, self._count = route, message.ticket, len(message.ends)
+            self._way, self._ticket, self._count = way, message.ticket, len(message.ends)
             self._sent = perf_counter()
         self._at_work.set()
         try:
@@ -214,7 +211,7 @@ class Performer:
         self._printed = []
         if printed:
             self._answers.send(wire.Output(self._ticket, printed), [])
-        self._answers.refuse(self._route, self._ticket, index, 1, Reason.UNPICKLABLE, problem)
+        self._answers.refuse(self._way, self._ticket, index, 1, Reason.UNPICKLABLE, problem)
 
     def _flush(self) -> None:
         """Send the results that wait."""
@@ -223,9 +220,12 @@ class Performer:
             return
         results, times, printed = self._results, self._times, self._printed
         self._results, self._times, self._printed = Parcel(Homebound), [], []
-        header = wire.Reply(self._ticket, self._first, times, printed, False, results.ends)
+        frames, ends, body = results.frames(), results.ends, b""
+        if wire.inside(frames):
+            body = frames.pop()
+        header = wire.Reply(self._ticket, self._first, times, printed, False, ends, body)
         # copied: whatever the next task does to an array, what was returned is what it was
-        self._answers.send(header, results.frames(), copy=True)
+        self._answers.send(header, frames, copy=True)
 
     def _flush_output(self) -> None:
         """Send what was said so far, after what was said before it. Any thread of a task may ask for it."""
@@ -234,7 +234,7 @@ class Performer:
                 self._flush()
                 if printed := self._printing.take():
                     self._answers.send(wire.Output(self._ticket, printed), [])
-        except zmq.ZMQError:
+        except CallerGone:
             self._leave()  # nobody is there to read it
 
     # -- the steward --------------------------------------------------------------------------------------
@@ -264,27 +264,27 @@ class Performer:
             self._flush_output()
             if begun < self._count:
                 left, self._count = self._count - begun, begun
-                self._answers.refuse(self._route, self._ticket, begun, left, Reason.PEER_BUSY, _LATER)
+                self._answers.refuse(self._way, self._ticket, begun, left, Reason.PEER_BUSY, _LATER)
             self._hand_back_chunks()
-        except zmq.ZMQError:
+        except CallerGone:
             pass  # the caller is gone, and soon so are we
 
     def _hand_back_chunks(self) -> None:
         for _ in range(MOST_WAITING):
-            try:
-                frames: list[Any] = self._socket.recv_multipart(zmq.DONTWAIT, copy=False)
-            except zmq.Again:
+            found = self._inbox.poll()
+            if found is None:
                 return
+            way, frames = found
             message = None
-            if len(frames) > 1 and frames[0].bytes == self._route:
+            if way.is_same(self._way):
                 try:
-                    message = wire.decode_to_worker(frames[1].buffer)
+                    message = wire.decode_to_worker(frames[0])
                 except ProtocolError:
                     pass  # whoever reads it next says so
             if isinstance(message, wire.Submit) and message.ends:
-                self._answers.refuse(self._route, message.ticket, 0, message.count, Reason.PEER_BUSY, _LATER)
+                self._answers.refuse(way, message.ticket, 0, message.count, Reason.PEER_BUSY, _LATER)
             else:
-                self.unread.append(frames)
+                self._inbox.keep(found)
 
 
 _LATER = PeerBusy("another task is at work there", hint="it was not begun, and may run elsewhere")

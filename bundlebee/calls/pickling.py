@@ -50,6 +50,13 @@ def dumps(value: Any) -> list[Any]:
     return [body, *(buffer.raw() for buffer in buffers)]
 
 
+def dumps_results(results: list[Any]) -> list[Any]:
+    """As `dumps`; most results are a number or a text, which need no looking out for buffers."""
+    if len(results) == 1 and type(results[0]) in _ATOMS:
+        return [pickle.dumps(results, 5)]
+    return dumps(results)
+
+
 def loads(frames: Sequence[Any]) -> Any:
     """The inverse of `dumps`; takes bytes or writable memoryviews, which the result may go on using."""
     return pickle.loads(frames[0], buffers=frames[1:])

@@ -58,6 +58,7 @@ class LeaseGrant(msgspec.Struct, frozen=True):
 
     token: str
     address: str  #: ``ip:port``
+    local: str = ""  #: the same for callers on this host, see `local`
 
 
 class _Process(msgspec.Struct, eq=False):
@@ -67,6 +68,7 @@ class _Process(msgspec.Struct, eq=False):
     run: int
     popen: subprocess.Popen[bytes]
     port: int | None = None
+    local: str = ""
     last_words: deque[str] | None = None
     inherited: int = 0  #: bytes of its peak memory that are not its own
     memory_kills: int | None = None  #: of the kernel, when its lease began
@@ -174,7 +176,7 @@ class WorkerPool:
                 "worker %d of %s is leased to %s", process.slot.number, self._name, caller or "a caller"
             )
         self._on_change()
-        return LeaseGrant(lease.token, f"{self._ip}:{process.port}")
+        return LeaseGrant(lease.token, f"{self._ip}:{process.port}", process.local)
 
     def release(self, token: str) -> None:
         """Take a lease back, whether or not its caller is done. Unknown tokens are none of our business."""
@@ -357,7 +359,7 @@ class WorkerPool:
     def _heard(self, process: _Process, message: FromWorker) -> None:
         slot = process.slot
         if isinstance(message, Ready):
-            process.port = message.port
+            process.port, process.local = message.port, message.local
             process.inherited = message.inherited
             self._failures = 0
             self._perform(self._slots.ready(slot, time.monotonic()))

@@ -226,7 +226,7 @@ class Client:
             link.send([number, op.encode(), body, *buffers])
             deadline = time.monotonic() + timeout
             while True:
-                answer = link.recv(max(0.0, deadline - time.monotonic()))
+                answer = link.recv(max(0.0, deadline - time.monotonic()), copy=True)
                 if answer is None:
                     raise CallTimeout(f"{address} did not answer {op}", why=f"no answer within {timeout:g} s")
                 if answer[0] == number:

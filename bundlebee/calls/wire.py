@@ -1,7 +1,8 @@
 """The messages between a caller and the worker it has leased, as they are on the wire.
 
-Every message is a ZeroMQ multipart message inside CURVE. Its first frame is a msgpack array whose first
-element tells the kind; some kinds have a pickle behind it, and the pickle's large buffers behind that::
+Every message is a ZeroMQ multipart message inside CURVE, or frames of a `stream` on one host. Its first frame is a
+msgpack array whose first element tells the kind; some kinds have a pickle behind it, and the pickle's large buffers
+behind that::
 
     caller to worker
       [ Hello  | token, caller                                     ]
@@ -9,10 +10,13 @@ element tells the kind; some kinds have a pickle behind it, and the pickle's lar
       [ Submit | ticket, number, count  ][ pickle: [(args, kwargs) × count] ][ buffer ]…
 
     worker to caller
-      [ Reply  | ticket, first, times, output, refers, ends, wrote ][ pickle: [result × len(times)] ][ buffer ]…
+      [ Reply  | ticket, first, times, output, refers, ends, body, wrote ][ pickle: [result × len(times)] ][ buffer ]…
       [ Raised | ticket, index, seconds, cpu, output, wrote  ][ msgpack: remote error ][ pickle: changes ][ buffer ]…
       [ Refusal| ticket, first, count, reason, error, output       ]
       [ Output | ticket, output                                    ]
+      [ Welcome ]
+
+A pickle without large buffers that is itself small travels inside the first frame, as its `body`.
 
 A caller says Hello once, with the token of its lease. It defines each function once (`Call`: which
 function, which state it reads, with what settings) and then submits chunks of items under that number. The
@@ -30,7 +34,8 @@ work takes long: a Refusal with ``peer-busy``.
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -38,6 +43,9 @@ from bundlebee.errors import ProtocolError
 from bundlebee.words import FunctionRef
 
 LARGEST_HEADER: Final = 1 << 20  #: bytes of a first frame; longer ones are not ours
+SMALL: Final = (
+    32 << 10
+)  #: bytes of a pickle that travels inside it: to copy it costs less than a frame of its own
 MOST_ITEMS: Final = 1 << 16  #: items in one Submit
 DEFINITIONS: Final = 1024  #: numbers 0 … 1023 are used in turn; a worker keeps no more
 
@@ -76,6 +84,7 @@ class Submit(msgspec.Struct, frozen=True, array_like=True, tag=3):
     number: int
     count: int
     ends: list[int] = []  #: of a task's items: where the pickle of each ends
+    body: bytes = b""  #: the pickle, if it is small and alone; then there is no frame behind
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -85,6 +94,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
     output: list[Printed]
     refers: bool = False  #: the pickle names objects of the arguments (see `pickling`)
     ends: list[int] = []  #: of tasks' results: where the pickle of each ends
+    body: bytes = b""  #: as in `Submit`
     wrote: bool = False  #: the pickle is one (result, changes of the arguments), see `changes`
 
 
@@ -111,14 +121,23 @@ class Output(msgspec.Struct, frozen=True, array_like=True, tag=7):
     output: list[Printed]
 
 
+class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=8):
+    """The answer to a Hello on the short way (`local`)."""
+
+
 ToWorker = Hello | Define | Submit
-ToCaller = Reply | Raised | Refusal | Output
+ToCaller = Reply | Raised | Refusal | Output | Welcome
 
 _T = TypeVar("_T")
 
 encode = msgspec.msgpack.Encoder().encode
 _to_worker = msgspec.msgpack.Decoder(ToWorker)
 _to_caller = msgspec.msgpack.Decoder(ToCaller)
+
+
+def inside(frames: Sequence[Any]) -> bool:
+    """Whether a pickle and its buffers are one small frame, to travel as the header's ``body``."""
+    return len(frames) == 1 and 0 < len(frames[0]) <= SMALL
 
 
 def decode_to_worker(frame: bytes | memoryview) -> ToWorker:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import importlib
 import pickle
 import sys
@@ -18,13 +19,14 @@ from bundlebee.calls.answers import Answers
 from bundlebee.calls.control import Claimed, End, FromWorker, Given, Kept, Lease, Over
 from bundlebee.calls.functions import find_function
 from bundlebee.calls.guard import guard
+from bundlebee.calls.inbox import CallerGone, Inbox, LocalWay, RoutedWay, Way, hang_up
 from bundlebee.calls.output import Printing
 from bundlebee.calls.recursion import SLACK, depth
-from bundlebee.calls.security import hang_up
 from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
+    from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.calls.changes import Before
     from bundlebee.calls.performer import Performer
 
@@ -37,16 +39,17 @@ _OVER = PeerBusy("the lease is over", hint="lease a worker again")
 class Definition:
     """A function that the leaseholder has named, ready to run."""
 
-    __slots__ = ("call", "function", "objects")
+    __slots__ = ("call", "function", "objects", "state")
 
     def __init__(self, call: wire.Call, function: Callable[..., Any]) -> None:
         self.call = call
         self.function = function
+        self.state: Remembered | None = None  # what it reads
         self.objects: frozenset[int] = frozenset()  # ids of the mutable objects in the state that it reads
 
 
 class WorkerLoop:
-    """Serves one lease after the other on a bound ROUTER socket.
+    """Serves one lease after the other: callers of a bound ROUTER socket, and those of this host (`local`).
 
     Args:
         tell: sends a status line to the pool.
@@ -64,22 +67,24 @@ class WorkerLoop:
         connected: Callable[[int], bool],
         load: Callable[[Lease], None],
     ) -> None:
-        self._socket = sock
+        self.inbox = Inbox(sock)
         self._printing = printing
         self._tell = tell
         self._leave = leave
-        self._answers = Answers(sock, printing, leave)
+        self._answers = Answers(printing, leave)
         self._connected = connected
         self._load = load
         self._lock = threading.Lock()  # over the lease: three threads know of it
         self._lease: Lease | None = None
-        self._holder: bytes | None = None  # routing id of the connection that showed the token
+        self._holder: Way | None = None  # to whoever showed the token
         self._holder_fd = -1
         self._busy = False
         self._yielding = ""  # the lease that is to end after the chunk at work
         self._last = 0.0  # when the leaseholder's last chunk ended
+        self._fresh = False  # nothing was asked under this lease yet
         self._loaded = False
         self._definitions: dict[int, Definition | BundlebeeError] = {}
+        self._depth = 0  # of the stack where items run
         self._performer: Performer | None = None  # of tasks; it comes with the first one
 
     # -- told by other threads ----------------------------------------------------------------------------
@@ -110,15 +115,31 @@ class WorkerLoop:
             if end.idle is not None and (self._busy or time.monotonic() - self._last < end.idle):
                 self._tell(Kept(end.token))
                 return
-            descriptor = self._holder_fd
+            holder, descriptor = self._holder, self._holder_fd
             self._over("taken back")
-        if descriptor >= 0:
-            hang_up(descriptor)  # so its caller knows before it asks again
+        hang_up(holder, descriptor)  # so its caller knows before it asks again
 
     def disconnected(self, descriptor: int) -> None:
         """A connection ended. If it was the leaseholder's, so does the lease."""
         with self._lock:
             if self._lease is not None and descriptor == self._holder_fd:
+                self._over("its caller is gone")
+
+    def greet_local(self, way: LocalWay, hello: wire.Hello) -> BundlebeeError | None:
+        """A caller on this host says Hello; why it is not welcome, or None."""
+        with self._lock:
+            lease = self._lease
+            if lease is None or self._holder is not None or not is_token(hello.token, lease.token):
+                return PeerBusy("the lease is over", hint="lease a worker again")
+            self._holder = way
+            self._fresh = True
+            self._tell(Claimed(lease.token))
+        return None
+
+    def gone_local(self, way: LocalWay) -> None:
+        """The connection of a caller on this host ended."""
+        with self._lock:
+            if self._lease is not None and way.is_same(self._holder):
                 self._over("its caller is gone")
 
     def _over(self, why: str) -> None:
@@ -141,14 +162,11 @@ class WorkerLoop:
         """Serve until the process ends."""
         self._printing.flush = self._answers.flush_output
         while True:
-            unread = self._performer.unread if self._performer is not None else ()
-            frames: list[Any] = unread.popleft() if unread else self._socket.recv_multipart(copy=False)
+            way, frames = self.inbox.next()
             try:
-                self._receive(frames)
-            except zmq.ZMQError as error:
-                if error.errno != zmq.EHOSTUNREACH:
-                    raise
-                # the caller left before its answer; `disconnected` hears of it, too
+                self._receive(way, frames)
+            except CallerGone:
+                pass  # before its answer; `disconnected` or `gone_local` hears of it, too
             if self._yielding:
                 self._yield()
 
@@ -156,42 +174,48 @@ class WorkerLoop:
         """Between two chunks: another caller waits for this worker. What comes from this one is refused from now on."""
         with self._lock:
             token, self._yielding = self._yielding, ""
-            route = self._holder
+            way = self._holder
             if self._lease is None or self._lease.token != token:
                 return
             self._over("another caller waits")
-        if route is not None:
-            self._answers.refuse(route, 0, 0, 0, Reason.PEER_BUSY, _OVER, lease_over=True)
+        if way is not None:
+            try:
+                self._answers.refuse(way, 0, 0, 0, Reason.PEER_BUSY, _OVER, lease_over=True)
+            except CallerGone:
+                return
+            self.inbox.dismiss(way)
 
-    def _receive(self, frames: list[Any]) -> None:
-        if len(frames) < 2:
-            return
-        route = frames[0].bytes
+    def _receive(self, way: Way, frames: list[Any]) -> None:
         try:
-            message = wire.decode_to_worker(frames[1].buffer)
+            message = wire.decode_to_worker(frames[0])
         except ProtocolError as error:
-            self._answers.refuse(route, 0, 0, 0, Reason.FAILED, error)
+            self._answers.refuse(way, 0, 0, 0, Reason.FAILED, error)
             return
         if isinstance(message, wire.Hello):
-            self._greet(route, message, frames[1])
+            if isinstance(way, RoutedWay):
+                self._greet(way, message)
             return
         with self._lock:
-            mine = route == self._holder
+            mine = way.is_same(self._holder)
             self._busy = mine
+            fresh, self._fresh = self._fresh, False
+        if fresh:
+            self._definitions = {}
+            self._loaded = False
         try:
-            if isinstance(message, wire.Define):
+            if isinstance(message, wire.Submit):
                 if mine:
-                    self._definitions[message.number % wire.DEFINITIONS] = self._define(
-                        message.call, frames[2:]
+                    self._submit(way, message, [message.body] if message.body else frames[1:])
+                else:
+                    self._answers.refuse(
+                        way, message.ticket, 0, message.count, Reason.PEER_BUSY, _OVER, lease_over=True
                     )
-            elif not mine:
-                self._answers.refuse(
-                    route, message.ticket, 0, message.count, Reason.PEER_BUSY, _OVER, lease_over=True
-                )
-            else:
-                self._submit(route, message, [frame.buffer for frame in frames[2:]])
+            elif mine:
+                definition = self._define(message.call, frames[1:])
+                self._definitions[message.number % wire.DEFINITIONS] = definition
         finally:
-            self._rest()
+            if self._busy:
+                self._rest()
 
     def _rest(self) -> None:
         """Nothing runs any more; before the last answer is sent, for who has it may hang up at once."""
@@ -199,18 +223,17 @@ class WorkerLoop:
             self._busy = False
             self._last = time.monotonic()
 
-    def _greet(self, route: bytes, hello: wire.Hello, frame: Any) -> None:
+    def _greet(self, way: RoutedWay, hello: wire.Hello) -> None:
         with self._lock:
             lease = self._lease
-            if lease is None or hello.token != lease.token or self._holder is not None:
+            if lease is None or self._holder is not None or not is_token(hello.token, lease.token):
                 return  # whatever it submits is refused
-            self._holder = route
-            self._holder_fd = int(frame.get(zmq.MessageOption.SRCFD))
+            self._holder = way
+            self._holder_fd = way.descriptor
+            self._fresh = True
             self._tell(Claimed(lease.token))
             if not self._connected(self._holder_fd):
                 self._over("its caller is gone")  # its end was told before its beginning
-        self._definitions = {}
-        self._loaded = False
 
     def _define(self, call: wire.Call, frames: list[Any]) -> Definition | BundlebeeError:
         try:
@@ -234,13 +257,13 @@ class WorkerLoop:
         if self._performer is None:
             from bundlebee.calls.performer import Performer
 
-            self._performer = Performer(self._socket, self._answers, self._printing, self._rest, self._leave)
-        return Definition(call, pickle.loads(frames[0].buffer))
+            self._performer = Performer(self.inbox, self._answers, self._printing, self._rest, self._leave)
+        return Definition(call, pickle.loads(frames[0]))
 
     # -- a chunk --------------------------------------------------------------------------------------------
 
-    def _submit(self, route: bytes, message: wire.Submit, frames: list[Any]) -> None:
-        self._answers.begin(route, message.ticket)
+    def _submit(self, way: Way, message: wire.Submit, frames: list[Any]) -> None:
+        self._answers.begin(way, message.ticket)
         definition = self._definitions.get(message.number)
         try:
             if definition is None:
@@ -254,34 +277,37 @@ class WorkerLoop:
             if len(message.ends if task else items) != message.count or not frames:
                 raise ProtocolError("a chunk has not as many items as its header says")
         except _StateDiffers as differs:
-            self._refuse_all(route, message, Reason.STATE, Refused(*differs.args))
+            self._refuse_all(way, message, Reason.STATE, Refused(*differs.args))
         except BundlebeeError as error:
-            self._refuse_all(route, message, Reason.ENVIRONMENT, error)
+            self._refuse_all(way, message, Reason.ENVIRONMENT, error)
         except BaseException as error:
             problem = CallError("the arguments cannot be read here", why=f"{type(error).__name__}: {error}")
-            self._refuse_all(route, message, Reason.ENVIRONMENT, problem)
+            self._refuse_all(way, message, Reason.ENVIRONMENT, problem)
         else:
             if task and self._performer is not None:
-                self._performer.perform(definition.function, definition.call, route, message, frames)
+                self._performer.perform(definition.function, definition.call, way, message, frames)
             else:
                 self._run_items(definition, items)
 
-    def _refuse_all(self, route: bytes, message: wire.Submit, reason: Reason, error: BundlebeeError) -> None:
+    def _refuse_all(self, way: Way, message: wire.Submit, reason: Reason, error: BundlebeeError) -> None:
         self._rest()
-        self._answers.refuse(route, message.ticket, 0, message.count, reason, error)
+        self._answers.refuse(way, message.ticket, 0, message.count, reason, error)
 
     def _compare_state(self, definition: Definition) -> None:
         """Before each chunk: what the function reads must be the same here and there."""
         call = definition.call
         if not call.state:
             return
-        from bundlebee.bundles.fingerprint import Unfingerprintable, state
+        remembered = definition.state
+        if remembered is None:
+            from bundlebee.bundles.fingerprint import Remembered
 
+            remembered = definition.state = Remembered(call.reads)
         try:
-            here = state(call.reads, modules=sys.modules)
+            here = remembered.state()
             if here.digest != call.state and self._import_missing(call):
-                here = state(call.reads, modules=sys.modules)
-        except Unfingerprintable as error:
+                here = remembered.state()
+        except BundlebeeError as error:
             raise _StateDiffers(str(error)) from None
         if here.digest != call.state:
             raise _StateDiffers(f"{call.function.name} reads state that is not the same at the caller")
@@ -300,7 +326,9 @@ class WorkerLoop:
 
     def _run_items(self, definition: Definition, items: list[pickling.Item]) -> None:
         sys.set_int_max_str_digits(definition.call.int_max_str_digits)
-        sys.setrecursionlimit(max(definition.call.recursion_limit, SLACK) + depth())
+        if not self._depth:
+            self._depth = depth()  # always the same: only `run` leads here
+        sys.setrecursionlimit(max(definition.call.recursion_limit, SLACK) + self._depth)
         function = definition.function
         printing = self._printing
         last = len(items) - 1
@@ -343,6 +371,11 @@ def _before(item: pickling.Item) -> Before:
     from bundlebee.calls.changes import Before
 
     return Before(walk(*item))
+
+
+def is_token(shown: str, token: str) -> bool:
+    """Whether it is the lease's, in a time that does not tell how far it was right."""
+    return hmac.compare_digest(shown.encode(), token.encode())
 
 
 class _StateDiffers(Exception):

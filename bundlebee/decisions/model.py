@@ -75,6 +75,8 @@ class Verdict(msgspec.Struct, frozen=True):
 
 def rate(cores: float, busy: float) -> float:
     """The share of a core that one more process gets on a host with `cores`, of which `busy` are in use."""
+    if cores - busy >= 1.0 and busy >= 0.0:  # mostly
+        return 1.0
     busy = max(busy, 0.0)
     return max(MIN_RATE, min(1.0, cores, max(cores - busy, cores / (busy + 1.0))))
 

@@ -168,8 +168,12 @@ def _force(work: Work | None, here: Place, peers: Sequence[Place], detail: str) 
     free = [peer for peer in peers if peer.free > 0]
     if not free:
         return Verdict(HERE, Reason.PEER_BUSY, estimates)
-    guess = work or Work(seconds=1.0)
-    best = min(free, key=lambda peer: (there_seconds(guess, here, peer), peer.name))
+    best = free[0]
+    if len(free) > 1:
+        guess = work or Work(seconds=1.0)
+        best = min(
+            free, key=lambda peer: (estimates.get(peer.name) or there_seconds(guess, here, peer), peer.name)
+        )
     return Verdict(best.name, Reason.FORCED, estimates, detail)
 
 

@@ -101,7 +101,7 @@ def test_plain_data_need_no_second_analysis(grid: Grid) -> None:
     customs = Customs(grid)  # type: ignore[arg-type]
     asked = profile(grid.load(SOURCE, "freight_sample").joined)
     for _ in range(3):
-        assert customs.summary(asked, (["a", "b"],), {}).level is Effect.FREE
+        assert customs.clear(asked, (["a", "b"],), {}).summary.level is Effect.FREE
     assert (grid.general, grid.special) == (1, 0)
 
 
@@ -109,19 +109,19 @@ def test_a_function_among_the_arguments_is_looked_at(grid: Grid) -> None:
     customs = Customs(grid)  # type: ignore[arg-type]
     module = grid.load(SOURCE, "freight_sample")
     asked = profile(module.apply)
-    assert customs.summary(asked, (module.measure, [1]), {}).level is Effect.FREE
+    assert customs.clear(asked, (module.measure, [1]), {}).summary.level is Effect.FREE
     with pytest.raises(Stays):
-        customs.summary(asked, (module.note, [1]), {})
+        customs.clear(asked, (module.note, [1]), {})
 
 
 def test_a_class_that_came_later_is_looked_at(grid: Grid) -> None:
     customs = Customs(grid)  # type: ignore[arg-type]
     module = grid.load(SOURCE, "freight_sample")
     asked = profile(module.measure)
-    assert customs.summary(asked, (module.Plain(3),), {}).level is Effect.FREE
+    assert customs.clear(asked, (module.Plain(3),), {}).summary.level is Effect.FREE
     telling = grid.load(LATER, "freight_later").Telling
     with pytest.raises(Stays):
-        customs.summary(asked, (telling(),), {})
+        customs.clear(asked, (telling(),), {})
 
 
 def test_a_set_whose_copy_iterates_otherwise_is_looked_at(grid: Grid) -> None:
@@ -135,10 +135,10 @@ def test_a_set_whose_copy_iterates_otherwise_is_looked_at(grid: Grid) -> None:
         "freight_sets",
     )
     asked = profile(module.first)
-    assert customs.summary(asked, ({1, 2, 3},), {}).level is Effect.FREE
+    assert customs.clear(asked, ({1, 2, 3},), {}).summary.level is Effect.FREE
     shrunk = set(range(1000))
     shrunk -= set(range(7, 990))  # its table stays large, the one of a copy is small
     items = list(shrunk)
     assert items != list(set(items))
     with pytest.raises(Stays):
-        customs.summary(asked, (shrunk,), {})
+        customs.clear(asked, (shrunk,), {})

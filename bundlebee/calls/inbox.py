@@ -1,0 +1,173 @@
+"""Where a worker's messages come from, and the ways on which answers go back.
+
+A caller comes over TCP, to the worker's ROUTER socket, or over the short way of this host (`local`). While a local
+caller holds the lease the main thread waits for it alone: nobody else has a right to be heard then, and who comes
+over TCP meanwhile is read when that lease is over.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import zmq
+
+from bundlebee.calls.security import hang_up as hang_up_descriptor
+from bundlebee.calls.stream import FrameStream
+from bundlebee.calls.waker import Waker
+from bundlebee.errors import ProtocolError
+
+LAST_WORDS = 0.25  #: seconds; a caller that is not idle reads that it was dismissed, and hangs up itself
+
+
+class CallerGone(Exception):
+    """Whom an answer was for is not there any more."""
+
+
+class RoutedWay:
+    """The way back to a caller over TCP."""
+
+    __slots__ = ("_header", "_socket", "route")
+
+    def __init__(self, sock: zmq.Socket[bytes], route: bytes, header: Any) -> None:
+        self._socket = sock
+        self._header = header
+        self.route = route
+
+    @property
+    def descriptor(self) -> int:
+        """Of the connection that the message came from."""
+        return int(self._header.get(zmq.MessageOption.SRCFD))
+
+    def is_same(self, other: Way | None) -> bool:
+        return isinstance(other, RoutedWay) and other.route == self.route
+
+    def send(self, frames: Sequence[Any], copy: bool = True) -> None:
+        """Send an answer; waits for a caller who reads slowly.
+
+        Raises:
+            CallerGone: it has hung up.
+        """
+        try:
+            self._socket.send_multipart([self.route, *frames], copy=copy)
+        except zmq.ZMQError as error:
+            if error.errno == zmq.EHOSTUNREACH:
+                raise CallerGone from None
+            raise
+
+
+class LocalWay:
+    """The way back to a caller on this host."""
+
+    __slots__ = ("released", "stream")
+
+    def __init__(self, stream: FrameStream) -> None:
+        self.stream = stream
+        self.released = threading.Event()  #: nobody watches its descriptor any more, so it may be closed
+
+    def is_same(self, other: Way | None) -> bool:
+        return other is self
+
+    def send(self, frames: Sequence[Any], copy: bool = True) -> None:
+        """As `RoutedWay.send`."""
+        try:
+            self.stream.send(frames)
+        except OSError:
+            raise CallerGone from None
+
+
+Way = RoutedWay | LocalWay
+
+
+class Inbox:
+    """The messages of one worker, for its main thread; `poll` and `keep` for whoever holds the lock over the answers."""
+
+    def __init__(self, sock: zmq.Socket[bytes]) -> None:
+        self._router = sock
+        self._waker = Waker()
+        self._arrived: deque[LocalWay] = deque()
+        self._local: LocalWay | None = None
+        self._kept: deque[tuple[Way, list[Any]]] = deque()
+        self._dismissed: tuple[LocalWay, float] | None = None  # until when it is listened to
+
+    def adopt(self, way: LocalWay) -> None:
+        """A local caller holds the lease now. Any thread may say so."""
+        self._arrived.append(way)
+        self._waker.wake()
+
+    def next(self) -> tuple[Way, list[Any]]:
+        """The next message, and whom to answer; waits for it."""
+        while True:
+            if self._kept:
+                return self._kept.popleft()
+            local = self._local
+            if local is not None:
+                left = self._left(local)
+                try:
+                    frames = local.stream.receive() if left is None else local.stream.receive(left)
+                except (EOFError, OSError, ProtocolError):
+                    self._drop(local)
+                    continue
+                if frames is None and left is not None and not self._left(local):
+                    self._drop(local)
+                if frames:
+                    return local, frames
+            elif self._arrived:
+                self._local = self._arrived.popleft()
+            elif (message := self._routed()) is not None:
+                return message
+            else:
+                zmq.zmq_poll([(self._router, zmq.POLLIN), (self._waker.fileno(), zmq.POLLIN)], -1)
+                self._waker.clear()
+
+    def dismiss(self, way: Way) -> None:
+        """The lease of that caller is over, and it was told so: listen to what it had on its way, and hang up."""
+        if way is self._local:
+            self._dismissed = self._local, time.monotonic() + LAST_WORDS
+
+    def _left(self, local: LocalWay) -> float | None:
+        """Seconds for which a caller that was dismissed is still listened to; None if it was not."""
+        if self._dismissed is None or self._dismissed[0] is not local:
+            return None
+        return max(0.0, self._dismissed[1] - time.monotonic())
+
+    def poll(self) -> tuple[Way, list[Any]] | None:
+        """A message that has come already, and was not kept."""
+        if self._local is None:
+            return self._routed()
+        try:
+            frames = self._local.stream.receive(0.0)
+        except (EOFError, OSError, ProtocolError):
+            return None
+        return (self._local, frames) if frames else None
+
+    def keep(self, message: tuple[Way, list[Any]]) -> None:
+        """Put a message back, behind those that were put back before: `next` will give it."""
+        self._kept.append(message)
+
+    def _routed(self) -> tuple[Way, list[Any]] | None:
+        while True:
+            try:
+                frames: list[Any] = self._router.recv_multipart(zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                return None
+            if len(frames) > 1:
+                way = RoutedWay(self._router, frames[0].bytes, frames[1])
+                return way, [frame.buffer for frame in frames[1:]]
+
+    def _drop(self, local: LocalWay) -> None:
+        self._local = None
+        hang_up(local)
+        local.released.wait()
+        local.stream.socket.close()
+
+
+def hang_up(way: Way | None, descriptor: int = -1) -> None:
+    """End a caller's connection, so that it hears of it at once."""
+    if isinstance(way, LocalWay):
+        way.stream.hang_up()
+    elif descriptor >= 0:
+        hang_up_descriptor(descriptor)
