@@ -177,13 +177,6 @@ class Program:
         self.policy = Policy(Kind.LOCAL)
         if self._handle is not None:
             self._handle.loom.unthread()
-            # what is ours was frozen for the garbage collector, and would keep the program's objects for ever
-            self._handle.loom.advices.clear()
-        self._analysis.forget()
-        self._effects = None
-        contents = sys.modules.get("bundlebee.bundles.contents")
-        if contents is not None:
-            contents.forget()
         self._watch.stop()
         _end_quietly()
         ended = self._scatter.close(1.0)
@@ -195,6 +188,19 @@ class Program:
         self._log.close()
         # sockets that a thread still uses must not be closed under it: the process takes them along
         self._guest.leave(hang_up=ended)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget the program's functions and classes: what is ours was frozen for the garbage collector, and would keep
+        the program's objects for ever, so that their `__del__` is never called."""
+        if self._handle is not None:
+            self._handle.loom.advices.clear()
+        self._analysis.forget()
+        self._freights.clear()
+        self._effects = None
+        contents = sys.modules.get("bundlebee.bundles.contents")
+        if contents is not None:
+            contents.forget()
 
     def _in_child(self) -> None:
         """After a fork: threads and sockets are the parent's, so nothing is shipped from here."""
