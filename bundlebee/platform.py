@@ -219,6 +219,26 @@ def interrupt_main() -> None:
         _thread.interrupt_main()
 
 
+# -- children ----------------------------------------------------------------------------------------------
+
+children_of_ours: set[int] = set()
+"""Processes that we have started, and not waited for yet; the program whose process this is knows nothing of them."""
+
+
+def children() -> list[int]:
+    """All children of this process, those that have ended and were not waited for among them."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        import psutil
+
+        return [child.pid for child in psutil.Process().children()]
+    return found
+
+
 # -- how a process ended -------------------------------------------------------------------------------------
 
 

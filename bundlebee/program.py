@@ -114,7 +114,7 @@ class Program:
 
         Its exceptions pass through to the top of the interpreter, as under python.
         """
-        from bundlebee.hooks import program
+        from bundlebee.hooks import children, program
         from bundlebee.hooks.install import install
         from bundlebee.hooks.threads import hide_ours
 
@@ -150,6 +150,7 @@ class Program:
                 self._join(ours)
             self._peers.main = self._workshop.adopt_main(prepared.main)
         wrap_handlers()
+        children.hide_ours()
         prepared.run(handle)
 
     def _join(self, path: list[str]) -> None:

@@ -42,7 +42,7 @@ from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.security import strangers
 from bundlebee.calls.slots import Assign, Effect, Need, Recall, Slot, Slots, SlotState, Start
 from bundlebee.errors import CallError, PeerBusy
-from bundlebee.platform import exit_words, memory_kills, wait_for_end
+from bundlebee.platform import children_of_ours, exit_words, memory_kills, wait_for_end
 
 START_SECONDS = 30.0  #: a worker that does not listen by then never will; slow hosts need several seconds
 IDLE_SECONDS = 2.0  #: a lease idle for so long may be taken back when another caller asks
@@ -312,6 +312,7 @@ class WorkerPool:
             env=environment,
             **own_group,
         )
+        children_of_ours.add(popen.pid)
         process = _Process(slot, slot.run, popen, last_words=deque(maxlen=20))
         self._processes[slot.number] = process
         self._tell(process, Setup(self._keys.dump(), self._ip, self._name, self._where))
@@ -346,6 +347,7 @@ class WorkerPool:
                 self._changed.notify_all()
             self._on_change()
         code, peak = wait_for_end(process.popen)
+        children_of_ours.discard(process.popen.pid)
         for pipe in (process.popen.stdin, process.popen.stdout):
             _close(pipe)
         with self._changed:

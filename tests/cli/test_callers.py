@@ -189,3 +189,19 @@ def test_a_fork_says_that_it_is_alone(home: Any) -> None:
     done = home.bee("exec", "--policy", "remote", "-v", "p.py")
     first, second = done.stdout.split()
     assert first == second and "was forked off: its calls run there" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork")
+def test_who_waits_for_all_children_waits_for_its_own(home: Any) -> None:
+    (home.path / "p.py").write_text(
+        f"import os\n{WORK}\nprint(work(20_000), flush=True)\n"
+        "for code in range(3):\n    if not os.fork():\n        os._exit(code)\n"
+        "codes = []\n"
+        "while True:\n"
+        "    try:\n        codes.append(os.waitstatus_to_exitcode(os.wait()[1]))\n"
+        "    except ChildProcessError:\n        break\n"
+        "print(sorted(codes), work(30_000))\n"
+    )
+    plain = home.python("p.py")
+    ours = home.bee("exec", "--policy", "remote", "p.py", timeout=30)
+    assert (ours.stdout, ours.stderr, ours.returncode) == (plain.stdout, plain.stderr, 0)
