@@ -117,12 +117,14 @@ class Program:
         from bundlebee.hooks import children, program
         from bundlebee.hooks.install import install
         from bundlebee.hooks.threads import hide_ours
+        from bundlebee.hooks.warned import count_theirs
 
         # registered first, so it runs last: the program's own exit handlers may still ship calls
         atexit.register(self.close)
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._in_child)
         hide_ours()
+        count_theirs()
         if self._workshop.claims:
             self._join(sys.path)
         handle = self._handle = install(

@@ -108,7 +108,7 @@ class Surveyor:
         if source is None:
             return 0
         data, path = source
-        functions = list(outcomes(ast.parse(data).body, decode_source(data).split("\n")))
+        functions = list(outcomes(ast.parse(data), decode_source(data).split("\n")))
         if advice is None:
             if functions:
                 self._tell(LeftOut(name, _why_plain(data, name, path)))

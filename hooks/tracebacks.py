@@ -21,6 +21,11 @@ def boundary(code: CodeType) -> None:
     _boundaries.add(code)
 
 
+def is_boundary(code: CodeType) -> bool:
+    """Whether the program begins below frames of this code."""
+    return code in _boundaries
+
+
 def strip_frames(error: BaseException) -> BaseException:
     """Remove our frames from an exception, and from all it was caused by, happened during, or groups.
 

@@ -316,6 +316,8 @@ class Calls(Builtins):
             raise Harm(f"calls {name}()")
         if name == "__next__":
             self.write(receiver)
+        if self.fills:
+            self.add(self.put_keys, everything)
         found: Values = {ATOM, NUMBER}
         for value in receiver:
             found |= self.elements(value)

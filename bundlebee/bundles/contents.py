@@ -1,4 +1,4 @@
-"""What one value contains, as pickle takes it; and whether a copy would do for it.
+"""What one value contains; and whether a copy would do for it.
 
 `children` is the one place that knows which values may travel.
 """
@@ -14,6 +14,8 @@ from enum import Enum
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
+from bundlebee.bundles import replicas
+
 ATOMS: frozenset[type] = frozenset(
     {int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range}
 )
@@ -22,7 +24,24 @@ ATOMS: frozenset[type] = frozenset(
 NUMBERS = frozenset({int, float, complex, bool})
 _UNSTABLE_NONE = sys.version_info < (3, 12)  # hash(None) was an address
 _HASHED_BY_VALUE = ATOMS - {type(...), type(NotImplemented)} - ({type(None)} if _UNSTABLE_NONE else set())
-_LEAVES = frozenset({("array", "array"), ("builtins", "bytearray")})
+_LEAVES = frozenset({("array", "array"), ("builtins", "bytearray"), ("random", "Random")})
+#: what a defaultdict may be filled by: they make something new and do nothing else
+_FACTORIES = (
+    int,
+    float,
+    complex,
+    bool,
+    str,
+    bytes,
+    tuple,
+    frozenset,
+    list,
+    dict,
+    set,
+    Counter,
+    OrderedDict,
+    deque,
+)
 VALUES = frozenset(
     {
         ("fractions", "Fraction"),
@@ -36,8 +55,9 @@ VALUES = frozenset(
     }
 )
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
-_PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__")
-_TRAPS = ("__setstate__", "__getnewargs_ex__", "__del__", "__getattribute__")
+_PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs_ex__")
+_TRAPS = ("__del__", "__getattribute__")
+_BASES = (object, list, tuple, dict, int, float, complex, str, bytes)
 _GENERATED = frozenset({("dataclasses", "_dataclass_getstate"), ("dataclasses", "_dataclass_setstate")})
 #: pickle uses these of a subclass of a container; an override would run there and not here
 _CONTAINER_METHODS = ("__iter__", "items", "__setitem__", "append", "extend", "add", "__init__", "update")
@@ -111,8 +131,8 @@ def children(value: Any) -> Iterator[Any]:
         _check_order(value)
         yield from value
     elif kind is defaultdict:
-        if value.default_factory is not None:
-            raise Refused(value, "a defaultdict is written by looking up")
+        if value.default_factory is not None and value.default_factory not in _FACTORIES:
+            raise Refused(value, "a defaultdict whose factory may do anything")
         yield from value
         yield from value.values()
     elif is_known(kind):
@@ -184,7 +204,7 @@ def cannot_travel(kind: type) -> str | None:
     if not by_python(kind) or kind in copyreg.dispatch_table:
         return f"a {name} cannot travel"
     if kind not in _CHECKED:
-        reason = _trap(kind)
+        reason = _refusal(kind)
         if len(_CHECKED) > 10_000:
             _CHECKED.clear()
         _CHECKED[kind] = reason
@@ -198,7 +218,7 @@ def forget() -> None:
 
 
 def _instance(value: Any, kind: type) -> Iterator[Any]:
-    """The state of an instance of a bundle's class, as pickle takes it."""
+    """The state of an instance of a bundle's class: what its builtin base holds, and its attributes."""
     reason = cannot_travel(kind)
     if reason is not None:
         raise Refused(value, reason)
@@ -233,13 +253,27 @@ def _owner(kind: type, name: str) -> type | None:
     return next((base for base in kind.__mro__ if name in base.__dict__), None)
 
 
-def _trap(kind: type) -> str | None:
-    """Why instances of the class do not pickle in the plain way, or None."""
+def _refusal(kind: type) -> str | None:
+    """Why no instance of the class can be copied, or None."""
     base = _builtin_base(kind)
-    if base is not object and base not in (list, tuple, dict, int, float, complex, str, bytes):
+    if base not in _BASES:
         return f"it is a subclass of {base.__name__}"
+    for name in _TRAPS:
+        owner = _owner(kind, name)
+        if owner is not None and by_python(owner):
+            return f"it has its own {name}"
+    custom = _own_pickling(kind, base)
+    if custom is not None:
+        if kind.__module__.partition(".")[0] in sys.stdlib_module_names and kind.__module__ != "__main__":
+            return custom  # a logger, for example, which is found by its name
+        replicas.register(kind, base)
+    return None
+
+
+def _own_pickling(kind: type, base: type) -> str | None:
+    """What keeps instances of the class from being pickled in the plain way, or None."""
     fields = base is tuple and getattr(kind, "_fields", None) is not None
-    for name in (*_PICKLING, *_TRAPS):
+    for name in _PICKLING:
         owner = _owner(kind, name)
         if owner is None or not by_python(owner):
             continue

@@ -66,7 +66,7 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
     def covers(self, walk: Walk) -> bool:
         """Whether a general answer (`EffectAnalysis.summary`) speaks of a call with such arguments, too."""
-        return not walk.callables and not walk.fragile and walk.classes <= self.classes
+        return not walk.callables and not walk.fragile and not walk.fills and walk.classes <= self.classes
 
     def still_valid(self) -> bool:
         """Whether all that the analysis looked at is unchanged. Costs some 100 ns for each global that is read."""
@@ -114,7 +114,8 @@ class EffectAnalysis:
             function: the function itself (woven or not).
             walk: what `bundlebee.bundles.values.walk` found in all arguments.
         """
-        return self._summary(function, walk.classes, walk.callables, _shapes(function, walk), walk.fragile)
+        shapes = _shapes(function, walk)
+        return self._summary(function, walk.classes, walk.callables, shapes, walk.fragile, walk.fills)
 
     def clear(self, function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Clearance:
         """Everything that must be asked before a call is shipped, in one.
@@ -146,6 +147,7 @@ class EffectAnalysis:
         callables: tuple[Any, ...] | None,
         shapes: dict[str, Shape],
         fragile: bool = False,
+        fills: frozenset[type] = frozenset(),
     ) -> Summary:
         world = self._all_classes() if classes is None else classes
         key = (
@@ -153,6 +155,7 @@ class EffectAnalysis:
             None if callables is None else frozenset(map(id, callables)),
             tuple(shapes.items()),
             fragile,
+            fills,
         )
         known = self._known.setdefault(function, {})
         summary = known.get(key)
@@ -160,7 +163,7 @@ class EffectAnalysis:
             return summary
         if len(known) >= KEPT:
             known.clear()
-        known[key] = summary = self._analyse(function, world, callables, shapes, fragile)
+        known[key] = summary = self._analyse(function, world, callables, shapes, fragile, fills)
         return summary
 
     def _analyse(
@@ -169,12 +172,13 @@ class EffectAnalysis:
         classes: frozenset[type],
         callables: tuple[Any, ...] | None,
         shapes: dict[str, Shape],
-        fragile: bool = False,
+        fragile: bool,
+        fills: frozenset[type],
     ) -> Summary:
         from bundlebee.bundles.flow import Flow
         from bundlebee.bundles.heap import Harm
 
-        flow = Flow(self._facts_of, function, set(classes), callables, shapes, fragile)
+        flow = Flow(self._facts_of, function, set(classes), callables, shapes, fragile, fills)
         try:
             flow.run()
         except Harm as harm:

@@ -41,6 +41,7 @@ class Flow(Operations):
         callables: functions and classes among its arguments; None: any.
         shapes: of its arguments, by parameter; what is left out is `ANYTHING`.
         fragile: whether its arguments hold a set over which the call must not iterate.
+        fills: factories of the defaultdicts that its arguments hold.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Flow(Operations):
         callables: tuple[Any, ...] | None,
         shapes: dict[str, Shape],
         fragile: bool = False,
+        fills: frozenset[type] = frozenset(),
     ) -> None:
         super().__init__(Given("?", classes, callables))
         self._facts_of = facts_of
@@ -59,6 +61,10 @@ class Flow(Operations):
         self._callables = callables
         self._shapes = shapes
         self.fragile = fragile
+        if fills:
+            self.written = "may fill a defaultdict among its arguments"
+            self.fills = True
+            self.put_items |= {self.made(("filled", kind), kind) for kind in fills} | {ATOM, NUMBER}
         self._frames: dict[Any, Frame] = {}
         self._order: list[Frame] = []
         self._raised: Values = set()

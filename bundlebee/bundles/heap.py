@@ -67,6 +67,7 @@ class Heap:
         self.put_keys: Values = set()
         self.put_items: Values = set()
         self.put_attributes: dict[str, Values] = {}
+        self.fills = False  #: whether looking up in an argument may put something into it
         self.site: Any = None  #: the operation that is being looked at: names what it makes
         self._live: dict[int, Live] = {}
         self._made: dict[Any, Made] = {}

@@ -149,6 +149,8 @@ class Operations(Calls):
         for value in holders:
             if isinstance(value, Live):
                 self._check_item(value)
+            elif self.fills and isinstance(value, Given):
+                self.add(self.put_keys, indices)
             found |= self.items(value)
         if any(isinstance(value, Made) and value.kind is slice for value in indices):
             copy = self.made((self.site, "slice"), None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from types import FunctionType
+from types import FunctionType, GenericAlias
 
 import msgspec
 
@@ -133,7 +133,7 @@ class Specials(Attributes):
             for kind in self.classes_of(value):
                 for name in names:
                     raw = self.special(kind, name)
-                    if raw is None:
+                    if raw is None or _is_generic(raw):
                         continue
                     if not isinstance(raw, FunctionType | LRU):
                         raise Harm(f"uses {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
@@ -226,3 +226,8 @@ class Specials(Attributes):
                 elif isinstance(value, Live) and isinstance(value.object, kinds):
                     self.write({value})
         return found | self.operate(name, others, right)
+
+
+def _is_generic(raw: object) -> bool:
+    """Whether it is the ``__class_getitem__`` of most generic classes: ``C[int]`` makes an alias, and that is all."""
+    return isinstance(raw, classmethod) and raw.__func__ is GenericAlias

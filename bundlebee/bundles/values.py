@@ -14,7 +14,7 @@ Some values pickle well and still would not be the same there:
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 from enum import Enum
 from itertools import chain
@@ -60,6 +60,7 @@ class Walk(msgspec.Struct):
     #: whether there is a set among the values whose copy would iterate in another order
     fragile: bool = False
     tuples: list[Any] = []  #: tuples, each once, in such an order, too
+    fills: frozenset[type] = frozenset()  #: factories of the defaultdicts: looking up in these writes them
 
     @property
     def objects(self) -> list[Any]:
@@ -163,6 +164,10 @@ def _look(value: Any, found: Walk, classes: dict[type, None], callables: dict[in
         check_by_name(value)
         callables[id(value)] = value
         return ()
+    elif kind is defaultdict:
+        found.containers.append(value)
+        if value.default_factory is not None:
+            found.fills |= {value.default_factory}
     elif not is_known(kind):
         classes[kind] = None
         if not isinstance(value, Enum):

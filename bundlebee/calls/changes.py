@@ -23,6 +23,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
 from operator import is_
+from random import Random
 from types import MemberDescriptorType
 from typing import Any, TypeAlias
 
@@ -123,6 +124,8 @@ def _content(value: Any) -> Any:
         return bytes(value)
     if isinstance(value, array):
         return value.tobytes()
+    if type(value) is Random:
+        return value.getstate()
     return None
 
 
@@ -167,6 +170,9 @@ def _content_changes(number: int, value: Any, old: Any) -> Iterable[Change]:
     elif isinstance(value, _BYTES):
         if old != new:
             yield "bytes", number, new
+    elif type(value) is Random:
+        if old != new:
+            yield "random", number, new
     elif _same(old, new):
         return
     elif isinstance(value, set):
@@ -281,5 +287,6 @@ _DO: dict[str, Callable[..., None]] = {
     "stretch": _stretch,  #: start, stop, items: of a list
     "queue": _queue,  #: items: all of a deque
     "entries": _entries,  #: keys that went (None: all), keys, values: of a mapping
+    "random": Random.setstate,  #: state: of a generator of random numbers
     "attributes": _set_attributes,  #: names that went, names with values
 }

@@ -12,11 +12,13 @@ caller's own object. The same goes for a result that *is* an argument, whatever 
 
 from __future__ import annotations
 
+import copyreg
 import io
 import pickle
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from bundlebee.bundles.replicas import TABLE
 from bundlebee.bundles.values import walk, walk_result
 from bundlebee.errors import Unshippable
 
@@ -46,8 +48,28 @@ def dumps(value: Any) -> list[Any]:
         buffers.append(buffer)
         return False
 
-    body = pickle.dumps(value, 5, buffer_callback=large)
+    if TABLE:
+        stream = io.BytesIO()
+        pickler = pickle.Pickler(stream, 5, buffer_callback=large)
+        pickler.dispatch_table = _dispatch_table()
+        pickler.dump(value)
+        body: Any = stream.getbuffer()
+    else:
+        body = pickle.dumps(value, 5, buffer_callback=large)
     return [body, *(buffer.raw() for buffer in buffers)]
+
+
+def dumps_whole(value: Any) -> bytes:
+    """``value`` as one pickle, buffers inside."""
+    stream = io.BytesIO()
+    pickler = pickle.Pickler(stream, 5)
+    pickler.dispatch_table = _dispatch_table()
+    pickler.dump(value)
+    return stream.getvalue()
+
+
+def _dispatch_table() -> dict[type, Any]:
+    return {**copyreg.dispatch_table, **TABLE}
 
 
 def dumps_results(results: list[Any]) -> list[Any]:
@@ -130,7 +152,10 @@ def dumps_referring(result: Any, item: Item, known: Sequence[Any] | None = None)
         return False
 
     stream = io.BytesIO()
-    Referring(stream, 5, buffer_callback=large).dump(result)
+    pickler = Referring(stream, 5, buffer_callback=large)
+    if TABLE:
+        pickler.dispatch_table = _dispatch_table()
+    pickler.dump(result)
     return [stream.getbuffer(), *buffers]
 
 
@@ -161,8 +186,8 @@ def _shared(item: Item, known: Sequence[Any] | None) -> Iterable[tuple[int, Any]
 Dumps = Callable[[Any], object]
 
 
-def _dumps(value: Any) -> bytes:
-    return pickle.dumps(value, 5, buffer_callback=lambda _: None)
+def _dumps(value: Any) -> object:
+    return dumps(value)
 
 
 def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) -> Unshippable:

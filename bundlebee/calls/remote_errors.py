@@ -60,7 +60,9 @@ Dumps = Callable[[BaseException], bytes]
 
 
 def _by_name(error: BaseException) -> bytes:
-    return pickle.dumps(error, 5)
+    from bundlebee.calls.pickling import dumps_whole
+
+    return dumps_whole(error)
 
 
 def pack(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bundlebee.weaving.outcomes import Skipped, Woven
+from bundlebee.weaving.stack import FunctionNode, below_lookers
 
 #: Methods that our own machinery calls while it looks at an object; advice on them would call itself.
 _MACHINERY = frozenset(
@@ -50,35 +51,42 @@ _COMPILERS = frozenset(
 
 _OVERLOAD = "only declares an overload"
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
-
-def decide(node: FunctionNode, qualname: str, lines: Sequence[str]) -> Woven | Skipped:
+def decide(
+    node: FunctionNode, qualname: str, lines: Sequence[str], stack: Mapping[FunctionNode, str]
+) -> Woven | Skipped:
     """Whether a function of a module or class is woven.
 
     Args:
         node: its definition.
         qualname: as the function will have it.
         lines: the text of the module.
+        stack: what `bundlebee.weaving.stack.below_lookers` found in the module.
     """
-    reason = _objection(node, lines)
+    reason = _objection(node, lines) or stack.get(node)
     return Woven(qualname, node.lineno) if reason is None else Skipped(qualname, node.lineno, reason)
 
 
-def outcomes(body: Sequence[ast.stmt], lines: Sequence[str], prefix: str = "") -> Iterator[Woven | Skipped]:
-    """What the weaver decides on all functions of a module's body, without weaving it. Overloads are no functions."""
+def outcomes(tree: ast.Module, lines: Sequence[str]) -> Iterator[Woven | Skipped]:
+    """What the weaver decides on all functions of a module, without weaving it. Overloads are no functions."""
+    yield from _outcomes(tree.body, lines, "", below_lookers(tree, lines))
+
+
+def _outcomes(
+    body: Sequence[ast.stmt], lines: Sequence[str], prefix: str, stack: Mapping[FunctionNode, str]
+) -> Iterator[Woven | Skipped]:
     for node in body:
         if isinstance(node, FunctionNode):
-            outcome = decide(node, prefix + node.name, lines)
+            outcome = decide(node, prefix + node.name, lines, stack)
             if not (isinstance(outcome, Skipped) and outcome.reason == _OVERLOAD):
                 yield outcome
         elif isinstance(node, ast.ClassDef):
-            yield from outcomes(node.body, lines, f"{prefix}{node.name}.")
+            yield from _outcomes(node.body, lines, f"{prefix}{node.name}.", stack)
         else:
             for part in ("body", "orelse", "finalbody"):
-                yield from outcomes(getattr(node, part, ()), lines, prefix)
+                yield from _outcomes(getattr(node, part, ()), lines, prefix, stack)
             for inner in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
-                yield from outcomes(inner.body, lines, prefix)
+                yield from _outcomes(inner.body, lines, prefix, stack)
 
 
 def _objection(node: FunctionNode, lines: Sequence[str]) -> str | None:

@@ -17,10 +17,11 @@ from typing import Any, TypeVar, cast
 import libcst as cst
 
 from bundlebee.errors import WeaveError
-from bundlebee.weaving.joinpoints import FunctionNode, decide, mentions
+from bundlebee.weaving.joinpoints import decide, mentions
 from bundlebee.weaving.names import Names
 from bundlebee.weaving.outcomes import ADVICE_NAME, ScatterSite, Skipped, SkippedSite, Woven
 from bundlebee.weaving.sites import SiteWeaver, positions_of
+from bundlebee.weaving.stack import FunctionNode, below_lookers
 
 Node = TypeVar("Node", bound=cst.CSTNode)
 
@@ -75,6 +76,7 @@ class _Walk:
         self.module = module
         self.names = Names(tree)
         self.lines = lines
+        self.stack = below_lookers(tree, lines)
         self.scatter = scatter
         self.points: list[Woven | Skipped] = []
         self.sites: list[ScatterSite | SkippedSite] = []
@@ -147,7 +149,7 @@ class _Walk:
         inner = replace(scope, is_class=False, in_function=True)
         if not scope.in_function:
             qualname = f"{scope.prefix}{node.name}"
-            outcome = decide(node, qualname, self.lines)
+            outcome = decide(node, qualname, self.lines, self.stack)
             self.points.append(outcome)
             inner = replace(inner, prefix=f"{qualname}.")
             if isinstance(outcome, Woven):

@@ -116,8 +116,8 @@ class Counting(Box):
 
 
 class Sealed:
-    def __reduce__(self):
-        return Sealed, ()
+    def __del__(self):
+        pass
 
     def name(self):
         return "sealed"

@@ -12,8 +12,6 @@ could not be fetched.
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import tomllib
 from collections import Counter
@@ -71,21 +69,23 @@ def _text(outcome: Counter[str] | None) -> str:
     )
 
 
-def table(results: Sequence[Result]) -> str:
-    """Markdown: a row for each suite and policy, then each difference by name."""
-    lines = [
-        "| package | policy | tests | passed plain | passed woven | shipped calls | differences | unsteady | plain | woven |",
-        "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
-    for r in results:
-        lines.append(
-            f"| {r.name} {r.version} | {r.policy} | {r.tests} | {r.passed_plain} | {r.passed} | {r.shipped} "
-            f"| {len(r.differences)} | {r.unsteady} | {r.seconds_plain:.0f} s | {r.seconds:.0f} s |"
-        )
-    differing = [(r, one) for r in results for one in r.differences]
-    if differing:
-        lines += ["", *(f"- {r.name}, {r.policy}: {one}" for r, one in differing)]
-    return "\n".join(lines) + "\n"
+HEAD = (
+    "| package | policy | tests | passed plain | passed woven | shipped calls | differences | unsteady | plain | woven |\n"
+    "|---|---|---:|---:|---:|---:|---:|---:|---:|---:|\n"
+)
+
+
+def row(r: Result) -> str:
+    """One line of the table."""
+    return (
+        f"| {r.name} {r.version} | {r.policy} | {r.tests} | {r.passed_plain} | {r.passed} | {r.shipped} "
+        f"| {len(r.differences)} | {r.unsteady} | {r.seconds_plain:.0f} s | {r.seconds:.0f} s |\n"
+    )
+
+
+def named(r: Result) -> str:
+    """Its differences by name, a line each."""
+    return "".join(f"- {r.name}, {r.policy}: {one}\n" for one in r.differences)
 
 
 def measure(suite: Suite, policies: Sequence[str]) -> list[Result]:
@@ -111,15 +111,35 @@ def measure(suite: Suite, policies: Sequence[str]) -> list[Result]:
             seconds,
         )
         results.append(result)
-        print(table([result]).partition("---:|\n")[2], end="", flush=True)
+        print(row(result) + named(result), end="", flush=True)
     return results
 
 
-def write(file: Path, text: str) -> None:
-    """Put the table into a file, in the place of the one that it holds."""
+def write(file: Path, results: Sequence[Result], order: Sequence[str]) -> None:
+    """Put the rows of these results into the table of a file, in the place of their older ones."""
     before = file.read_text(encoding="utf-8") if file.exists() else f"# Conformance\n\n{BEGIN}\n{END}\n"
     head, _, rest = before.partition(BEGIN)
-    file.write_text(f"{head}{BEGIN}\n{text}{END}{rest.partition(END)[2]}", encoding="utf-8")
+    old, _, tail = rest.partition(END)
+    rows: dict[tuple[str, str], str] = {}
+    notes: dict[tuple[str, str], str] = {}
+    for line in old.splitlines(keepends=True):
+        if line.startswith("| ") and not line.startswith("| package "):
+            package, policy = (cell.strip() for cell in line.split("|")[1:3])
+            rows[package.partition(" ")[0], policy] = line
+        elif line.startswith("- "):
+            package, policy = line.removeprefix("- ").split(": ")[0].split(", ")
+            notes[package, policy] = notes.get((package, policy), "") + line
+    for result in results:
+        rows[result.name, result.policy] = row(result)
+        notes[result.name, result.policy] = named(result)
+    known = sorted(
+        rows, key=lambda key: (order.index(key[0]) if key[0] in order else len(order), key[1] == "remote")
+    )
+    text = HEAD + "".join(rows[key] for key in known)
+    differing = "".join(notes.get(key, "") for key in known)
+    if differing:
+        text += f"\n{differing}"
+    file.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{tail}", encoding="utf-8")
 
 
 def suites(cache: Path, timeout: float) -> dict[str, Suite]:
@@ -143,7 +163,10 @@ def main() -> int:
     )
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "bundlebee-conformance")
     parser.add_argument(
-        "--write", type=Path, metavar="FILE", help="put the table into this file, in the place of the old one"
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="put the rows into the table of this file, in the place of older ones",
     )
     parser.add_argument(
         "--timeout", type=float, default=1800.0, help="seconds for one run of a suite (default 1800)"
@@ -154,14 +177,12 @@ def main() -> int:
     if unknown:
         parser.error(f"{unknown[0]} is none of {', '.join(known)}")
     results: list[Result] = []
+    print(HEAD, end="", flush=True)
     for name in options.package or known:
         suite = known[name]
         results += measure(suite, options.policy or [*POLICIES, *(["remote"] if suite.remote else [])])
-    text = table(results)
-    print("\n" + text, end="")
     if options.write is not None:
-        machine = f"Python {platform.python_version()}, {os.cpu_count()} CPUs"
-        write(options.write, f"`python tests/conformance/run.py` ({machine}):\n\n{text}")
+        write(options.write, results, list(known))
     return 1 if any(result.differences for result in results) else 0
 
 

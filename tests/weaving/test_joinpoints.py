@@ -60,7 +60,7 @@ def test_a_module_of_the_standard_library(module: ModuleType) -> None:
 
 def test_functions_in_all_places() -> None:
     same(BRANCHES)
-    assert len(list(outcomes(ast.parse(BRANCHES).body, BRANCHES.split("\n")))) == 10
+    assert len(list(outcomes(ast.parse(BRANCHES), BRANCHES.split("\n")))) == 10
 
 
 def same(source: str) -> None:
@@ -70,4 +70,4 @@ def same(source: str) -> None:
         for point in splice(source, tree).points
         if getattr(point, "reason", "") != "only declares an overload"
     ]
-    assert sorted(outcomes(tree.body, source.split("\n")), key=str) == sorted(woven, key=str)
+    assert sorted(outcomes(tree, source.split("\n")), key=str) == sorted(woven, key=str)

@@ -1,0 +1,78 @@
+"""Copies of instances as they are: attribute by attribute, whatever their classes say about pickling.
+
+Many classes pickle in a way of their own: ``__reduce__``, ``__getstate__``, ``__new__`` with arguments, slots behind a
+``__setattr__``. What comes out may lack attributes (a cache that was left out), and code of the program would run where
+a plain call runs none.
+For a shipped call the copy must be as good as the original, so such instances are taken apart and put together by the
+methods of their builtin base: ``object.__new__``, the content of a list or dict, the value of a number or text, the
+attributes in the dictionary and in slots. Nothing of the class runs.
+
+`TABLE` is for `pickle.Pickler.dispatch_table`. `bundlebee.bundles.contents` registers classes there when it first meets them.
+"""
+
+from __future__ import annotations
+
+import copyreg
+import sys
+from collections.abc import Callable
+from typing import Any
+
+TABLE: dict[type, Callable[[Any], Any]] = {}
+"""Classes whose instances are copied in this way."""
+
+_VALUE: dict[type, Callable[[Any], Any]] = {
+    # methods that give an exact object of the base, for instances of subclasses, too
+    int: int.__pos__,
+    float: float.__pos__,
+    complex: complex.__pos__,
+    str: str.__str__,
+    bytes: lambda value: bytes.__getitem__(value, slice(None)),
+    tuple: lambda value: tuple.__getitem__(value, slice(None)),
+}
+"""How the value of an immutable base is read."""
+
+
+def register(kind: type, base: type) -> None:
+    """From now on instances of that class are copied in this way; ``base`` is the builtin class that it is built on."""
+    read = _VALUE.get(base)
+
+    def reduce(value: Any) -> tuple[Any, ...]:
+        made = (kind, base) if read is None else (kind, base, read(value))
+        content: Any = None
+        if base is list:
+            content = list(list.__iter__(value))
+        elif base is dict:
+            content = dict(zip(dict.keys(value), dict.values(value), strict=True))
+        try:
+            attributes = object.__getattribute__(value, "__dict__")
+        except AttributeError:
+            attributes = None
+        slots = {}
+        for name in copyreg._slotnames(kind):  # type: ignore[attr-defined]
+            try:
+                slots[name] = object.__getattribute__(value, name)
+            except AttributeError:
+                continue
+        return make, made, (content, attributes, slots), None, None, fill
+
+    TABLE[kind] = reduce
+
+
+def make(kind: type, base: type, *value: Any) -> Any:
+    """An instance without content and attributes."""
+    return base.__new__(kind, *value)
+
+
+def fill(made: Any, state: tuple[Any, dict[str, Any] | None, dict[str, Any]]) -> None:
+    """Give it what it held."""
+    content, attributes, slots = state
+    if isinstance(made, list):
+        list.extend(made, content)
+    elif isinstance(made, dict):
+        dict.update(made, content)
+    if attributes:
+        own = object.__getattribute__(made, "__dict__")
+        for name, held in attributes.items():
+            own[sys.intern(name) if type(name) is str else name] = held
+    for name, held in slots.items():
+        object.__setattr__(made, name, held)
