@@ -101,7 +101,7 @@ METHODS = ["fork", "spawn", "forkserver"] if hasattr(os, "fork") else ["spawn"]
     ("program", "policies", "arguments"),
     [
         (CHILDREN, ["remote"], METHODS),
-        (ENDING, ["remote", "auto", "local"], []),
+        (ENDING, ["remote", "local"], []),
         (MANY, ["remote", "chaos:0.5:1"], []),
     ],
     ids=["children", "ending", "many"],
