@@ -126,6 +126,18 @@ def test_a_call_whose_worker_dies_runs_here_and_the_log_says_how(home: Any, star
     assert "was killed by SIGSEGV" in errors
 
 
+def test_a_loop_whose_worker_dies_goes_on_and_the_log_says_how(home: Any, start: Any) -> None:
+    (home.path / "p.py").write_text(CALLS + "print([work(2_000_000 + x) for x in range(8)])\n")
+    program = start("-m", "bundlebee", "exec", "--policy", "remote", "p.py")
+    assert program.line() == "ready"
+    worker = eventually(lambda: busy(program.workers()))
+    worker.send_signal(signal.SIGABRT)
+    output, errors = program.end(60)
+    assert output == f"{[expected(2_000_000 + x) for x in range(8)]}\n"
+    assert "lost the worker that had __main__:work: worker" in errors
+    assert f"(process {worker.pid}) was killed by SIGABRT" in errors
+
+
 INTERRUPTED = """
 import time
 start = time.monotonic()
