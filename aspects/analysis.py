@@ -104,6 +104,13 @@ class Analysis:
                 if profile.pin is None:
                     profile.point.arm()
 
+    def forget(self) -> None:
+        """The program is over: let go of its functions."""
+        self._profiles.clear()
+        self._defined.clear()
+        self._waiting.clear()
+        self._idle.clear()
+
     def on_defined(self, advice: Advice, function: FunctionType, qualname: str) -> bool:
         """Whether a function that an import defines waits until that is over: what imports call is not worth a look."""
         if self._grid.policy.kind is not Kind.AUTO:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bundlebee.calls.client import LeaseChannel, Outcome
     from bundlebee.decisions.model import Place, Verdict
     from bundlebee.decisions.policy import Policy, Trials
+    from bundlebee.errors import PeerLost
     from bundlebee.weaving.joinpoint import JoinPoint
 
 
@@ -19,6 +20,8 @@ class Grid(Protocol):
     """The grid as one program sees it."""
 
     policy: Policy
+    deadline: float | None
+    """Seconds that a shipped call may take; then it counts as lost. None waits as long as its peer is alive."""
 
     # -- to decide ---------------------------------------------------------------------------------------
 
@@ -81,6 +84,9 @@ class Grid(Protocol):
 
     def done(self, channel: LeaseChannel) -> None:
         """Hand a channel back for the next call."""
+
+    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+        """The error with what is known of the worker's end. May take a second."""
 
     # -- to tell -----------------------------------------------------------------------------------------
 

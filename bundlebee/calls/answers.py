@@ -184,11 +184,11 @@ class Answers:
         else:
             assert error is not None
             try:
+                frames: list[Any] = [remote_errors.pack(error, is_ours)]
                 told = (error.args, error.__dict__)
                 if pickling.refers(told, item, frozenset()):
                     raise Unshippable("the exception holds an argument")
                 changes = [] if before is None else before.changes()
-                frames: list[Any] = [remote_errors.pack(error, is_ours)]
                 if before is not None and changes:
                     pickling.refers(changes, item, objects)
                     if pickling.share(told, (changes, before.objects)):

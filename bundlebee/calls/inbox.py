@@ -8,6 +8,7 @@ over TCP meanwhile is read when that lease is over.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +26,7 @@ SWEEP = 0.2
 
 
 WARM_MS = 20  #: so long the next message over TCP is waited for alone, which costs less than to poll
+LAST_WORDS = 0.25  #: seconds; a caller that is not idle reads that it was dismissed, and hangs up itself
 
 
 class CallerGone(Exception):
@@ -100,6 +102,7 @@ class Inbox:
         self._kept: deque[tuple[Way, list[Any]]] = deque()
         self.idle: Callable[[], bool] = lambda: False
         """Does something while nothing is asked over TCP, for a millisecond; whether there is more to do."""
+        self._dismissed: tuple[LocalWay, float] | None = None  # until when it is listened to
 
     def adopt(self, way: LocalWay) -> None:
         """A local caller holds the lease now. Any thread may say so."""
@@ -113,11 +116,14 @@ class Inbox:
                 return self._kept.popleft()
             local = self._local
             if local is not None:
+                left = self._left(local)
                 try:
-                    frames = local.stream.receive(SWEEP if local.sharing.lends else None)
+                    frames = local.stream.receive(SWEEP if left is None and local.sharing.lends else left)
                 except (EOFError, OSError, ProtocolError):
                     self._drop(local)
                     continue
+                if frames is None and left is not None and not self._left(local):
+                    self._drop(local)
                 if frames:
                     return local, frames
                 local.sharing.sweep()
@@ -132,6 +138,17 @@ class Inbox:
                 wait = 0 if self.idle() else -1
                 if zmq.zmq_poll([(self._router, zmq.POLLIN), (self._waker.fileno(), zmq.POLLIN)], wait):
                     self._waker.clear()
+
+    def dismiss(self, way: Way) -> None:
+        """The lease of that caller is over, and it was told so: listen to what it had on its way, and hang up."""
+        if way is self._local:
+            self._dismissed = self._local, time.monotonic() + LAST_WORDS
+
+    def _left(self, local: LocalWay) -> float | None:
+        """Seconds for which a caller that was dismissed is still listened to; None if it was not."""
+        if self._dismissed is None or self._dismissed[0] is not local:
+            return None
+        return max(0.0, self._dismissed[1] - time.monotonic())
 
     def poll(self) -> tuple[Way, list[Any]] | None:
         """A message that has come already, and was not kept."""

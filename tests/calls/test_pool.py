@@ -50,6 +50,7 @@ class Box:
 class Odd(Exception):
     def __init__(self, a, b):
         super().__init__(f"{a} {b}")
+        self.lock = threading.Lock()
 
 def add(a, b=1):
     return a + b
@@ -215,7 +216,7 @@ def test_an_exception_comes_back_as_itself(channel: LeaseChannel, tools: BundleP
     text = "".join(traceback.format_exception(caught.value))
     assert "return 1 / x" in text
     assert "~~^~~" in text
-    assert "raised on node 'b'" in text
+    assert "raised on node" not in text  # the program may look at it itself
     assert "beetools" in text and "in fail" in text
     assert "worker_loop" not in text
 
@@ -448,7 +449,7 @@ def test_the_callers_script_becomes_main(pool: WorkerPool, context: zmq.Context[
     grant = pool.lease([], main=MainSource(source, "/x/script.py", digest))
     channel = LeaseChannel(context, keys, "b", grant.address, grant.token)
     outcome = call(channel, Call(FunctionRef("script", digest, "__main__", "area"), line=3), (2,), {})
-    assert outcome.get() == 12 and outcome.output == []
+    assert outcome.get() == 12 and not outcome.output
     channel.close()
 
 
