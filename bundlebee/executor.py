@@ -180,8 +180,8 @@ class Executor(futures.Executor):
             if _exiting:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             if tasks and self._dispatcher.thread.ident is None:
-                _running.add(self._dispatcher)
                 self._dispatcher.start()
+                _running.add(self._dispatcher)
             if tasks:
                 self._dispatcher.put(tasks)
 

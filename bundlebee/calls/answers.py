@@ -109,7 +109,11 @@ class Answers:
     def only(self, result: Any, times: tuple[float, float]) -> None:
         """The one item of a chunk came to its end; the result is an atom."""
         printed = self._printing.take() if self._printing.parts else []
-        body = pickle.dumps([result], 5)
+        try:
+            body = pickle.dumps([result], 5)
+        except MemoryError as error:
+            self._cannot_travel(0, pickling.blame(result, error, "result"))
+            return
         if len(body) <= wire.SMALL:
             self.send(wire.Reply(self._ticket, 0, [times], printed, body=body), [], copy=True)
         else:

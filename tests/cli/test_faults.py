@@ -85,17 +85,23 @@ def eventually(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     return found
 
 
-def busy(processes: list[psutil.Process]) -> psutil.Process | None:
-    """The one that computes."""
-    for process in processes:
-        try:
-            before = process.cpu_times().user
-            time.sleep(0.1)
-            if process.cpu_times().user - before > 0.03:
-                return process
-        except psutil.NoSuchProcess:
-            pass
-    return None
+def busy(processes: Callable[[], list[psutil.Process]]) -> psutil.Process:
+    """The one that computes; a worker needs less than this to start, and our machine may be very busy."""
+    first: dict[int, float] = {}
+    found: list[psutil.Process] = []
+
+    def computes() -> bool:
+        for process in processes():
+            try:
+                used = process.cpu_times().user
+            except psutil.NoSuchProcess:
+                continue
+            if used - first.setdefault(process.pid, used) > 0.35:
+                found.append(process)
+        return bool(found)
+
+    eventually(computes, 60.0)
+    return found[0]
 
 
 def expected(turns: int) -> int:
@@ -110,15 +116,15 @@ def records(path: Path) -> list[dict[str, Any]]:
 
 
 def test_a_call_whose_worker_dies_runs_here_and_the_log_says_how(home: Any, start: Any) -> None:
-    (home.path / "p.py").write_text(CALLS + "print(work(7_000_000))\n")
+    (home.path / "p.py").write_text(CALLS + "print(work(20_000_000))\n")
     program = start(
         *("-m", "bundlebee", "exec", "--policy", "remote", "--decisions", "d.jsonl", "-v", "p.py")
     )
     assert program.line() == "ready"
-    worker = eventually(lambda: busy(program.workers()))
+    worker = busy(program.workers)
     worker.send_signal(signal.SIGSEGV)
     output, errors = program.end(60)
-    assert int(output) == expected(7_000_000)
+    assert int(output) == expected(20_000_000)
     record = records(home.path / "d.jsonl")[-1]
     assert (record["where"], record["why"]) == ("here", "peer-lost")
     assert f"(process {worker.pid}) was killed by SIGSEGV" in record["detail"], record
@@ -127,13 +133,13 @@ def test_a_call_whose_worker_dies_runs_here_and_the_log_says_how(home: Any, star
 
 
 def test_a_loop_whose_worker_dies_goes_on_and_the_log_says_how(home: Any, start: Any) -> None:
-    (home.path / "p.py").write_text(CALLS + "print([work(2_000_000 + x) for x in range(8)])\n")
+    (home.path / "p.py").write_text(CALLS + "print([work(4_000_000 + x) for x in range(4)])\n")
     program = start("-m", "bundlebee", "exec", "--policy", "remote", "p.py")
     assert program.line() == "ready"
-    worker = eventually(lambda: busy(program.workers()))
+    worker = busy(program.workers)
     worker.send_signal(signal.SIGABRT)
     output, errors = program.end(60)
-    assert output == f"{[expected(2_000_000 + x) for x in range(8)]}\n"
+    assert output == f"{[expected(4_000_000 + x) for x in range(4)]}\n"
     assert "lost the worker that had __main__:work: worker" in errors
     assert f"(process {worker.pid}) was killed by SIGABRT" in errors
 
@@ -154,7 +160,7 @@ def test_ctrl_c_comes_at_once_and_ends_what_is_away(home: Any, start: Any, body:
     (home.path / "p.py").write_text(CALLS + INTERRUPTED.format(body))
     program = start("-m", "bundlebee", "exec", "--policy", "remote", "p.py")
     assert program.line() == "ready"
-    worker = eventually(lambda: busy(program.workers()))
+    worker = busy(program.workers)
     sent = time.monotonic()
     program.process.send_signal(signal.SIGINT)
     assert program.line() == "interrupted"
@@ -256,11 +262,11 @@ def test_a_deadline_of_a_loop(home: Any, start: Any) -> None:
 def test_a_node_that_hangs_is_lost_in_seconds(home: Any, start: Any, bundles: Any) -> None:
     node = home.node("--workers", "1", name="n1")
     node.wait_for("serves at")
-    (home.path / "p.py").write_text(CALLS + "print(work(7_000_000))\n")
+    (home.path / "p.py").write_text(CALLS + "print(work(20_000_000))\n")
     program = start("-m", "bundlebee", "exec", "--policy", "remote", "--decisions", "d.jsonl", "p.py")
     assert program.line() == "ready"
     family = psutil.Process(node.process.pid)
-    eventually(lambda: busy(family.children()))
+    busy(family.children)
     stopped = [family, *family.children()]
     for process in stopped:
         process.suspend()
@@ -271,7 +277,7 @@ def test_a_node_that_hangs_is_lost_in_seconds(home: Any, start: Any, bundles: An
     finally:
         for process in stopped:
             process.resume()
-    assert int(output) == expected(7_000_000)
+    assert int(output) == expected(20_000_000)
     record = records(home.path / "d.jsonl")[-1]
     assert (record["where"], record["why"]) == ("here", "peer-lost")
     assert node.stop() == 0
