@@ -28,6 +28,7 @@ from bundlebee.weaving.weaver import weave
 _SAME = ("co_name", "co_qualname", "co_filename", "co_firstlineno", "co_argcount", "co_kwonlyargcount")
 _EXACT = (
     "co_code",
+    "co_flags",
     "co_linetable",
     "co_exceptiontable",
     "co_names",
@@ -50,9 +51,10 @@ def compare(plain: CodeType, woven: CodeType) -> Iterator[str]:
         yield f"{where}: holds other code"
         return
     if "__bee__" not in woven.co_names and not advice:
-        yield from (
-            f"{where}: {name} differs" for name in _EXACT if getattr(plain, name) != getattr(woven, name)
-        )
+        exact = [name for name in _EXACT if getattr(plain, name) != getattr(woven, name)]
+        if _constants(plain) != _constants(woven):
+            exact.append("co_consts")
+        yield from (f"{where}: {name} differs" for name in exact)
     else:
         yield from (f"{where}: {difference}" for difference in _among_advice(plain, woven))
     for one, other in inner:
@@ -61,6 +63,10 @@ def compare(plain: CodeType, woven: CodeType) -> Iterator[str]:
 
 def _inner(code: CodeType) -> list[CodeType]:
     return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+
+def _constants(code: CodeType) -> list[str]:
+    return [repr(constant) for constant in code.co_consts if not isinstance(constant, CodeType)]
 
 
 def _key(code: CodeType) -> tuple[Any, ...]:
