@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.effects import Summary
     from bundlebee.decisions.estimators import RunTimes
     from bundlebee.decisions.features import Features
-    from bundlebee.decisions.model import Place, Verdict
+    from bundlebee.decisions.model import Verdict
     from bundlebee.weaving.advice import Advice
     from bundlebee.weaving.joinpoint import JoinPoint
 
@@ -56,6 +55,7 @@ class Profile:
         "told",
         "trust",
         "unsafe",
+        "volume",
     )
 
     def __init__(self, point: JoinPoint) -> None:
@@ -73,11 +73,12 @@ class Profile:
         self.spreads: bool | None = None
         self.sites: set[tuple[Advice, int]] = set()  #: loops over it that were switched off
         self.pin: Pin | None = None
-        #: under the policy ``remote``: the places and the features that were asked about last, and the verdict
-        self.last: tuple[Sequence[Place], Features, Verdict] | None = None
+        #: under the policy ``remote``: until when (`perf_counter`) the verdict on calls with such features serves
+        self.last: tuple[float, Features, Verdict] | None = None
         self.learnt = 0.0  #: when something was learnt from a shipped call (`perf_counter`)
         self.summary: Summary | None = None  #: its effects, once somebody asked
         self.times: RunTimes | None = None  #: made at the first measurement
+        self.volume = 0  #: bytes of the last result
         self.told: tuple[str, Reason] | None = None  #: the last verdict on record
 
     def measured(self) -> RunTimes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from functools import cache
 from time import perf_counter
 from types import ModuleType
@@ -20,9 +21,10 @@ from msgspec.structs import replace
 
 from bundlebee.aspects.freight import Cleared, Customs, Stays
 from bundlebee.aspects.profile import SHORT, Profile
+from bundlebee.decisions.features import volume
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
-from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, Unshippable
+from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, Unshippable, WorkerLost
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -41,6 +43,9 @@ REFUSALS = 3
 HOPELESS = 20
 """So many calls in a row whose arguments cannot travel keep a function here: to find that out means to walk through them."""
 
+
+FLOOD = 0.005
+"""Seconds that a verdict of the policy ``remote`` serves for equal calls; loads are sampled once a second."""
 
 LESSONS = 0.001
 """Seconds between two short calls of one function that something is learnt from: more often there is nothing new."""
@@ -86,27 +91,47 @@ class Remote:
                 return Verdict(HERE, Reason.UNMEASURED), None
             if work.seconds < WORTH_ASKING:
                 return Verdict(HERE, Reason.TOO_SHORT, {HERE: work.seconds}), None
+        if policy.kind is Kind.REMOTE:
+            last = profile.last
+            if (
+                last is not None
+                and perf_counter() < last[0]
+                and last[1] == features
+                and grid.ready(last[2].where)
+            ):
+                # in a flood of calls the grid does not change from one to the next
+                cleared = self._clear(profile, args, kwargs)
+                return (last[2], cleared) if isinstance(cleared, Cleared) else (cleared, None)
         # asked before the effects: where nobody can take the call, a program need not pay for their analysis
         places = grid.places(point) if policy.kind is Kind.AUTO else grid.expect_places(point)
         if policy.kind is Kind.AUTO and work is not None and not places:
             return Verdict(HERE, Reason.NO_PEER, {HERE: work.seconds}), None
+        cleared = self._clear(profile, args, kwargs)
+        if isinstance(cleared, Verdict):
+            return cleared, None
+        if policy.kind is Kind.AUTO:
+            if work is not None:
+                work = replace(
+                    work,
+                    bytes_out=work.bytes_out + volume(args) + volume(kwargs.values()),
+                    bytes_back=work.bytes_back + profile.volume,
+                )
+            return decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
+        verdict = decide(policy, self._work(profile, features), grid.here(), places, draw=draw)
+        profile.last = None if verdict.here else (perf_counter() + FLOOD, features, verdict)
+        return verdict, cleared
+
+    def _clear(self, profile: Profile, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cleared | Verdict:
+        """What the call does, if it may leave; else why it stays."""
         try:
-            cleared = self._customs.clear(profile, args, kwargs)
+            return self._customs.clear(profile, args, kwargs)
         except Stays as error:
-            return Verdict(HERE, error.reason, detail=error.what), None
+            return Verdict(HERE, error.reason, detail=error.what)
         except Unshippable as error:
             profile.refusals += 1
             if profile.refusals >= HOPELESS:
                 profile.hold(Reason.UNPICKLABLE, str(error))
-            return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error)), None
-        if policy.kind is Kind.AUTO:
-            return decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
-        last = profile.last
-        if policy.kind is Kind.REMOTE and last is not None and last[0] is places and last[1] == features:
-            return last[2], cleared
-        verdict = decide(policy, self._work(profile, features), grid.here(), places, draw=draw)
-        profile.last = places, features, verdict
-        return verdict, cleared
+            return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error))
 
     def ship(
         self,
@@ -138,12 +163,20 @@ class Remote:
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:
-            outcome = ship_one(channel, freight.call, args, kwargs, plain=cleared.walk.atoms)
+            outcome = ship_one(channel, freight.call, args, kwargs, found=cleared.walk, timeout=grid.deadline)
         except PeerLost as error:
             channel.close()
             grid.done(channel)
+            error = grid.why_lost(channel, point.name, error)
             grid.lost(place, error)
+            if isinstance(error, WorkerLost):  # perhaps it was this very call that its worker did not survive
+                return self._refused(profile, verdict, Reason.PEER_LOST, error)
             return _stays(verdict, Reason.PEER_LOST, error)
+        except CallTimeout as error:
+            channel.close()
+            grid.done(channel)
+            grid.lost(place, error)
+            return _stays(verdict, Reason.DEADLINE, error)
         except PeerBusy as error:
             grid.done(channel)
             return _stays(verdict, Reason.PEER_BUSY, error)
@@ -188,6 +221,7 @@ class Remote:
         if outcome.seconds < SHORT and now - profile.learnt < LESSONS:
             return
         profile.learnt = now
+        profile.volume = outcome.bytes_back
         work = self._work(profile, features)
         cpu = self._grid.learn(profile.point, verdict.where, outcome, 0.0 if work is None else work.seconds)
         profile.measured().observe(features, outcome.seconds, cpu)
@@ -213,7 +247,7 @@ def _stays(verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:
     return replace(verdict, where=HERE, why=why, detail=str(error))
 
 
-def replay(output: list[tuple[str, str]]) -> None:
+def replay(output: Iterable[tuple[str, str]]) -> None:
     """Write what a shipped call printed, in order, to where it would have gone here."""
     for stream, text in output:
         target = sys.stderr if stream == "stderr" else sys.stdout

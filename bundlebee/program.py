@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FunctionType, MemberDescriptorType
+from types import CodeType, FrameType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -25,6 +25,7 @@ from bundlebee.aspects.freight import Customs, Freight, Stays
 from bundlebee.aspects.remote import Remote
 from bundlebee.aspects.scatter import Scatter
 from bundlebee.aspects.watch import Watch
+from bundlebee.decisions.load import slots
 from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.errors import PeerLost
     from bundlebee.hooks.install import Handle
     from bundlebee.weaving.joinpoint import JoinPoint
 
@@ -60,6 +62,7 @@ class ProgramOptions(msgspec.Struct, frozen=True):
     weave: tuple[str, ...] = ()  #: installed distributions to treat as bundles
     policy: Policy | None = None  #: None is that of the node on this machine, else ``auto``
     decisions: Path | None = None  #: file for decision records
+    deadline: float | None = None  #: seconds that a shipped call may take before it counts as lost
 
 
 class Program:
@@ -74,6 +77,7 @@ class Program:
         settings.of_program = options.where
         seed = hash_seed.in_force(options.where)
         self._log = DecisionLog(options.decisions)
+        self.deadline = options.deadline
         self._workshop = Workshop(options.directory, options.weave, self._guest)
         self._guest.orient()
         own = self._guest.own_node
@@ -82,8 +86,14 @@ class Program:
         self._dice = self.policy.dice()
         if self._dice is not None:
             log.info("policy %s", self.policy)
-        self._peers = Peers(self._guest, self._workshop.path, self._workshop.archive, seed)
-        self._reports = Reports(self._guest)
+        self._peers = Peers(
+            self._guest,
+            self._workshop.path,
+            self._workshop.archive,
+            seed,
+            requires=self._workshop.requires,
+        )
+        self._reports = Reports(self._guest, self._log.catch_up)
         self._log.listen(self._heard)
         self._effects: EffectAnalysis | None = None
         self._handle: Handle | None = None
@@ -93,7 +103,7 @@ class Program:
         customs = Customs(self)
         self._analysis = Analysis(self, Remote(self, customs), running)
         self._scatter = Scatter(self, customs, running, self._analysis.profile_of)
-        self._watch = Watch(self._analysis.profile_by_code)
+        self._watch = Watch(self._analysis)
         self._said: dict[tuple[str, bool, str], float] = {}
         self._freights: dict[JoinPoint, tuple[Remembered, Freight]] = {}
         self._closing = threading.Lock()
@@ -105,7 +115,7 @@ class Program:
 
         Its exceptions pass through to the top of the interpreter, as under python.
         """
-        from bundlebee.hooks import program
+        from bundlebee.hooks import children, program
         from bundlebee.hooks.install import install
         from bundlebee.hooks.threads import hide_ours
         from bundlebee.hooks.warned import count_theirs
@@ -124,6 +134,7 @@ class Program:
             on_defined=self._analysis.on_defined,
             on_imported=self._analysis.on_imported,
             on_scatter=self._scatter.loop,
+            apprentices=lambda: slots() - 1,
             fetch=self._workshop.fetch,
         )
         if self.policy.kind is Kind.AUTO:
@@ -143,6 +154,7 @@ class Program:
                 self._join(ours)
             self._peers.main = self._workshop.adopt_main(prepared.main)
         wrap_handlers()
+        children.hide_ours()
         prepared.run(handle)
 
     def _join(self, path: list[str]) -> None:
@@ -166,6 +178,10 @@ class Program:
             if self._closed or os.getpid() != self._pid:
                 return
             self._closed = True
+        # what still runs, such as `__del__` of objects that live to the end, is on its own
+        self.policy = Policy(Kind.LOCAL)
+        if self._handle is not None:
+            self._handle.loom.unthread()
         self._watch.stop()
         _end_quietly()
         ended = self._scatter.close(1.0)
@@ -177,13 +193,29 @@ class Program:
         self._log.close()
         # sockets that a thread still uses must not be closed under it: the process takes them along
         self._guest.leave(hang_up=ended)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget the program's functions and classes: what is ours was frozen for the garbage collector, and would keep
+        the program's objects for ever, so that their `__del__` is never called."""
+        if self._handle is not None:
+            self._handle.loom.advices.clear()
+        self._analysis.forget()
+        self._freights.clear()
+        self._effects = None
+        contents = sys.modules.get("bundlebee.bundles.contents")
+        if contents is not None:
+            contents.forget()
 
     def _in_child(self) -> None:
         """After a fork: threads and sockets are the parent's, so nothing is shipped from here."""
         self._guest.forget()
+        if self._handle is not None:
+            self._handle.loom.after_fork()
         self.policy = Policy(Kind.LOCAL)
         self._log.after_fork()
         self._peers.after_fork()
+        log.info("process %d was forked off: its calls run there", os.getpid())
 
     # -- Grid: to decide -----------------------------------------------------------------------------------
 
@@ -231,6 +263,9 @@ class Program:
     def slots(self, work: float | None) -> Sequence[tuple[str, int]]:
         return self._peers.slots(forced=self.policy.kind is not Kind.AUTO, work=work)
 
+    def anybody(self) -> bool:
+        return self._peers.anybody()
+
     def coming(self) -> bool:
         return self._peers.coming()
 
@@ -277,11 +312,17 @@ class Program:
         self._freights[point] = remembered, freight
         return freight
 
+    def ready(self, place: str) -> bool:
+        return self._peers.ready(place)
+
     def open(self, place: str, point: JoinPoint) -> LeaseChannel:
         return self._peers.open(place, self._workshop.needed(point.module))
 
     def done(self, channel: LeaseChannel) -> None:
         self._peers.done(channel)
+
+    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+        return self._peers.why_lost(channel, function, error)
 
     # -- Grid: to tell -------------------------------------------------------------------------------------
 
@@ -289,22 +330,38 @@ class Program:
         self._peers.lost(place, error)
 
     def decided(
-        self, point: JoinPoint, verdict: Verdict, *, seconds: float | None, outcome: Outcome | None = None
+        self,
+        point: JoinPoint,
+        verdict: Verdict,
+        *,
+        seconds: float | None,
+        outcome: Outcome | None = None,
+        count: int = 1,
     ) -> None:
         if verdict.where == HERE:
             self._run_seconds += seconds or 0.0
         elif verdict.why is Reason.EXPLORING and seconds is not None:
             self._trial_seconds += max(0.0, seconds - verdict.estimates.get(HERE, 0.0))
-        self._log.add(
-            Decision.of(
-                verdict,
-                function=point.name,
-                bundle=self._workshop.bundle_of(point.module).name,
-                seconds=seconds,
-                bytes_out=0 if outcome is None else outcome.bytes_out,
-                bytes_back=0 if outcome is None else outcome.bytes_back,
-            )
+        profile, told = point.data, (verdict.where, verdict.why)
+        what = (
+            point.name,
+            self._workshop.bundle_of(point.module).name,
+            seconds,
+            0 if outcome is None else outcome.bytes_out,
+            0 if outcome is None else outcome.bytes_back,
         )
+        each = log.isEnabledFor(logging.DEBUG)
+        if outcome is not None and profile.told == told and not each:
+            self._log.add_later(verdict, *what)
+        else:
+            if outcome is not None:
+                profile.told = told
+            self._log.add_now(verdict, *what)
+        if count > 1 and (each or self._log.path is not None):
+            for _ in range(count - 1):
+                self._log.add_later(verdict, *what)
+        elif count > 1:
+            self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
 
     def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:
         return self._peers.learn(place, point.name, outcome, expected)
@@ -316,8 +373,9 @@ class Program:
             changed = now - self._said.get(kind, -SAY_AGAIN) >= SAY_AGAIN
             if changed:
                 self._said[kind] = now
-        if log.isEnabledFor(logging.INFO):
-            log.log(logging.INFO if changed else logging.DEBUG, "%s", text(decision))
+        level = logging.INFO if changed else logging.DEBUG
+        if log.isEnabledFor(level):
+            log.log(level, "%s", text(decision))
         self._reports.add(decision, changed)
 
 
@@ -347,9 +405,27 @@ def _end_quietly() -> None:
 
 def _depth() -> int:
     """Frames on this thread's stack without the advice's: the function finds so many in use when it runs here."""
-    frame, count = sys._getframe(), 0
-    while frame.f_back is not None:
+    # The same stack as the last time? To walk through it makes an object of each frame.
+    path = sys._getframe(2).f_code
+    total, count = _depths.get(path, (0, 0))
+    if total:
+        try:
+            if sys._getframe(total).f_back is None:
+                return count
+        except ValueError:
+            pass
+    frame: FrameType | None = sys._getframe(1)
+    ours = 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("bundlebee."):
         frame = frame.f_back
-        if count or not frame.f_globals.get("__name__", "").startswith("bundlebee."):
-            count += 1
+        ours += 1
+    count = 0
+    while frame is not None:
+        frame = frame.f_back
+        count += 1
+    _depths[path] = ours + count, count
     return count
+
+
+_depths: dict[CodeType, tuple[int, int]] = {}
+"""By the code in the advice that asks: frames on the stack above `_depth`, and how many of them are the program's."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
 from bundlebee.calls.client import LeaseChannel
+from bundlebee.calls.fate import Fate
 from bundlebee.calls.leasing import PIECE, BundleOffer, LeaseAnswer, LeaseRequest
+from bundlebee.calls.sent import Places
 from bundlebee.errors import CallError
 
 if TYPE_CHECKING:
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
     from bundlebee.calls.rpc import Client
     from bundlebee.words import BundleRef
 
+MOMENT = 0.001  #: seconds
 LEASE_SECONDS = 30.0  #: a peer may have to fetch a bundle and start a worker first
+FATE_SECONDS = 1.5  #: a node waits for a second for a worker's end; one that is dead itself answers nothing
 
 
 class Lessor(Protocol):
@@ -38,6 +43,9 @@ class Lessor(Protocol):
 
     def release(self, token: str) -> None:
         """Take it back, if that can be said without waiting."""
+
+    def fate(self, token: str) -> Fate | None:
+        """How the worker of a lease ended; None where nobody can say, or it was told to. Waits a second at the most."""
 
 
 class NodeLessor:
@@ -62,6 +70,13 @@ class NodeLessor:
 
     def release(self, token: str) -> None:
         """Nothing to say: the worker notices when its caller hangs up."""
+
+    def fate(self, token: str) -> Fate | None:
+        try:
+            body, _ = self._client.request(self._address, "fate", token.encode(), timeout=FATE_SECONDS)
+        except CallError:
+            return None
+        return msgspec.msgpack.decode(body, type=Fate | None)
 
     def _ask(self, request: LeaseRequest) -> LeaseAnswer:
         body, _ = self._client.request(
@@ -97,6 +112,9 @@ class PoolLessor:
     def release(self, token: str) -> None:
         self._pool.release(token)
 
+    def fate(self, token: str) -> Fate | None:
+        return self._pool.fate(token)
+
 
 class Lessee:
     """Channels to leased workers, by peer. Thread-safe; a channel that is out belongs to whoever took it."""
@@ -109,6 +127,7 @@ class Lessee:
         self._idle: dict[str, list[LeaseChannel]] = {}
         self._bundles: dict[str, frozenset[str]] = {}  #: digests, by lease token
         self._out: dict[str, int] = {}
+        self._places: dict[str, Places] = {}  #: of buffers, by peer
         self._closed = False
 
     def count(self, place: str) -> tuple[int, int]:
@@ -126,8 +145,17 @@ class Lessee:
             return channel
         needed = frozenset(ref.digest for ref in request.bundles)
         answer = lessor.lease(request)
+        with self._lock:
+            places = self._places.setdefault(lessor.name, Places())
         channel = LeaseChannel(
-            self._context, self._keys, lessor.name, answer.address, answer.token, self._caller, answer.local
+            self._context,
+            self._keys,
+            lessor.name,
+            answer.address,
+            answer.token,
+            self._caller,
+            answer.local,
+            places,
         )
         with self._lock:
             self._bundles[answer.token] = needed
@@ -143,7 +171,9 @@ class Lessee:
             while waiting and found is None:
                 channel = waiting.pop()
                 has = self._bundles.get(channel.token, frozenset())
-                if channel.usable() and all(ref.digest in has for ref in bundles):
+                # one that was in use a moment ago stands, or is lost as it might be in the middle of the call
+                fresh = perf_counter() - channel.rested < MOMENT
+                if (fresh or channel.usable()) and (not bundles or all(ref.digest in has for ref in bundles)):
                     found = channel
                     self._out[place] = self._out.get(place, 0) + 1
                 else:
@@ -159,6 +189,7 @@ class Lessee:
         with self._lock:
             self._out[place] = max(0, self._out.get(place, 0) - 1)
             if not self._closed and channel.at_rest:
+                channel.rested = perf_counter()
                 self._idle.setdefault(place, []).append(channel)
                 return
             self._bundles.pop(channel.token, None)

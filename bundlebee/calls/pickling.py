@@ -18,8 +18,9 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from bundlebee.bundles.contents import is_array
 from bundlebee.bundles.replicas import TABLE
-from bundlebee.bundles.values import walk, walk_result
+from bundlebee.bundles.values import overlapping, walk, walk_result
 from bundlebee.errors import Unshippable
 
 IN_BAND = 16 << 10  #: bytes; a frame of its own costs some 10 µs, copying this much 2 µs, twice
@@ -27,7 +28,7 @@ IN_BAND = 16 << 10  #: bytes; a frame of its own costs some 10 µs, copying this
 Item = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: instances cannot hold anything, so a result of these types holds no argument
-_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 def dumps(value: Any) -> list[Any]:
@@ -72,13 +73,6 @@ def _dispatch_table() -> dict[type, Any]:
     return {**copyreg.dispatch_table, **TABLE}
 
 
-def dumps_results(results: list[Any]) -> list[Any]:
-    """As `dumps`; most results are a number or a text, which need no looking out for buffers."""
-    if len(results) == 1 and type(results[0]) in _ATOMS:
-        return [pickle.dumps(results, 5)]
-    return dumps(results)
-
-
 def loads(frames: Sequence[Any]) -> Any:
     """The inverse of `dumps`; takes bytes or writable memoryviews, which the result may go on using."""
     return pickle.loads(frames[0], buffers=frames[1:])
@@ -102,7 +96,7 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
     Raises:
         Unshippable: a copy of the result would not do.
     """
-    if type(result) in _ATOMS:
+    if type(result) in ATOMS:
         return _is_one_of(result, item)
     found = walk_result(result)
     args, kwargs = item
@@ -114,7 +108,14 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
     if state and not held.isdisjoint(state):
         raise Unshippable("the result holds a module-level object", why="the caller has one of its own")
     held.update(map(id, found.tuples))
-    return bool(held) and any(id(value) in held for value in objects(args, kwargs))
+    if not held:
+        return False
+    theirs = objects(args, kwargs)
+    if arrays := found.arrays():
+        for one, other in overlapping(arrays, [value for value in theirs if is_array(type(value))]):
+            if one is not other:
+                raise Unshippable("the result is an array on the memory of an argument")
+    return any(id(value) in held for value in theirs)
 
 
 def _is_one_of(atom: Any, item: Item) -> bool:
@@ -190,7 +191,7 @@ def _shared(item: Item, known: Sequence[Any] | None) -> Iterable[tuple[int, Any]
     arguments = [*args, *kwargs.values()]
     # negative: an argument itself, by position
     for position, value in enumerate(arguments):
-        if type(value) not in _ATOMS or not _is_the_only(value):
+        if type(value) not in ATOMS or not _is_the_only(value):
             yield -1 - position, value
     yield from enumerate(objects(args, kwargs) if known is None else known)
 
@@ -212,6 +213,8 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
         root: what the path begins with, such as ``result``.
         dumps: what pickles it.
     """
+    if isinstance(error, MemoryError):  # to look closer takes memory, too
+        return Unshippable(f"{root} cannot travel", why="MemoryError: its pickle does not fit into memory")
     path, culprit, cause = _search(value, root, error, set(), 0, dumps)
     kind = type(culprit)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -220,6 +223,10 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
 
 def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dumps) -> Unshippable:
     """As `blame`, for the arguments of a chunk."""
+    if isinstance(error, MemoryError):
+        return Unshippable(
+            "the arguments cannot travel", why="MemoryError: their pickle does not fit into memory"
+        )
     for number, (args, kwargs) in enumerate(items):
         where = "" if len(items) == 1 else f" of item {number}"
         for position, value in enumerate(args):

@@ -89,7 +89,7 @@ class Advice:
         """The decorator that the weaver puts innermost: makes a `JoinPoint` and returns the same function."""
 
         def join(function: F) -> F:
-            if type(function) is FunctionType:
+            if isinstance(function, FunctionType):
                 try:
                     if self._on_defined is None or not self._on_defined(self, function, qualname):
                         self.make(function, qualname)
@@ -129,6 +129,9 @@ class Advice:
             try:
                 return self._on_scatter(self, self.sites[site], function, iterable, shape, args_of)
             except Exception as error:
+                from bundlebee.interrupts import let_pass
+
+                let_pass(error)
                 _log_failure(f"scatter site {site} of {self.module} is off", error)
         self.switch(site, False)
         return here(function, iterable, shape)
