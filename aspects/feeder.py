@@ -9,14 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from bundlebee.aspects.profile import SHORT
 from bundlebee.aspects.spread import Item, Spread
+from bundlebee.calls.outcome import Batch
 from bundlebee.errors import BundlebeeError, CallError, PeerBusy, PeerLost, Unshippable
 
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
-    from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.bundles.values import Walk
+    from bundlebee.calls.client import LeaseChannel
     from bundlebee.calls.wire import Call
     from bundlebee.weaving.joinpoint import JoinPoint
+
+    Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 log = logging.getLogger("bundlebee.scatter")
 
@@ -58,6 +63,16 @@ class Supply:
         self.seconds = seconds if self.seconds is None else self.seconds + 0.3 * (seconds - self.seconds)
         return item
 
+    def answered_all(self, ticket: int, count: int, seconds: float) -> list[Item]:
+        """The items that the next answers to this ticket are for; each took ``seconds`` there."""
+        waiting = self.away[ticket]
+        items = [waiting.popleft() for _ in range(count)]
+        if not waiting:
+            del self.away[ticket]
+        self._since = perf_counter()
+        self.seconds = seconds if self.seconds is None else self.seconds + 0.3 * (seconds - self.seconds)
+        return items
+
     def expected(self, now: float) -> Iterator[tuple[Item, float]]:
         """Each item that it has, with the seconds until its result is expected."""
         due = self._since - now
@@ -81,10 +96,10 @@ class Feeder:
         grid: Grid,
         point: JoinPoint,
         call: Call,
-        pack: Callable[[Item], tuple[tuple[Any, ...], dict[str, Any]]],
+        pack: Callable[[Sequence[Item]], tuple[list[Arguments], Walk | None]],
         spread: Spread,
         *,
-        on_there: Callable[[str, Outcome], None],
+        on_there: Callable[..., None],
     ) -> None:
         self._grid = grid
         self._point = point
@@ -204,7 +219,8 @@ class Feeder:
     def _supply(self, supply: Supply) -> None:
         while items := self._spread.chunk(supply):
             try:
-                ticket = supply.channel.submit(self._call, [self._pack(item) for item in items])
+                packed, found = self._pack(items)
+                ticket = supply.channel.submit(self._call, packed, found=found)
             except Unshippable as error:
                 self._one_by_one(supply, items, error)
                 continue
@@ -223,7 +239,7 @@ class Feeder:
             return
         for item in items:
             try:
-                ticket = supply.channel.submit(self._call, [self._pack(item)])
+                ticket = supply.channel.submit(self._call, self._pack([item])[0])
             except Unshippable:
                 self._spread.ours(item)
             else:
@@ -232,7 +248,10 @@ class Feeder:
     def _answers(self, ready: list[Supply]) -> None:
         for supply in ready:
             try:
-                for answer in supply.channel.poll(0.0):
+                for answer in supply.channel.poll_batches(0.0):
+                    if isinstance(answer, Batch):
+                        self._batch(supply, answer)
+                        continue
                     item = supply.answered(answer.ticket, answer.seconds)
                     if answer.returned:
                         if self._spread.settle(item, answer.value):
@@ -249,6 +268,20 @@ class Feeder:
             else:
                 if not supply.away and self._spread.waiting:
                     self._spread.ran_dry()
+
+    def _batch(self, supply: Supply, batch: Batch) -> None:
+        """Many small items at once: they are looked at together, and told as one record with their number."""
+        count = len(batch.values)
+        seconds = sum(times[0] for times in batch.times) / count
+        if seconds >= SHORT:
+            for answer in batch.outcomes():
+                if self._spread.settle(supply.answered(answer.ticket, answer.seconds), answer.value):
+                    self._on_there(supply.place, answer)
+            return
+        settled = self._spread.settle_all(supply.answered_all(batch.ticket, count, seconds), batch.values)
+        if settled:
+            outcome = batch.average(seconds)
+            self._on_there(supply.place, outcome, settled)
 
     def _drop(self, supply: Supply, items: list[Item], error: CallError) -> None:
         with self._spread.changed:

@@ -64,6 +64,9 @@ class Grid(Protocol):
             Stays: it reads state that cannot be compared.
         """
 
+    def ready(self, place: str) -> bool:
+        """Whether there is a channel to that peer which nobody uses just now."""
+
     def open(self, place: str, point: JoinPoint) -> LeaseChannel:
         """A channel to a worker of that peer, which has the function's bundle.
 
@@ -82,9 +85,19 @@ class Grid(Protocol):
         """A peer went away, or could not serve: it is left out for a while."""
 
     def decided(
-        self, point: JoinPoint, verdict: Verdict, *, seconds: float | None, outcome: Outcome | None = None
+        self,
+        point: JoinPoint,
+        verdict: Verdict,
+        *,
+        seconds: float | None,
+        outcome: Outcome | None = None,
+        count: int = 1,
     ) -> None:
-        """Put a decision and its outcome on record. ``seconds`` run from the decision to the result."""
+        """Put a decision and its outcome on record. ``seconds`` run from the decision to the result.
+
+        Args:
+            count: of so many calls, all alike and too short to be told one by one.
+        """
 
     def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:
         """Learn from a shipped call how fast that peer is.

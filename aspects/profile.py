@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +12,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.effects import Summary
     from bundlebee.decisions.estimators import RunTimes
     from bundlebee.decisions.features import Features
-    from bundlebee.decisions.model import Place, Verdict
+    from bundlebee.decisions.model import Verdict
     from bundlebee.weaving.advice import Advice
     from bundlebee.weaving.joinpoint import JoinPoint
 
@@ -74,8 +73,8 @@ class Profile:
         self.spreads: bool | None = None
         self.sites: set[tuple[Advice, int]] = set()  #: loops over it that were switched off
         self.pin: Pin | None = None
-        #: under the policy ``remote``: the places and the features that were asked about last, and the verdict
-        self.last: tuple[Sequence[Place], Features, Verdict] | None = None
+        #: under the policy ``remote``: until when (`perf_counter`) the verdict on calls with such features serves
+        self.last: tuple[float, Features, Verdict] | None = None
         self.learnt = 0.0  #: when something was learnt from a shipped call (`perf_counter`)
         self.summary: Summary | None = None  #: its effects, once somebody asked
         self.times: RunTimes | None = None  #: made at the first measurement

@@ -43,6 +43,9 @@ HOPELESS = 20
 """So many calls in a row whose arguments cannot travel keep a function here: to find that out means to walk through them."""
 
 
+FLOOD = 0.005
+"""Seconds that a verdict of the policy ``remote`` serves for equal calls; loads are sampled once a second."""
+
 LESSONS = 0.001
 """Seconds between two short calls of one function that something is learnt from: more often there is nothing new."""
 
@@ -87,19 +90,24 @@ class Remote:
                 return Verdict(HERE, Reason.UNMEASURED), None
             if work.seconds < WORTH_ASKING:
                 return Verdict(HERE, Reason.TOO_SHORT, {HERE: work.seconds}), None
+        if policy.kind is Kind.REMOTE:
+            last = profile.last
+            if (
+                last is not None
+                and perf_counter() < last[0]
+                and last[1] == features
+                and grid.ready(last[2].where)
+            ):
+                # in a flood of calls the grid does not change from one to the next
+                cleared = self._clear(profile, args, kwargs)
+                return (last[2], cleared) if isinstance(cleared, Cleared) else (cleared, None)
         # asked before the effects: where nobody can take the call, a program need not pay for their analysis
         places = grid.places(point) if policy.kind is Kind.AUTO else grid.expect_places(point)
         if policy.kind is Kind.AUTO and work is not None and not places:
             return Verdict(HERE, Reason.NO_PEER, {HERE: work.seconds}), None
-        try:
-            cleared = self._customs.clear(profile, args, kwargs)
-        except Stays as error:
-            return Verdict(HERE, error.reason, detail=error.what), None
-        except Unshippable as error:
-            profile.refusals += 1
-            if profile.refusals >= HOPELESS:
-                profile.hold(Reason.UNPICKLABLE, str(error))
-            return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error)), None
+        cleared = self._clear(profile, args, kwargs)
+        if isinstance(cleared, Verdict):
+            return cleared, None
         if policy.kind is Kind.AUTO:
             if work is not None:
                 work = replace(
@@ -108,12 +116,21 @@ class Remote:
                     bytes_back=work.bytes_back + profile.volume,
                 )
             return decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
-        last = profile.last
-        if policy.kind is Kind.REMOTE and last is not None and last[0] is places and last[1] == features:
-            return last[2], cleared
         verdict = decide(policy, self._work(profile, features), grid.here(), places, draw=draw)
-        profile.last = places, features, verdict
+        profile.last = None if verdict.here else (perf_counter() + FLOOD, features, verdict)
         return verdict, cleared
+
+    def _clear(self, profile: Profile, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cleared | Verdict:
+        """What the call does, if it may leave; else why it stays."""
+        try:
+            return self._customs.clear(profile, args, kwargs)
+        except Stays as error:
+            return Verdict(HERE, error.reason, detail=error.what)
+        except Unshippable as error:
+            profile.refusals += 1
+            if profile.refusals >= HOPELESS:
+                profile.hold(Reason.UNPICKLABLE, str(error))
+            return Verdict(HERE, Reason.UNPICKLABLE, detail=str(error))
 
     def ship(
         self,
@@ -145,7 +162,7 @@ class Remote:
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:
-            outcome = ship_one(channel, freight.call, args, kwargs, plain=cleared.walk.atoms)
+            outcome = ship_one(channel, freight.call, args, kwargs, found=cleared.walk)
         except PeerLost as error:
             channel.close()
             grid.done(channel)

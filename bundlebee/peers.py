@@ -202,6 +202,10 @@ class Peers:
             workers.append((OWN, self._pool.slots))
         return workers
 
+    def ready(self, place: str) -> bool:
+        """Whether there is a channel to that peer which nobody uses just now."""
+        return self._lessee is not None and self._lessee.count(place)[0] > 0
+
     # -- channels ----------------------------------------------------------------------------------------
 
     def open(self, place: str, bundles: Sequence[BundleRef]) -> LeaseChannel:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import FunctionType, MemberDescriptorType
+from types import CodeType, FrameType, FunctionType, MemberDescriptorType
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -83,7 +83,7 @@ class Program:
         if self._dice is not None:
             log.info("policy %s", self.policy)
         self._peers = Peers(self._guest, self._workshop.path, self._workshop.archive, seed)
-        self._reports = Reports(self._guest)
+        self._reports = Reports(self._guest, self._log.catch_up)
         self._log.listen(self._heard)
         self._effects: EffectAnalysis | None = None
         self._handle: Handle | None = None
@@ -277,6 +277,9 @@ class Program:
         self._freights[point] = remembered, freight
         return freight
 
+    def ready(self, place: str) -> bool:
+        return self._peers.ready(place)
+
     def open(self, place: str, point: JoinPoint) -> LeaseChannel:
         return self._peers.open(place, self._workshop.needed(point.module))
 
@@ -289,22 +292,47 @@ class Program:
         self._peers.lost(place, error)
 
     def decided(
-        self, point: JoinPoint, verdict: Verdict, *, seconds: float | None, outcome: Outcome | None = None
+        self,
+        point: JoinPoint,
+        verdict: Verdict,
+        *,
+        seconds: float | None,
+        outcome: Outcome | None = None,
+        count: int = 1,
     ) -> None:
         if verdict.where == HERE:
             self._run_seconds += seconds or 0.0
         elif verdict.why is Reason.EXPLORING and seconds is not None:
             self._trial_seconds += max(0.0, seconds - verdict.estimates.get(HERE, 0.0))
+        profile, told = point.data, (verdict.where, verdict.why)
+        what = (
+            point.name,
+            self._workshop.bundle_of(point.module).name,
+            seconds,
+            0 if outcome is None else outcome.bytes_out,
+            0 if outcome is None else outcome.bytes_back,
+        )
+        if outcome is not None and profile.told == told and not log.isEnabledFor(logging.DEBUG):
+            self._log.add_later(verdict, *what)
+            if count > 1:
+                self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
+            return
+        if outcome is not None:
+            profile.told = told
+        self._log.catch_up()
+        function, bundle, seconds, bytes_out, bytes_back = what
         self._log.add(
             Decision.of(
                 verdict,
-                function=point.name,
-                bundle=self._workshop.bundle_of(point.module).name,
+                function=function,
+                bundle=bundle,
                 seconds=seconds,
-                bytes_out=0 if outcome is None else outcome.bytes_out,
-                bytes_back=0 if outcome is None else outcome.bytes_back,
+                bytes_out=bytes_out,
+                bytes_back=bytes_back,
             )
         )
+        if count > 1:
+            self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
 
     def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:
         return self._peers.learn(place, point.name, outcome, expected)
@@ -316,8 +344,9 @@ class Program:
             changed = now - self._said.get(kind, -SAY_AGAIN) >= SAY_AGAIN
             if changed:
                 self._said[kind] = now
-        if log.isEnabledFor(logging.INFO):
-            log.log(logging.INFO if changed else logging.DEBUG, "%s", text(decision))
+        level = logging.INFO if changed else logging.DEBUG
+        if log.isEnabledFor(level):
+            log.log(level, "%s", text(decision))
         self._reports.add(decision, changed)
 
 
@@ -347,9 +376,27 @@ def _end_quietly() -> None:
 
 def _depth() -> int:
     """Frames on this thread's stack without the advice's: the function finds so many in use when it runs here."""
-    frame, count = sys._getframe(), 0
-    while frame.f_back is not None:
+    # The same stack as the last time? To walk through it makes an object of each frame.
+    path = sys._getframe(2).f_code
+    total, count = _depths.get(path, (0, 0))
+    if total:
+        try:
+            if sys._getframe(total).f_back is None:
+                return count
+        except ValueError:
+            pass
+    frame: FrameType | None = sys._getframe(1)
+    ours = 0
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("bundlebee."):
         frame = frame.f_back
-        if count or not frame.f_globals.get("__name__", "").startswith("bundlebee."):
-            count += 1
+        ours += 1
+    count = 0
+    while frame is not None:
+        frame = frame.f_back
+        count += 1
+    _depths[path] = ours + count, count
     return count
+
+
+_depths: dict[CodeType, tuple[int, int]] = {}
+"""By the code in the advice that asks: frames on the stack above `_depth`, and how many of them are the program's."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,10 +23,15 @@ MOST = 5_000  #: records that wait; beyond that the oldest are dropped, the prog
 
 
 class Reports:
-    """Gathers records and sends them in the background. Does nothing where there is no node on this machine."""
+    """Gathers records and sends them in the background. Does nothing where there is no node on this machine.
 
-    def __init__(self, guest: Guest) -> None:
+    Args:
+        collect: adds what there is; called before each time that something is sent.
+    """
+
+    def __init__(self, guest: Guest, collect: Callable[[], None]) -> None:
         self._guest = guest
+        self._collect = collect
         self._waiting: deque[tuple[Decision, bool]] = deque(maxlen=MOST)
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
@@ -51,6 +57,7 @@ class Reports:
         over = False
         while not over:
             over = self._closing.wait(EVERY)
+            self._collect()
             while self._waiting:
                 self._send([self._waiting.popleft() for _ in range(min(len(self._waiting), 500))], [])
         self._send([], self._summary)

@@ -20,6 +20,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
+from functools import cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,14 @@ class Effect(Enum):
     UNSAFE = "unsafe"  #: something that only means the same here, or that nobody knows
 
 
+@cache
+def _unchanged() -> Callable[[Iterable[tuple[str, Any, Any, Any]]], bool]:
+    """It brings the catalogue along, which only an analysis needs."""
+    from bundlebee.bundles.heap import unchanged
+
+    return unchanged
+
+
 class Summary(msgspec.Struct, frozen=True, eq=False):
     """What is known about a function, or about its calls with a certain kind of arguments."""
 
@@ -70,9 +79,7 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
     def still_valid(self) -> bool:
         """Whether all that the analysis looked at is unchanged. Costs some 100 ns for each global that is read."""
-        from bundlebee.bundles.heap import unchanged
-
-        return unchanged(self.observed)
+        return _unchanged()(self.observed)
 
 
 class Clearance(msgspec.Struct, frozen=True):

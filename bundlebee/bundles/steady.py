@@ -11,6 +11,8 @@ fingerprint is made anew each time.
 
 from __future__ import annotations
 
+import gc
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from operator import is_
 from types import FunctionType
@@ -72,8 +74,10 @@ class Sights:
 
     def mapping(self, thing: Any) -> None:
         """A dictionary: these keys and values in this order."""
-        keys, values = tuple(dict.keys(thing)), tuple(dict.values(thing))
-        self._add(_mapping, thing, (keys, values), 2 * len(keys))
+        # by its own order: the dictionary below an OrderedDict has another
+        base: Any = OrderedDict if isinstance(thing, OrderedDict) else dict
+        keys, values = tuple(base.keys(thing)), tuple(base.values(thing))
+        self._add(_mapping, thing, (base, keys, values), 2 * len(keys))
 
     def attributes(self, thing: Any, *names: str) -> None:
         """These attributes."""
@@ -100,6 +104,7 @@ class Sights:
                 cells,
                 held,
                 (tuple(attributes), tuple(attributes.values())) if attributes else None,
+                gc.get_referents(thing),
             ),
         )
 
@@ -132,8 +137,9 @@ def _items_of(thing: Any, held: tuple[Any, tuple[Any, ...]]) -> bool:
     return _same(tuple(held[0].__iter__(thing)), held[1])
 
 
-def _mapping(thing: Any, held: tuple[tuple[Any, ...], tuple[Any, ...]]) -> bool:
-    return _same(dict.keys(thing), held[0]) and _same(dict.values(thing), held[1])
+def _mapping(thing: Any, held: tuple[Any, tuple[Any, ...], tuple[Any, ...]]) -> bool:
+    base, keys, values = held
+    return _same(base.keys(thing), keys) and _same(base.values(thing), values)
 
 
 def _attributes(thing: Any, held: tuple[tuple[str, Any], ...]) -> bool:
@@ -145,14 +151,15 @@ def _equal(thing: Any, held: tuple[Callable[[Any], Any], Any]) -> bool:
 
 
 def _function(thing: FunctionType, held: tuple[Any, ...]) -> bool:
-    code, original, defaults, keywords, name, cells, contents, attributes = held
-    if thing.__code__ is not code and original_code(thing) is not original:
-        return False
-    if (
-        thing.__defaults__ is not defaults
+    code, original, defaults, keywords, name, cells, contents, attributes, parts = held
+    # all parts in one look: to ask for code and defaults one by one raises an audit event each, which in a worker costs
+    if not _same(gc.get_referents(thing), parts) and (
+        (thing.__code__ is not code and original_code(thing) is not original)
+        or thing.__defaults__ is not defaults
         or thing.__kwdefaults__ is not keywords
-        or thing.__globals__.get("__name__") is not name
     ):
+        return False
+    if thing.__globals__.get("__name__") is not name:
         return False
     if cells and not all(_cell(cell) is found for cell, found in zip(cells, contents, strict=True)):
         return False

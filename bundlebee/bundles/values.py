@@ -48,6 +48,7 @@ _DEPTH = 3
 _SHAPED = (list, set, deque, tuple, frozenset)
 _SEQUENCES = frozenset({list, tuple})
 _MAPPINGS = (dict, Counter, OrderedDict)
+_WITH_NAN = frozenset({float, complex})
 _REAL = frozenset({int, float, bool})
 
 
@@ -71,8 +72,8 @@ class Walk(msgspec.Struct):
 
     @property
     def atoms(self) -> bool:
-        """Whether there is nothing that could be changed, and nothing that has a class of the program's."""
-        return not self.containers and not self.classes
+        """Whether there is nothing that has an identity, and nothing that has a class of the program's."""
+        return not (self.containers or self.tuples or self.classes or self.callables)
 
     def arrays(self) -> list[Any]:
         """The arrays of NumPy's among the containers."""
@@ -94,11 +95,20 @@ def walk(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Walk:
     """
     found = Walk([], frozenset(), (), (), {})
     try:
-        if set(map(type, args)) <= ATOMS and set(map(type, kwargs.values())) <= ATOMS:
-            _check_nan(args)
-            _check_nan(kwargs.values())
-        else:
-            _walk(chain(args, kwargs.values()), found)
+        kinds = set(map(type, args))
+        if kwargs:
+            kinds.update(map(type, kwargs.values()))
+        if kinds <= ATOMS:
+            if not kinds.isdisjoint(_WITH_NAN):
+                _check_nan(args)
+                _check_nan(kwargs.values())
+            found.shapes = tuple([NUMBER if type(value) in NUMBERS else DATA for value in args])
+            if kwargs:
+                found.named = {
+                    name: NUMBER if type(value) in NUMBERS else DATA for name, value in kwargs.items()
+                }
+            return found
+        _walk(chain(args, kwargs.values()), found)
         found.shapes = tuple([_shape((value,)) for value in args])
         found.named = {name: _shape((value,)) for name, value in kwargs.items()}
     except Refused as refused:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import pickle
 import threading
 from collections.abc import Callable
 from time import perf_counter
@@ -105,6 +106,15 @@ class Answers:
         if times[0] > GATHER / 5 or perf_counter() - self._sent > GATHER:
             self.flush(index + 1)
 
+    def only(self, result: Any, times: tuple[float, float]) -> None:
+        """The one item of a chunk came to its end; the result is an atom."""
+        printed = self._printing.take() if self._printing.parts else []
+        body = pickle.dumps([result], 5)
+        if len(body) <= wire.SMALL:
+            self.send(wire.Reply(self._ticket, 0, [times], printed, body=body), [], copy=True)
+        else:
+            self.send(wire.Reply(self._ticket, 0, [times], printed), [body])
+
     def _cannot_travel(self, index: int, error: BundlebeeError) -> None:
         self._first = index + 1
         self._drop_output(index)
@@ -115,7 +125,8 @@ class Answers:
         results, times, first = self._waiting, self._times, self._first
         self._waiting, self._times, self._first = [], [], next_index
         if results:
-            self._send_results(first, times, functools.partial(pickling.dumps_results, results), results)
+            dump = functools.partial(pickling.dumps, results)
+            self._send_results(first, times, dump, results)
 
     def _send_results(
         self,
@@ -143,11 +154,10 @@ class Answers:
             self.refuse(self._way, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
             return
         printed = self._printing.take()
+        body = b""
         if wire.inside(frames):
-            body = bytes(frames[0])
-            self.send(wire.Reply(self._ticket, first, times, printed, refers, wrote=wrote, body=body), [])
-        else:
-            self.send(wire.Reply(self._ticket, first, times, printed, refers, wrote=wrote), frames)
+            body = bytes(frames.pop())
+        self.send(wire.Reply(self._ticket, first, times, printed, refers, wrote=wrote, body=body), frames)
         self._sent = perf_counter()
 
     def failed(

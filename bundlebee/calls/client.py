@@ -18,7 +18,7 @@ from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Link
 from bundlebee.calls.local import LocalLink, connect
-from bundlebee.calls.outcome import Ended, Outcome
+from bundlebee.calls.outcome import Batch, Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.segments import SHARE_FROM
@@ -31,12 +31,13 @@ from bundlebee.interrupts import let_pass
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
+    from bundlebee.bundles.values import Walk
     from bundlebee.calls.larder import Named
     from bundlebee.calls.parcels import Parcel
     from bundlebee.calls.segments import Held
     from bundlebee.calls.sent import Places
 
-__all__ = ["Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
+__all__ = ["Batch", "Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
 
 #: Bytes. ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this.
 COPY_BELOW = 64 << 10
@@ -99,6 +100,7 @@ class LeaseChannel:
         self.address = address
         self.token = token
         self.over = False  #: the worker has said that the lease is over
+        self.rested = 0.0  #: when it was handed back (`perf_counter`)
         self._sharing = Sharing()
         self._sent = Sent(places)
         link = connect(local, token, caller, node_name, address, self._sharing)
@@ -107,6 +109,7 @@ class LeaseChannel:
         self._chunks: dict[int, _Chunk] = {}
         self._ready: deque[Outcome] = deque()
         self._numbers: dict[Call, int] = {}
+        self._batches = False  # whoever polls takes batches
         self._defined = 0
         self._last: Call | None = None  # to look a call up means to hash all that is in it
         self._last_number = 0
@@ -127,13 +130,13 @@ class LeaseChannel:
         """Whether the channel still stands, as far as is known without asking."""
         return not self.over and not self._link.closed and not self._link.check_lost()
 
-    def submit(self, call: Call, items: Sequence[Item], *, plain: bool | None = None) -> int:
+    def submit(self, call: Call, items: Sequence[Item], *, found: Walk | None = None) -> int:
         """Ship a chunk of one or more ``(args, kwargs)`` and return its ticket, without waiting.
 
         The arguments are pickled now; large buffers in them must not change until the outcome is there.
 
         Args:
-            plain: somebody has made sure that the arguments may travel: True, if they hold nothing but atoms.
+            found: what there is among the arguments, if somebody has looked already.
 
         Raises:
             Unshippable: an argument may not or cannot travel; nothing was sent.
@@ -146,12 +149,14 @@ class LeaseChannel:
         if call.writes and len(items) != 1:
             raise ValueError("a call that writes its arguments travels alone")
         objects: Sequence[Any] = ()
-        if plain is None or call.writes:
+        if found is None:
             for args, kwargs in items:
                 objects = pickling.objects(args, kwargs)
+        elif call.writes:
+            objects = found.objects
         try:
             items = items if type(items) is list else list(items)
-            frames = [pickle.dumps(items, 5)] if plain else pickling.dumps(items)
+            frames = [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
         except Exception as error:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
@@ -198,6 +203,14 @@ class LeaseChannel:
             if outcomes:
                 wait = 0.0
 
+    def poll_batches(self, timeout: float | None = 0.0) -> list[Outcome | Batch]:
+        """As `poll`, where results that came together and are nothing special stay together."""
+        self._batches = True
+        try:
+            return list(self.poll(timeout))
+        finally:
+            self._batches = False
+
     def _one(self, ticket: int) -> Outcome | None:
         """Wait for one message; the outcome of that chunk, if it was it. Others are kept for `poll`."""
         frames = self._link.recv(None)
@@ -221,7 +234,14 @@ class LeaseChannel:
     def _only(self, reply: wire.Reply, size: int) -> Outcome | None:
         """What most answers are: the result of the one item of a chunk. None if this is something else."""
         chunk = self._chunks[reply.ticket]
-        if chunk.count != 1 or reply.refers or reply.ends or chunk.output or len(reply.times) != 1:
+        if (
+            chunk.count != 1
+            or reply.refers
+            or reply.wrote
+            or reply.ends
+            or chunk.output
+            or len(reply.times) != 1
+        ):
             return None
         try:
             (value,) = pickle.loads(reply.body)
@@ -330,10 +350,10 @@ class LeaseChannel:
                 self._received(arrived, collected)
                 self._ready.extend(collected)
 
-    def _received(self, frames: list[Any], outcomes: list[Outcome]) -> None:
+    def _received(self, frames: list[Any], outcomes: list[Any]) -> None:
         self._understood(wire.decode_to_caller(frames[0]), frames, outcomes)
 
-    def _understood(self, message: wire.ToCaller, frames: list[Any], outcomes: list[Outcome]) -> None:
+    def _understood(self, message: wire.ToCaller, frames: list[Any], outcomes: list[Any]) -> None:
         if isinstance(message, wire.Welcome):
             return
         if isinstance(message, wire.Kept):
@@ -369,7 +389,8 @@ class LeaseChannel:
             try:
                 outcome.error = remote_errors.unpack(frames[1], self.node_name)
                 if message.wrote and chunk.objects is not None:
-                    changes = pickling.loads_referring(frames[2:], chunk.items[message.index], chunk.objects)
+                    item = chunk.items[message.index]
+                    changes = pickling.loads_referring(frames[2:], item, chunk.objects)
                     outcome.changed = chunk.objects, changes
             except Exception as error:
                 let_pass(error)
@@ -398,7 +419,7 @@ class LeaseChannel:
             self._sent.there()
 
     def _results(
-        self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Outcome]
+        self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Any]
     ) -> None:
         count = len(reply.times)
         problem: Exception | None = None
@@ -407,6 +428,11 @@ class LeaseChannel:
             self._task_results(chunk, reply, frames, size // count, outcomes)
             return
         changes: Any = None
+        if self._batches and count > 1 and not (reply.refers or reply.wrote or chunk.output):
+            batch = self._batch(chunk, reply, frames, size // count)
+            if batch is not None:
+                outcomes.append(batch)
+                return
         try:
             if reply.wrote:
                 value, changes = pickling.loads_referring(frames, chunk.items[reply.first], chunk.objects)
@@ -431,8 +457,21 @@ class LeaseChannel:
                 self._cannot_read(outcome, problem)
             outcomes.append(outcome)
 
+    @staticmethod
+    def _batch(chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int) -> Batch | None:
+        try:
+            values = pickling.loads(frames)
+        except Exception as error:
+            let_pass(error)
+            return None  # once more, one by one, which says what is wrong
+        if len(values) != len(reply.times):
+            return None
+        chunk.answered += len(values)
+        trip = time.perf_counter() - chunk.sent
+        return Batch(reply.ticket, reply.first, values, reply.times, trip, chunk.bytes_out, size)
+
     def _task_results(
-        self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Outcome]
+        self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Any]
     ) -> None:
         from bundlebee.calls.parcels import unpack
 
@@ -483,17 +522,17 @@ def call(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     *,
-    plain: bool | None = None,
+    found: Walk | None = None,
 ) -> Outcome:
     """Ship one call and wait for its outcome. Other chunks' outcomes are kept for the next poll.
 
     Args:
-        plain: as for `LeaseChannel.submit`.
+        found: as for `LeaseChannel.submit`.
 
     Raises:
         Unshippable, PeerBusy, PeerLost: as `LeaseChannel.submit` and `LeaseChannel.poll`.
     """
-    ticket = channel.submit(call, [(args, kwargs)], plain=plain)
+    ticket = channel.submit(call, [(args, kwargs)], found=found)
     while True:
         outcome = channel._one(ticket)
         if outcome is not None:

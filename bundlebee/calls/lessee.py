@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from bundlebee.calls.rpc import Client
     from bundlebee.words import BundleRef
 
+MOMENT = 0.001  #: seconds
 LEASE_SECONDS = 30.0  #: a peer may have to fetch a bundle and start a worker first
 
 
@@ -154,7 +156,9 @@ class Lessee:
             while waiting and found is None:
                 channel = waiting.pop()
                 has = self._bundles.get(channel.token, frozenset())
-                if channel.usable() and all(ref.digest in has for ref in bundles):
+                # one that was in use a moment ago stands, or is lost as it might be in the middle of the call
+                fresh = perf_counter() - channel.rested < MOMENT
+                if (fresh or channel.usable()) and (not bundles or all(ref.digest in has for ref in bundles)):
                     found = channel
                     self._out[place] = self._out.get(place, 0) + 1
                 else:
@@ -170,6 +174,7 @@ class Lessee:
         with self._lock:
             self._out[place] = max(0, self._out.get(place, 0) - 1)
             if not self._closed and channel.at_rest:
+                channel.rested = perf_counter()
                 self._idle.setdefault(place, []).append(channel)
                 return
             self._bundles.pop(channel.token, None)

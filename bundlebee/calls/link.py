@@ -128,7 +128,7 @@ class Link:
     def check_lost(self) -> bool:
         """Read the monitor without waiting; whether the peer is lost."""
         while self.lost is None:
-            if not self.monitor.get(zmq.EVENTS) & zmq.POLLIN:  # an exception each time would cost more
+            if not int(self.monitor.EVENTS) & zmq.POLLIN:  # an exception each time would cost more
                 return False
             event = self.monitor.recv_multipart(zmq.DONTWAIT)
             kind = struct.unpack("=HI", event[0])[0]

@@ -20,6 +20,48 @@ class Ended(Enum):
     REFUSED = "refused"  #: it has no effect there, whether or not it began; it may run here
 
 
+class Batch(msgspec.Struct):
+    """The results of items in a row that returned, printed nothing and changed nothing."""
+
+    ticket: int
+    first: int  #: index of the first one in its chunk
+    values: list[Any]
+    times: list[tuple[float, float]]  #: seconds and CPU seconds there
+    round_trip: float
+    bytes_out: int  #: of each, as its share
+    bytes_back: int
+
+    def average(self, seconds: float) -> Outcome:
+        """What became of one of them, on the average."""
+        return Outcome(
+            self.ticket,
+            self.first,
+            Ended.RETURNED,
+            seconds=seconds,
+            cpu_seconds=sum(times[1] for times in self.times) / len(self.times),
+            round_trip=self.round_trip,
+            bytes_out=self.bytes_out,
+            bytes_back=self.bytes_back,
+        )
+
+    def outcomes(self) -> list[Outcome]:
+        """The same, one by one."""
+        return [
+            Outcome(
+                self.ticket,
+                self.first + offset,
+                Ended.RETURNED,
+                value,
+                seconds=self.times[offset][0],
+                cpu_seconds=self.times[offset][1],
+                round_trip=self.round_trip,
+                bytes_out=self.bytes_out,
+                bytes_back=self.bytes_back,
+            )
+            for offset, value in enumerate(self.values)
+        ]
+
+
 class Outcome(msgspec.Struct):
     """What became of one item."""
 

@@ -173,7 +173,7 @@ class Performer:
         frames, ends, body = results.frames(), results.ends, b""
         if wire.inside(frames):
             body = frames.pop()
-        header = wire.Reply(self._ticket, self._first, times, printed, False, ends, body)
+        header = wire.Reply(self._ticket, self._first, times, printed, ends=ends, body=body)
         # copied: whatever the next task does to an array, what was returned is what it was
         self._answers.send(header, frames, copy=True)
 

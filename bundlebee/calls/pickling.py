@@ -28,7 +28,7 @@ IN_BAND = 16 << 10  #: bytes; a frame of its own costs some 10 µs, copying this
 Item = tuple[tuple[Any, ...], dict[str, Any]]
 
 #: instances cannot hold anything, so a result of these types holds no argument
-_ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
+ATOMS = frozenset({int, float, complex, bool, str, bytes, type(None)})
 
 
 def dumps(value: Any) -> list[Any]:
@@ -73,13 +73,6 @@ def _dispatch_table() -> dict[type, Any]:
     return {**copyreg.dispatch_table, **TABLE}
 
 
-def dumps_results(results: list[Any]) -> list[Any]:
-    """As `dumps`; most results are a number or a text, which need no looking out for buffers."""
-    if len(results) == 1 and type(results[0]) in _ATOMS:
-        return [pickle.dumps(results, 5)]
-    return dumps(results)
-
-
 def loads(frames: Sequence[Any]) -> Any:
     """The inverse of `dumps`; takes bytes or writable memoryviews, which the result may go on using."""
     return pickle.loads(frames[0], buffers=frames[1:])
@@ -103,8 +96,8 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
     Raises:
         Unshippable: a copy of the result would not do.
     """
-    if type(result) in _ATOMS:
-        return False
+    if type(result) in ATOMS:
+        return _is_one_of(result, item)
     found = walk_result(result)
     args, kwargs = item
     if any(result is argument for argument in args) or any(
@@ -123,6 +116,21 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
             if one is not other:
                 raise Unshippable("the result is an array on the memory of an argument")
     return any(id(value) in held for value in theirs)
+
+
+def _is_one_of(atom: Any, item: Item) -> bool:
+    """Whether an atom is an argument, and a copy of it would be another object."""
+    args, kwargs = item
+    if not (any(atom is one for one in args) or any(atom is one for one in kwargs.values())):
+        return False
+    return not _is_the_only(atom)
+
+
+def _is_the_only(atom: Any) -> bool:
+    """Whether the interpreter has one object only for that value."""
+    if type(atom) is int:
+        return -5 <= atom <= 256
+    return atom is None or type(atom) is bool or (type(atom) in (str, bytes) and len(atom) < 1)
 
 
 def share(one: Any, other: Any) -> bool:
@@ -181,9 +189,9 @@ def loads_referring(frames: Sequence[Any], item: Item, known: Sequence[Any] | No
 def _shared(item: Item, known: Sequence[Any] | None) -> Iterable[tuple[int, Any]]:
     args, kwargs = item
     arguments = [*args, *kwargs.values()]
-    # negative: an argument itself, by position; the identity of an atom means nothing
+    # negative: an argument itself, by position
     for position, value in enumerate(arguments):
-        if type(value) not in _ATOMS:
+        if type(value) not in ATOMS or not _is_the_only(value):
             yield -1 - position, value
     yield from enumerate(objects(args, kwargs) if known is None else known)
 

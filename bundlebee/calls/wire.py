@@ -107,8 +107,8 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
     output: list[Printed]
     refers: bool = False  #: the pickle names objects of the arguments (see `pickling`)
     ends: list[int] = []  #: of tasks' results: where the pickle of each ends
-    body: bytes = b""  #: as in `Submit`
     wrote: bool = False  #: the pickle is one (result, changes of the arguments), see `changes`
+    body: bytes = b""  #: as in `Submit`
     held: list[Held] = []
 
 
@@ -163,7 +163,7 @@ def inside(frames: Sequence[Any]) -> bool:
     return len(frames) == 1 and 0 < len(frames[0]) <= SMALL
 
 
-def decode_to_worker(frame: bytes | memoryview) -> ToWorker:
+def decode_to_worker(frame: bytes | bytearray | memoryview) -> ToWorker:
     """The header of a message to a worker.
 
     Raises:
@@ -173,7 +173,7 @@ def decode_to_worker(frame: bytes | memoryview) -> ToWorker:
     return message
 
 
-def decode_to_caller(frame: bytes | memoryview) -> ToCaller:
+def decode_to_caller(frame: bytes | bytearray | memoryview) -> ToCaller:
     """The header of a message to a caller.
 
     Raises:
@@ -183,7 +183,7 @@ def decode_to_caller(frame: bytes | memoryview) -> ToCaller:
     return message
 
 
-def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: bytes | memoryview) -> _T:
+def _decode(decoder: msgspec.msgpack.Decoder[_T], frame: bytes | bytearray | memoryview) -> _T:
     if len(frame) > LARGEST_HEADER:
         raise ProtocolError("a message header is too long", why=f"{len(frame)} bytes")
     try:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,11 +23,15 @@ from bundlebee.decisions.records import Decision, duration
 from bundlebee.errors import ConfigurationError
 from bundlebee.words import HERE
 
+if TYPE_CHECKING:
+    from bundlebee.decisions.model import Verdict
+
 logger = logging.getLogger("bundlebee.decisions")
 
 Listener = Callable[[Decision, bool], None]
 """Called with each record, and whether the verdict on that function changed with it. Must be quick."""
 
+LATER = 256  #: records that are made together; each alone would cost three times as much
 CAPACITY = 1000  #: records kept in memory
 MAX_FUNCTIONS = 4096  #: functions whose last verdict and counts are remembered
 SUMMARY_EVERY = 30.0  #: seconds between two summaries
@@ -55,8 +61,9 @@ class DecisionLog:
         self._lock = threading.Lock()
         self._recent: deque[Decision] = deque(maxlen=capacity)
         self._tallies: OrderedDict[str, Tally] = OrderedDict()
-        self._listeners: list[Listener] = []
+        self._listeners: tuple[Listener, ...] = ()
         self._summed_at: float | None = None
+        self._later: deque[tuple[Verdict, float, tuple[Any, ...]]] = deque()
         self.path = None if path is None else Path(path)
         self._file = None if self.path is None else _open(self.path)
 
@@ -64,13 +71,13 @@ class DecisionLog:
         """Take a record, write it, tell the listeners; whether this is a new verdict on the function."""
         with self._lock:
             self._recent.append(decision)
-            tally = self._tally(decision.function)
+            tally = self._tallies.get(decision.function) or self._tally(decision.function)
             changed = self._count(tally, decision.where, decision.why, 1)
             if decision.seconds is not None:
                 tally.seconds += decision.seconds
             if self._file is not None:
                 self._write(decision)
-            listeners = list(self._listeners)
+            listeners = self._listeners
         for listener in listeners:
             try:
                 listener(decision, changed)
@@ -78,6 +85,37 @@ class DecisionLog:
                 self.unlisten(listener)
                 logger.exception("a listener of the decision log failed and was removed: %r", listener)
         return changed
+
+    def add_later(self, verdict: Verdict, *what: Any) -> None:
+        """Take the record of a call that is one of many: the same verdict on the same function as the last time.
+
+        It is written at once where there is a file; else it becomes a record when there are more, or somebody looks.
+
+        Args:
+            what: function, bundle, seconds, bytes out, bytes back.
+        """
+        self._later.append((verdict, time.time(), what))
+        if self._file is not None or len(self._later) >= LATER:
+            self.catch_up()
+
+    def catch_up(self) -> None:
+        """Make records of what was to be added later."""
+        while self._later:
+            try:
+                verdict, when, (function, bundle, seconds, bytes_out, bytes_back) = self._later.popleft()
+            except IndexError:  # another thread has it
+                return
+            self.add(
+                Decision.of(
+                    verdict,
+                    function=function,
+                    bundle=bundle,
+                    seconds=seconds,
+                    bytes_out=bytes_out,
+                    bytes_back=bytes_back,
+                    when=when,
+                )
+            )
 
     def count(self, function: str, where: str, why: str, calls: int = 1) -> bool:
         """Count calls that are too short to be told one by one. Returns as `add` does."""
@@ -87,21 +125,22 @@ class DecisionLog:
     def listen(self, listener: Listener) -> None:
         """Have `listener` called with each further record."""
         with self._lock:
-            self._listeners.append(listener)
+            self._listeners = (*self._listeners, listener)
 
     def unlisten(self, listener: Listener) -> None:
         """Take a listener out again; one that is not there is no error."""
         with self._lock:
-            if listener in self._listeners:
-                self._listeners.remove(listener)
+            self._listeners = tuple(one for one in self._listeners if one != listener)
 
     def recent(self, function: str | None = None) -> list[Decision]:
         """The records in memory, oldest first; only those of one function if it is given."""
+        self.catch_up()
         with self._lock:
             return [record for record in self._recent if function is None or record.function == function]
 
     def tallies(self) -> dict[str, dict[tuple[str, str], int]]:
         """Calls by function, and by (where, why)."""
+        self.catch_up()
         with self._lock:
             return {name: dict(tally.counts) for name, tally in self._tallies.items()}
 
@@ -112,6 +151,7 @@ class DecisionLog:
             now: a monotonic time. If given, nothing comes back until `SUMMARY_EVERY` seconds after the last
                 time; for None it is summed up in any case.
         """
+        self.catch_up()
         with self._lock:
             if now is not None:
                 if self._summed_at is None:
@@ -132,6 +172,7 @@ class DecisionLog:
 
     def close(self) -> None:
         """Close the file. Records are still taken afterwards, into memory."""
+        self.catch_up()
         with self._lock:
             descriptor, self._file = self._file, None
         if descriptor is not None:

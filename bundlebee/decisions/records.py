@@ -63,8 +63,9 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=False):
 def iso_time(when: float | None = None) -> str:
     """ISO 8601 with milliseconds and the local zone, as in ``2025-03-01T12:00:00.123+01:00``."""
     when = time.time() if when is None else when
-    date, zone = _second(int(when // 1))
-    return f"{date}.{int(when % 1 * 1000):03d}{zone}"
+    second = int(when)
+    date, zone = _second(second)
+    return "%s.%03d%s" % (date, (when - second) * 1000, zone)  # noqa: UP031, the quicker of the two
 
 
 @lru_cache(maxsize=1)  # a program may make thousands of records a second

@@ -21,8 +21,11 @@ from msgspec.structs import replace
 from bundlebee import platform
 from bundlebee.calls.client import Call, LeaseChannel, call, wait
 from bundlebee.calls.keys import GridKeys
-from bundlebee.calls.pool import BundlePath, MainSource, WorkerPool
+from bundlebee.calls.link import Link
+from bundlebee.calls.local import LocalLink
+from bundlebee.calls.pool import BundlePath, LeaseGrant, MainSource, WorkerPool
 from bundlebee.errors import PeerBusy, PeerLost, Refused, Unshippable
+from bundlebee.platform import has_local_sockets
 from bundlebee.words import BundleRef, FunctionRef, Reason
 
 IP = "127.0.0.1"
@@ -145,12 +148,34 @@ def pool(keys: GridKeys) -> Iterator[WorkerPool]:
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
+@pytest.fixture(
+    params=[
+        "tcp",
+        pytest.param("local", marks=pytest.mark.skipif(not has_local_sockets(), reason="Linux only")),
+    ]
+)
+def way(request: pytest.FixtureRequest) -> str:
+    """How callers come to their worker: over TCP, or over the short way of one host."""
+    return str(request.param)
+
+
 @pytest.fixture
-def channel(
-    pool: WorkerPool, tools: BundlePath, context: zmq.Context[Any], keys: GridKeys
-) -> Iterator[LeaseChannel]:
+def attach(way: str, context: zmq.Context[Any], keys: GridKeys) -> Open:
+    """Opens a channel for a lease."""
+
+    def attach(grant: LeaseGrant, name: str = "b", token: str = "") -> LeaseChannel:
+        local = grant.local if way == "local" else ""
+        channel = LeaseChannel(context, keys, name, grant.address, token or grant.token, local=local)
+        assert isinstance(channel._link, LocalLink if way == "local" else Link)
+        return channel
+
+    return attach
+
+
+@pytest.fixture
+def channel(pool: WorkerPool, tools: BundlePath, attach: Open) -> Iterator[LeaseChannel]:
     grant = pool.lease([tools])
-    channel = LeaseChannel(context, keys, "b", grant.address, grant.token)
+    channel = attach(grant)
     yield channel
     channel.close()
     pool.release(grant.token)
@@ -290,10 +315,10 @@ def test_an_unknown_function_is_refused(channel: LeaseChannel, tools: BundlePath
 
 
 def test_two_leases_run_at_once_and_a_third_is_told_busy(
-    pool: WorkerPool, tools: BundlePath, context: zmq.Context[Any], keys: GridKeys
+    pool: WorkerPool, tools: BundlePath, attach: Open
 ) -> None:
     grants = [pool.lease([tools]) for _ in range(2)]
-    channels = [LeaseChannel(context, keys, "b", g.address, g.token) for g in grants]
+    channels = [attach(g) for g in grants]
     for channel in channels:
         channel.submit(calling(tools, "spin"), [((0.3,), {})])
     start = time.monotonic()
@@ -318,12 +343,11 @@ def test_two_leases_run_at_once_and_a_third_is_told_busy(
 def test_a_killed_worker_is_lost_at_once_named_and_replaced(
     pool: WorkerPool,
     tools: BundlePath,
-    context: zmq.Context[Any],
-    keys: GridKeys,
+    attach: Open,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     grant = pool.lease([tools])
-    channel = LeaseChannel(context, keys, "b", grant.address, grant.token)
+    channel = attach(grant)
     pid = run(channel, tools, "spin", 0).get()
     channel.submit(calling(tools, "spin"), [((30,), {})])
     assert channel.poll(0.1) == []
@@ -334,7 +358,7 @@ def test_a_killed_worker_is_lost_at_once_named_and_replaced(
     assert time.monotonic() - start < 0.5
     channel.close()
     again = pool.lease([tools])
-    channel = LeaseChannel(context, keys, "b", again.address, again.token)
+    channel = attach(again)
     assert run(channel, tools, "add", 1).get() == 2
     channel.close()
     eventually(
@@ -343,11 +367,9 @@ def test_a_killed_worker_is_lost_at_once_named_and_replaced(
     eventually(lambda: len(pool.pids()) == 2)
 
 
-def test_hanging_up_cancels_a_call_that_runs(
-    pool: WorkerPool, tools: BundlePath, context: zmq.Context[Any], keys: GridKeys
-) -> None:
+def test_hanging_up_cancels_a_call_that_runs(pool: WorkerPool, tools: BundlePath, attach: Open) -> None:
     grant = pool.lease([tools])
-    channel = LeaseChannel(context, keys, "b", grant.address, grant.token)
+    channel = attach(grant)
     process = psutil.Process(run(channel, tools, "spin", 0).get())
     channel.submit(calling(tools, "spin"), [((30,), {})])
     assert channel.poll(0.1) == []
@@ -359,18 +381,17 @@ def test_hanging_up_cancels_a_call_that_runs(
 def test_an_idle_lease_goes_to_who_asks(
     pool: WorkerPool,
     tools: BundlePath,
-    context: zmq.Context[Any],
-    keys: GridKeys,
+    attach: Open,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("bundlebee.calls.pool.IDLE_SECONDS", 0.05)
     grants = [pool.lease([tools]) for _ in range(2)]
-    channels = [LeaseChannel(context, keys, "b", g.address, g.token) for g in grants]
+    channels = [attach(g) for g in grants]
     for channel in channels:
         assert run(channel, tools, "add", 1).get() == 2
     time.sleep(0.06)
     third = pool.lease([tools])
-    newcomer = LeaseChannel(context, keys, "b", third.address, third.token)
+    newcomer = attach(third)
     assert run(newcomer, tools, "add", 1).get() == 2
     # one of the idle channels was hung up, and its owner knows without asking
     eventually(lambda: not all(channel.usable() for channel in channels))
@@ -432,12 +453,12 @@ def test_the_callers_script_becomes_main(pool: WorkerPool, context: zmq.Context[
 
 
 def test_stop_leaves_no_process_even_in_the_middle_of_calls(
-    keys: GridKeys, tools: BundlePath, context: zmq.Context[Any]
+    keys: GridKeys, tools: BundlePath, attach: Open
 ) -> None:
     pool = WorkerPool(keys, "c", IP, 2)
     pool.start()
     grant = pool.lease([tools])
-    channel = LeaseChannel(context, keys, "c", grant.address, grant.token)
+    channel = attach(grant, "c")
     channel.submit(calling(tools, "spin"), [((30,), {})])
     processes = [psutil.Process(pid) for pid in pool.pids()]
     pool.stop()
