@@ -24,7 +24,7 @@ from msgspec.structs import replace
 from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.aspects.stopwatch import Stopwatch
-from bundlebee.decisions.features import Features, features
+from bundlebee.decisions.features import Features, features, volume
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.interrupts import hold, let_pass, release
@@ -104,6 +104,13 @@ class Analysis:
                 profile.idle = False
                 if profile.pin is None:
                     profile.point.arm()
+
+    def forget(self) -> None:
+        """The program is over: let go of its functions."""
+        self._profiles.clear()
+        self._defined.clear()
+        self._waiting.clear()
+        self._idle.clear()
 
     def on_defined(self, advice: Advice, function: FunctionType, qualname: str) -> bool:
         """Whether a function that an import defines waits until that is over: what imports call is not worth a look."""
@@ -216,18 +223,20 @@ class Analysis:
     ) -> Any:
         point = profile.point
         running = self._running
+        result = None
         cpu = thread_time()
         start = perf_counter()
         try:
             running.points.add(point)
             if profile.recursive:
                 point.disarm()
-            return point.plain(*args, **kwargs)
+            result = point.plain(*args, **kwargs)
+            return result
         finally:
             seconds = perf_counter() - start
             cpu = thread_time() - cpu
             running.points.discard(point)
-            self._observe(profile, verdict, marks, seconds, cpu)
+            self._observe(profile, verdict, marks, seconds, cpu, result)
 
     def _timed(self, profile: Profile, marks: Features, seconds: float, cpu: float) -> None:
         """A call that nobody stood in for has returned."""
@@ -238,7 +247,13 @@ class Analysis:
         self.sample(profile)
 
     def _observe(
-        self, profile: Profile, verdict: Verdict, marks: Features, seconds: float, cpu: float
+        self,
+        profile: Profile,
+        verdict: Verdict,
+        marks: Features,
+        seconds: float,
+        cpu: float,
+        result: Any = None,
     ) -> None:
         hold()
         try:
@@ -247,6 +262,8 @@ class Analysis:
             if not profile.short:
                 profile.trust = 1
                 profile.measured().observe(marks, seconds, cpu)
+                if result is not None:
+                    profile.volume = volume((result,))
             self._settle(profile)
             if profile.short and profile.pin is None and self._grid.policy.kind is Kind.AUTO:
                 verdict = replace(verdict, why=Reason.TOO_SHORT)

@@ -9,18 +9,33 @@ from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from bundlebee.aspects.profile import SHORT
 from bundlebee.aspects.spread import Item, Spread
-from bundlebee.errors import BundlebeeError, CallError, PeerBusy, PeerLost, Unshippable
+from bundlebee.calls.outcome import Batch
+from bundlebee.errors import (
+    BundlebeeError,
+    CallError,
+    CallTimeout,
+    PeerBusy,
+    PeerLost,
+    Unshippable,
+    WorkerLost,
+)
+from bundlebee.words import Reason
 
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
-    from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.bundles.values import Walk
+    from bundlebee.calls.client import LeaseChannel
     from bundlebee.calls.wire import Call
     from bundlebee.weaving.joinpoint import JoinPoint
+
+    Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 log = logging.getLogger("bundlebee.scatter")
 
 RETRY = 0.5  #: seconds until a busy peer, or the list of peers, is asked again
+DEATHS = 2  #: a chunk that so many workers did not survive is left to the program
 SOON = 0.05  #: the same while the grid is still answering our greeting
 
 
@@ -58,6 +73,20 @@ class Supply:
         self.seconds = seconds if self.seconds is None else self.seconds + 0.3 * (seconds - self.seconds)
         return item
 
+    def silent(self) -> float:
+        """Seconds since it was given something, or has answered."""
+        return perf_counter() - self._since
+
+    def answered_all(self, ticket: int, count: int, seconds: float) -> list[Item]:
+        """The items that the next answers to this ticket are for; each took ``seconds`` there."""
+        waiting = self.away[ticket]
+        items = [waiting.popleft() for _ in range(count)]
+        if not waiting:
+            del self.away[ticket]
+        self._since = perf_counter()
+        self.seconds = seconds if self.seconds is None else self.seconds + 0.3 * (seconds - self.seconds)
+        return items
+
     def expected(self, now: float) -> Iterator[tuple[Item, float]]:
         """Each item that it has, with the seconds until its result is expected."""
         due = self._since - now
@@ -81,10 +110,10 @@ class Feeder:
         grid: Grid,
         point: JoinPoint,
         call: Call,
-        pack: Callable[[Item], tuple[tuple[Any, ...], dict[str, Any]]],
+        pack: Callable[[Sequence[Item]], tuple[list[Arguments], Walk | None]],
         spread: Spread,
         *,
-        on_there: Callable[[str, Outcome], None],
+        on_there: Callable[..., None],
     ) -> None:
         self._grid = grid
         self._point = point
@@ -171,6 +200,7 @@ class Feeder:
                 for supply in sorted(self._spread.supplies, key=Supply.load):
                     self._supply(supply)
                 self._answers(self._wait())
+                self._drop_late()
                 if perf_counter() - asked > (SOON if self._grid.coming() else RETRY):
                     asked = perf_counter()
                     self._ask()
@@ -197,14 +227,15 @@ class Feeder:
         from bundlebee.calls.client import wait
 
         channels = {id(supply.channel): supply for supply in self._spread.supplies}
-        pause = SOON if self._grid.coming() else RETRY
+        pause = min(SOON if self._grid.coming() else RETRY, self._grid.deadline or RETRY)
         ready = wait([supply.channel for supply in self._spread.supplies], pause, waker=self._waker)
         return [channels[id(channel)] for channel in ready]
 
     def _supply(self, supply: Supply) -> None:
         while items := self._spread.chunk(supply):
             try:
-                ticket = supply.channel.submit(self._call, [self._pack(item) for item in items])
+                packed, found = self._pack(items)
+                ticket = supply.channel.submit(self._call, packed, found=found)
             except Unshippable as error:
                 self._one_by_one(supply, items, error)
                 continue
@@ -223,7 +254,7 @@ class Feeder:
             return
         for item in items:
             try:
-                ticket = supply.channel.submit(self._call, [self._pack(item)])
+                ticket = supply.channel.submit(self._call, self._pack([item])[0])
             except Unshippable:
                 self._spread.ours(item)
             else:
@@ -232,28 +263,71 @@ class Feeder:
     def _answers(self, ready: list[Supply]) -> None:
         for supply in ready:
             try:
-                for answer in supply.channel.poll(0.0):
+                for answer in supply.channel.poll_batches(0.0):
+                    if isinstance(answer, Batch):
+                        self._batch(supply, answer)
+                        continue
                     item = supply.answered(answer.ticket, answer.seconds)
                     if answer.returned:
                         if self._spread.settle(item, answer.value):
                             self._on_there(supply.place, answer)
+                        continue
+                    if answer.reason is Reason.PEER_BUSY:
+                        self._spread.back([item])
                         continue
                     self._spread.ours(item)
                     if answer.refused:
                         # the worker will refuse the others for the same reason
                         raise answer.refusal()
             except PeerLost as error:
-                self._drop(supply, supply.unanswered(), error)
+                self._drop(supply, [], error)
             except CallError as error:
                 self._spread.give_up(error)
             else:
-                if not supply.away and self._spread.waiting:
+                if supply.channel.over:
+                    self._drop(supply, [], PeerBusy("the lease is over", why="another caller waited for it"))
+                elif not supply.away and self._spread.waiting:
                     self._spread.ran_dry()
+
+    def _batch(self, supply: Supply, batch: Batch) -> None:
+        """Many small items at once: they are looked at together, and told as one record with their number."""
+        count = len(batch.values)
+        seconds = sum(times[0] for times in batch.times) / count
+        if seconds >= SHORT:
+            for answer in batch.outcomes():
+                if self._spread.settle(supply.answered(answer.ticket, answer.seconds), answer.value):
+                    self._on_there(supply.place, answer)
+            return
+        settled = self._spread.settle_all(supply.answered_all(batch.ticket, count, seconds), batch.values)
+        if settled:
+            outcome = batch.average(seconds)
+            self._on_there(supply.place, outcome, settled)
+
+    def _drop_late(self) -> None:
+        """Whoever has not answered within the deadline counts as lost."""
+        deadline = self._grid.deadline
+        if deadline is None:
+            return
+        for supply in list(self._spread.supplies):
+            if supply.away and supply.silent() > deadline:
+                late = CallTimeout(
+                    f"{supply.place} has not answered", why=f"the deadline of {deadline:g} s is over"
+                )
+                self._drop(supply, [], late)
 
     def _drop(self, supply: Supply, items: list[Item], error: CallError) -> None:
         with self._spread.changed:
             self._spread.supplies.remove(supply)
         supply.channel.close()
-        self._spread.back(items + supply.unanswered())
+        at_work = list(next(iter(supply.away.values()), ()))
+        items = items + supply.unanswered()
+        if isinstance(error, PeerLost) and at_work:
+            error = self._grid.why_lost(supply.channel, self._point.name, error)
+            if isinstance(error, WorkerLost):
+                for item in at_work:
+                    item.deaths += 1
+                    if item.deaths >= DEATHS:  # perhaps it is what workers do not survive
+                        self._spread.ours(item)
+        self._spread.back(items)
         self._grid.lost(supply.place, error)
         self._not_before[supply.place] = perf_counter() + 2 * RETRY

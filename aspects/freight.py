@@ -7,8 +7,9 @@ arguments; a `Freight` is the header of the calls that passed.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -34,6 +35,13 @@ def _analysis() -> tuple[Callable[[tuple[Any, ...], dict[str, Any]], Walk], Effe
     from bundlebee.bundles.values import walk
 
     return walk, Effect.UNSAFE, Effect.FREE
+
+
+@cache
+def _kinds_of_atoms() -> tuple[frozenset[type], frozenset[type]]:
+    from bundlebee.bundles.contents import ATOMS, NUMBERS
+
+    return NUMBERS, ATOMS
 
 
 class Stays(Unshippable):
@@ -103,6 +111,33 @@ class Customs:
             raise Stays(summary.writes)
         if summary.reads != freight.summary.reads:
             raise Stays("it reads other state than the calls before it", reason=Reason.STATE)
+
+    def check_all(
+        self, profile: Profile, freight: Freight, calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]
+    ) -> Walk | None:
+        """One look at many calls: what there is among their arguments, if they hold nothing but atoms and all may go.
+
+        None if that cannot be told of all at once: ask `check` about each.
+        """
+        values = tuple(chain.from_iterable([args for args, _ in calls]))
+        kinds = set(map(type, values))
+        number, atoms = _kinds_of_atoms()
+        if (
+            not kinds <= atoms
+            or not (kinds <= number or kinds.isdisjoint(number))
+            or len({len(args) for args, _ in calls}) != 1
+            or any(kwargs for _, kwargs in calls)
+        ):
+            return None
+        walk, _, free = _analysis()
+        try:
+            found = walk(values, {})
+        except Unshippable:
+            return None
+        # they are alike to the analysis, so what holds for one holds for all
+        summary = self._of(profile, walk(calls[0][0], {}))
+        good = summary.level is free and not summary.writes and summary.reads == freight.summary.reads
+        return found if good and found.atoms else None
 
     @staticmethod
     def check_state(freight: Freight, found: Walk) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bundlebee.calls.client import LeaseChannel, Outcome
     from bundlebee.decisions.model import Place, Verdict
     from bundlebee.decisions.policy import Policy, Trials
+    from bundlebee.errors import PeerLost
     from bundlebee.weaving.joinpoint import JoinPoint
 
 
@@ -19,6 +20,8 @@ class Grid(Protocol):
     """The grid as one program sees it."""
 
     policy: Policy
+    deadline: float | None
+    """Seconds that a shipped call may take; then it counts as lost. None waits as long as its peer is alive."""
 
     # -- to decide ---------------------------------------------------------------------------------------
 
@@ -82,15 +85,28 @@ class Grid(Protocol):
     def done(self, channel: LeaseChannel) -> None:
         """Hand a channel back for the next call."""
 
+    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+        """The error with what is known of the worker's end. May take a second."""
+
     # -- to tell -----------------------------------------------------------------------------------------
 
     def lost(self, place: str, error: BaseException) -> None:
         """A peer went away, or could not serve: it is left out for a while."""
 
     def decided(
-        self, point: JoinPoint, verdict: Verdict, *, seconds: float | None, outcome: Outcome | None = None
+        self,
+        point: JoinPoint,
+        verdict: Verdict,
+        *,
+        seconds: float | None,
+        outcome: Outcome | None = None,
+        count: int = 1,
     ) -> None:
-        """Put a decision and its outcome on record. ``seconds`` run from the decision to the result."""
+        """Put a decision and its outcome on record. ``seconds`` run from the decision to the result.
+
+        Args:
+            count: of so many calls, all alike and too short to be told one by one.
+        """
 
     def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:
         """Learn from a shipped call how fast that peer is.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import itertools
 import logging
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from operator import length_hint
 from time import perf_counter
 from types import FunctionType, MethodType
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from bundlebee.aspects.feeder import Feeder
     from bundlebee.aspects.freight import Customs, Freight
     from bundlebee.aspects.grid import Grid
+    from bundlebee.bundles.values import Walk
     from bundlebee.calls.client import Outcome
     from bundlebee.weaving.advice import Advice, Shape
     from bundlebee.weaving.joinpoint import JoinPoint
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger("bundlebee.scatter")
 
 Turn = tuple[Any, Callable[..., Any]]
-ArgsOf = Callable[[Any], tuple[tuple[Any, ...], dict[str, Any]]]
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+ArgsOf = Callable[[Any], Arguments]
 
 WORTH = 0.03
 """Seconds. What is left of a loop must be longer than this to be worth a lease (two round trips and a thread)."""
@@ -340,10 +342,10 @@ class Scatter:
         def on_here(spent: float) -> None:
             grid.decided(point, Verdict(HERE, here_why, spread.estimates()), seconds=spent)
 
-        def on_there(place: str, outcome: Outcome) -> None:
-            profile.shipped += 1
+        def on_there(place: str, outcome: Outcome, count: int = 1) -> None:
+            profile.shipped += count
             verdict = Verdict(place, there_why, spread.estimates())
-            grid.decided(point, verdict, seconds=outcome.seconds, outcome=outcome)
+            grid.decided(point, verdict, seconds=outcome.seconds, outcome=outcome, count=count)
 
         for outer in self._running.points:
             outer.data.spreads = True
@@ -365,7 +367,14 @@ class Scatter:
             self._customs.check(profile, freight, Effect.FREE, args, item.kwargs)
             return args, item.kwargs
 
-        feeder = Feeder(grid, point, freight.call, pack, spread, on_there=on_there)
+        def pack_all(items: Sequence[Item]) -> tuple[list[Arguments], Walk | None]:
+            packed = [(receiver + item.args, item.kwargs) for item in items]
+            found = self._customs.check_all(profile, freight, packed) if len(packed) > 1 else None
+            if found is None:
+                packed = [pack(item) for item in items]
+            return packed, found
+
+        feeder = Feeder(grid, point, freight.call, pack_all, spread, on_there=on_there)
         self._feeders.add(feeder)
         try:
             with held():

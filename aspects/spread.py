@@ -16,8 +16,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
+from itertools import islice
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +45,9 @@ PATIENCE = 1.0
 CHUNK = 0.1
 """Seconds of work in one message at the most."""
 
+AT_ONCE = 64
+"""Results that the loop takes in one look; then it sees to the workers again."""
+
 WINDOW = 100_000
 """Items that are pulled ahead at the most, whatever their size in time."""
 
@@ -60,7 +64,7 @@ class State(Enum):
 class Item:
     """One turn of the loop."""
 
-    __slots__ = ("args", "kwargs", "place", "state", "targets", "value")
+    __slots__ = ("args", "deaths", "kwargs", "place", "state", "targets", "value")
 
     def __init__(self, targets: Any) -> None:
         self.targets = targets
@@ -69,6 +73,7 @@ class Item:
         self.state = State.WAITING
         self.place: Supply | None = None
         self.value: Any = None
+        self.deaths = 0  #: workers that ended while it was in the chunk at work
 
 
 class Ready:
@@ -144,6 +149,9 @@ class Spread:
         try:
             while True:
                 self._fill()
+                for item in self._ready():
+                    yield item.targets, Ready(item.value)
+                    item.value = None
                 give, helping = self._next()
                 if helping is not None:
                     self._help(helping)
@@ -212,6 +220,23 @@ class Spread:
         hold()
         try:
             return self._choose()
+        finally:
+            release()
+
+    def _ready(self) -> list[Item]:
+        """Results at the head of the loop, if there are several: to ask for each alone costs as much as a tiny item."""
+        order = self._order
+        if len(order) < 2 or order[0].state is not State.READY or order[1].state is not State.READY:
+            return []
+        hold()
+        try:
+            with self.changed:
+                count = 0
+                for item in islice(order, AT_ONCE):
+                    if item.state is not State.READY:
+                        break
+                    count += 1
+                return [order.popleft() for _ in range(count)]
         finally:
             release()
 
@@ -345,6 +370,19 @@ class Spread:
             item.args = ()
             self.changed.notify()
             return True
+
+    def settle_all(self, items: Sequence[Item], values: Sequence[Any]) -> int:
+        """Results have come together; how many of them were still needed."""
+        count = 0
+        with self.changed:
+            for item, value in zip(items, values, strict=True):
+                if item.state is State.AWAY:
+                    item.value = value
+                    item.state = State.READY
+                    item.args = ()
+                    count += 1
+            self.changed.notify()
+        return count
 
     def ours(self, item: Item) -> None:
         """A peer could not give the result of that item: the program runs it at its turn."""

@@ -1,23 +1,11 @@
-"""DEALER and ROUTER over tcp, a pickle each way, and nothing else. ``curve`` as an argument encrypts."""
+"""pyzmq and nothing else: DEALER and ROUTER over tcp between two processes, a pickle each way. ``curve`` encrypts."""
 
 import multiprocessing
 import pickle
 import sys
 
 import zmq
-from base import latencies, serve
-
-FUNCTIONS = {}
-
-
-def function(run):
-    FUNCTIONS[run.__name__] = run
-    return run
-
-
-@function
-def null():
-    return None
+from base import latencies, null, serve
 
 
 def server(port, keys):
@@ -26,19 +14,11 @@ def server(port, keys):
         sock.curve_server = True
         sock.curve_publickey, sock.curve_secretkey = keys
     port.send(sock.bind_to_random_port("tcp://127.0.0.1"))
+    functions = {"null": null}
     while True:
         route, body = sock.recv_multipart()
         name, args, kwargs = pickle.loads(body)
-        sock.send_multipart([route, pickle.dumps(FUNCTIONS[name](*args, **kwargs), 5)])
-
-
-def connect(context, port, keys):
-    sock = context.socket(zmq.DEALER)
-    if keys is not None:
-        sock.curve_serverkey = keys[0]
-        sock.curve_publickey, sock.curve_secretkey = zmq.curve_keypair()
-    sock.connect(f"tcp://127.0.0.1:{port}")
-    return sock
+        sock.send_multipart([route, pickle.dumps(functions[name](*args, **kwargs), 5)])
 
 
 def main():
@@ -46,7 +26,11 @@ def main():
     spawn = multiprocessing.get_context("spawn")
     ours, theirs = spawn.Pipe()
     spawn.Process(target=server, args=(theirs, keys), daemon=True).start()
-    sock = connect(zmq.Context(), ours.recv(), keys)
+    sock = zmq.Context().socket(zmq.DEALER)
+    if keys is not None:
+        sock.curve_serverkey = keys[0]
+        sock.curve_publickey, sock.curve_secretkey = zmq.curve_keypair()
+    sock.connect(f"tcp://127.0.0.1:{ours.recv()}")
 
     def call():
         sock.send(pickle.dumps(("null", (), {}), 5))

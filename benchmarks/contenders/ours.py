@@ -1,30 +1,32 @@
-"""bundlebee: a program under `bundlebee exec --policy remote`, with a node of two workers beside it."""
+"""bundlebee: an ordinary program under `bundlebee exec --policy remote`, with a node of two workers on this machine."""
 
 import sys
 
 
 def null():
-    return None
+    """As in `base`; here it is woven."""
+
+
+def add_one(x):
+    return x + 1
+
+
+def work(loops):
+    total = 0
+    for i in range(loops):
+        total += i & 7
+    return total
 
 
 def main():
     sys.path.insert(0, __file__.rpartition("/")[0])
-    import os
+    import base
 
-    from base import latencies, serve
-
-    if os.environ.get("PROF"):
-        import cProfile
-
-        p = cProfile.Profile()
-        latencies(null, 100)
-        p.enable()
-        latencies(null, 3000)
-        p.disable()
-        import pstats
-
-        pstats.Stats(p, stream=sys.stderr).sort_stats("tottime").print_stats(45)
-    serve(null=lambda count: latencies(null, count))
+    base.serve(
+        null=lambda count: base.latencies(null, count),
+        tasks=lambda count: base.seconds(lambda: [add_one(x) for x in range(count)], count),
+        bag=lambda what: base.seconds(lambda: [work(x) for x in [what[1]] * what[0]], what[0]),
+    )
 
 
 if __name__ == "__main__":

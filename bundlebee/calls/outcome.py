@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -20,6 +20,48 @@ class Ended(Enum):
     REFUSED = "refused"  #: it has no effect there, whether or not it began; it may run here
 
 
+class Batch(msgspec.Struct):
+    """The results of items in a row that returned, printed nothing and changed nothing."""
+
+    ticket: int
+    first: int  #: index of the first one in its chunk
+    values: list[Any]
+    times: list[tuple[float, float]]  #: seconds and CPU seconds there
+    round_trip: float
+    bytes_out: int  #: of each, as its share
+    bytes_back: int
+
+    def average(self, seconds: float) -> Outcome:
+        """What became of one of them, on the average."""
+        return Outcome(
+            self.ticket,
+            self.first,
+            Ended.RETURNED,
+            seconds=seconds,
+            cpu_seconds=sum(times[1] for times in self.times) / len(self.times),
+            round_trip=self.round_trip,
+            bytes_out=self.bytes_out,
+            bytes_back=self.bytes_back,
+        )
+
+    def outcomes(self) -> list[Outcome]:
+        """The same, one by one."""
+        return [
+            Outcome(
+                self.ticket,
+                self.first + offset,
+                Ended.RETURNED,
+                value,
+                seconds=self.times[offset][0],
+                cpu_seconds=self.times[offset][1],
+                round_trip=self.round_trip,
+                bytes_out=self.bytes_out,
+                bytes_back=self.bytes_back,
+            )
+            for offset, value in enumerate(self.values)
+        ]
+
+
 class Outcome(msgspec.Struct):
     """What became of one item."""
 
@@ -29,7 +71,9 @@ class Outcome(msgspec.Struct):
     value: Any = None  #: the result
     error: BaseException | None = None  #: what it raised, or why it was refused
     reason: Reason | None = None  #: of a refusal
-    output: list[tuple[str, str]] = []  #: (``stdout`` or ``stderr``, text), in order
+    output: Iterable[
+        tuple[str, str]
+    ] = ()  #: (``stdout`` or ``stderr``, text), in order; of a call, not of a task
     seconds: float = 0.0  #: run time there
     cpu_seconds: float = 0.0  #: CPU time there
     round_trip: float = 0.0  #: seconds from submission of its chunk until this answer

@@ -88,13 +88,13 @@ class FrameStream:
     def send(self, frames: Sequence[Frame]) -> None:
         """Send a message; waits for a peer who reads slowly."""
         parts = _parts(frames)
-        if type(parts) is bytes:
+        if isinstance(parts, bytes):
             sent = self.socket.send(parts, _NO_SIGNAL)
             if sent == len(parts):
                 return
             left = deque([memoryview(parts)[sent:]])
         else:
-            left = deque(map(memoryview, parts))
+            left = deque([memoryview(part) for part in parts])
         while left:
             self._send_some(left, _NO_SIGNAL)
 
@@ -107,12 +107,12 @@ class FrameStream:
             return False
         parts = _parts(frames)
         try:
-            if type(parts) is bytes:
+            if isinstance(parts, bytes):
                 sent = self.socket.send(parts, _NO_SIGNAL | _DONT_WAIT)
                 if sent < len(parts):
                     self._backlog.append(memoryview(parts)[sent:])
                 return True
-            left = deque(map(memoryview, parts))
+            left = deque([memoryview(part) for part in parts])
             self._send_some(left, _NO_SIGNAL | _DONT_WAIT)
         except BlockingIOError:
             return False
@@ -149,14 +149,13 @@ class FrameStream:
             ProtocolError: this is none of ours.
         """
         while True:
-            if self._large is None:
-                if self._end > self._start and (frames := self._take()) is not None:
-                    return frames
-                if self._large is not None:
-                    continue
+            if self._end > self._start and (frames := self._take()) is not None:
+                return frames
+            large = self._large
+            if large is None:
                 target = self._view[self._end :] if self._end else self._view
             else:
-                whole, gaps = self._large
+                whole, gaps = large
                 if not gaps:
                     self._large = None
                     return [bytes(whole[0]), *whole[1:]] if whole else []
@@ -170,7 +169,7 @@ class FrameStream:
                 return None
             if not count:
                 raise EOFError
-            if self._large is None:
+            if large is None:
                 self._end += count
                 # what nearly all messages are: one frame, and nothing else has come
                 if not self._start and self._buffer[:4] == _ONE_FRAME:
@@ -188,7 +187,8 @@ class FrameStream:
         buffer, start = self._buffer, self._start
         have = self._end - start
         if have < 4:
-            return self._compact()
+            self._compact()
+            return None
         (count,) = _COUNT.unpack_from(buffer, start)
         if count > MOST_FRAMES:
             raise ProtocolError("a message has too many frames", why=f"{count}")
@@ -196,7 +196,8 @@ class FrameStream:
         if have < head:
             if head > len(buffer):
                 self._grow(head)
-            return self._compact()
+            self._compact()
+            return None
         layout = _HEADS[count] if count < len(_HEADS) else struct.Struct(f"<I{count}Q")
         lengths = layout.unpack_from(buffer, start)[1:]
         if max(lengths, default=0) > LARGEST_FRAME:
@@ -204,7 +205,8 @@ class FrameStream:
         total = head + sum(lengths)
         if total > have:
             if total <= len(buffer):
-                return self._compact()
+                self._compact()
+                return None
             self._begin_large(lengths, start + head)
             return None
         at = start + head

@@ -170,12 +170,12 @@ class Loom:
             yield from list(advice.points)
 
     def unthread(self) -> None:
-        """Let every woven function and site run as its author wrote it."""
+        """Let every woven function and site run as its author wrote it, from now on."""
         for advice in self.advices.values():
             for site in advice.sites:
                 advice.switch(site.index, False)
             for point in advice.points:
-                point.disarm()
+                point.retire()
 
 
 def is_worth_weaving(source: bytes) -> bool:
