@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from functools import cache
 from time import perf_counter
 from types import ModuleType
@@ -20,9 +21,10 @@ from msgspec.structs import replace
 
 from bundlebee.aspects.freight import Cleared, Customs, Stays
 from bundlebee.aspects.profile import SHORT, Profile
+from bundlebee.decisions.features import volume
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
-from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, Unshippable
+from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, Unshippable, WorkerLost
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -108,6 +110,12 @@ class Remote:
         if isinstance(cleared, Verdict):
             return cleared, None
         if policy.kind is Kind.AUTO:
+            if work is not None:
+                work = replace(
+                    work,
+                    bytes_out=work.bytes_out + volume(args) + volume(kwargs.values()),
+                    bytes_back=work.bytes_back + profile.volume,
+                )
             return decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
         verdict = decide(policy, self._work(profile, features), grid.here(), places, draw=draw)
         profile.last = None if verdict.here else (perf_counter() + FLOOD, features, verdict)
@@ -155,12 +163,20 @@ class Remote:
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:
-            outcome = ship_one(channel, freight.call, args, kwargs, found=cleared.walk)
+            outcome = ship_one(channel, freight.call, args, kwargs, found=cleared.walk, timeout=grid.deadline)
         except PeerLost as error:
             channel.close()
             grid.done(channel)
+            error = grid.why_lost(channel, point.name, error)
             grid.lost(place, error)
+            if isinstance(error, WorkerLost):  # perhaps it was this very call that its worker did not survive
+                return self._refused(profile, verdict, Reason.PEER_LOST, error)
             return _stays(verdict, Reason.PEER_LOST, error)
+        except CallTimeout as error:
+            channel.close()
+            grid.done(channel)
+            grid.lost(place, error)
+            return _stays(verdict, Reason.DEADLINE, error)
         except PeerBusy as error:
             grid.done(channel)
             return _stays(verdict, Reason.PEER_BUSY, error)
@@ -205,6 +221,7 @@ class Remote:
         if outcome.seconds < SHORT and now - profile.learnt < LESSONS:
             return
         profile.learnt = now
+        profile.volume = outcome.bytes_back
         work = self._work(profile, features)
         cpu = self._grid.learn(profile.point, verdict.where, outcome, 0.0 if work is None else work.seconds)
         profile.measured().observe(features, outcome.seconds, cpu)
@@ -230,7 +247,7 @@ def _stays(verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:
     return replace(verdict, where=HERE, why=why, detail=str(error))
 
 
-def replay(output: list[tuple[str, str]]) -> None:
+def replay(output: Iterable[tuple[str, str]]) -> None:
     """Write what a shipped call printed, in order, to where it would have gone here."""
     for stream, text in output:
         target = sys.stderr if stream == "stderr" else sys.stdout

@@ -64,7 +64,11 @@ class Workshop:
         self.standard: frozenset[str] = frozenset()  #: modules of the standard library that are bundles here
         for name in distributions:
             if name.startswith(PREFIX):
-                # the weaver itself needs much of the standard library, and must not meet it half loaded
+                # our own code needs much of the standard library: it must not meet it half loaded, nor take
+                # classes of a bundle for builtin data
+                import bundlebee.bundles.effects
+                import bundlebee.bundles.flow
+                import bundlebee.bundles.values
                 import bundlebee.weaving.weaver  # noqa: F401
 
                 self.standard |= {name.removeprefix(PREFIX)}
@@ -108,6 +112,11 @@ class Workshop:
     def path(self, ref: BundleRef) -> BundlePath:
         """Where a bundle lies on this disk."""
         return BundlePath(ref, self._bundles[ref.digest].path)
+
+    def requires(self, ref: BundleRef) -> tuple[str, ...]:
+        """What a bundle requires, as in ``Requires-Dist``."""
+        bundle = self._bundles.get(ref.digest)
+        return () if bundle is None else bundle.requires
 
     def archive(self, digest: str) -> bytes:
         """A bundle as bytes, for a peer that lacks it."""

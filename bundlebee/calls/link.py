@@ -19,6 +19,9 @@ from bundlebee.calls.security import LARGEST_FRAME, secure_client
 from bundlebee.errors import PeerLost
 from bundlebee.interrupts import waiting
 
+#: Messages that wait on either side for a caller that is slow to read. What is printed comes 64 KiB a message.
+MOST_MESSAGES = 64
+
 _OVER = (
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CLOSED
@@ -62,6 +65,7 @@ class Link:
         self.socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
         secure_client(self.socket, keys, largest_frame)
         self.socket.rcvtimeo = PATIENCE_MS
+        self.socket.rcvhwm = MOST_MESSAGES
         endpoint = f"inproc://bundlebee.link.{id(self)}.{os.urandom(4).hex()}"
         self.socket.monitor(endpoint, int(_OVER))
         self.monitor: zmq.Socket[bytes] = context.socket(zmq.PAIR)

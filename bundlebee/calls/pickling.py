@@ -18,8 +18,9 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from bundlebee.bundles.contents import is_array
 from bundlebee.bundles.replicas import TABLE
-from bundlebee.bundles.values import walk, walk_result
+from bundlebee.bundles.values import overlapping, walk, walk_result
 from bundlebee.errors import Unshippable
 
 IN_BAND = 16 << 10  #: bytes; a frame of its own costs some 10 µs, copying this much 2 µs, twice
@@ -96,7 +97,7 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
         Unshippable: a copy of the result would not do.
     """
     if type(result) in ATOMS:
-        return False
+        return _is_one_of(result, item)
     found = walk_result(result)
     args, kwargs = item
     if any(result is argument for argument in args) or any(
@@ -107,7 +108,29 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
     if state and not held.isdisjoint(state):
         raise Unshippable("the result holds a module-level object", why="the caller has one of its own")
     held.update(map(id, found.tuples))
-    return bool(held) and any(id(value) in held for value in objects(args, kwargs))
+    if not held:
+        return False
+    theirs = objects(args, kwargs)
+    if arrays := found.arrays():
+        for one, other in overlapping(arrays, [value for value in theirs if is_array(type(value))]):
+            if one is not other:
+                raise Unshippable("the result is an array on the memory of an argument")
+    return any(id(value) in held for value in theirs)
+
+
+def _is_one_of(atom: Any, item: Item) -> bool:
+    """Whether an atom is an argument, and a copy of it would be another object."""
+    args, kwargs = item
+    if not (any(atom is one for one in args) or any(atom is one for one in kwargs.values())):
+        return False
+    return not _is_the_only(atom)
+
+
+def _is_the_only(atom: Any) -> bool:
+    """Whether the interpreter has one object only for that value."""
+    if type(atom) is int:
+        return -5 <= atom <= 256
+    return atom is None or type(atom) is bool or (type(atom) in (str, bytes) and len(atom) < 1)
 
 
 def share(one: Any, other: Any) -> bool:
@@ -166,9 +189,9 @@ def loads_referring(frames: Sequence[Any], item: Item, known: Sequence[Any] | No
 def _shared(item: Item, known: Sequence[Any] | None) -> Iterable[tuple[int, Any]]:
     args, kwargs = item
     arguments = [*args, *kwargs.values()]
-    # negative: an argument itself, by position; the identity of an atom means nothing
+    # negative: an argument itself, by position
     for position, value in enumerate(arguments):
-        if type(value) not in ATOMS:
+        if type(value) not in ATOMS or not _is_the_only(value):
             yield -1 - position, value
     yield from enumerate(objects(args, kwargs) if known is None else known)
 
@@ -190,6 +213,8 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
         root: what the path begins with, such as ``result``.
         dumps: what pickles it.
     """
+    if isinstance(error, MemoryError):  # to look closer takes memory, too
+        return Unshippable(f"{root} cannot travel", why="MemoryError: its pickle does not fit into memory")
     path, culprit, cause = _search(value, root, error, set(), 0, dumps)
     kind = type(culprit)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -198,6 +223,10 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
 
 def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dumps) -> Unshippable:
     """As `blame`, for the arguments of a chunk."""
+    if isinstance(error, MemoryError):
+        return Unshippable(
+            "the arguments cannot travel", why="MemoryError: their pickle does not fit into memory"
+        )
     for number, (args, kwargs) in enumerate(items):
         where = "" if len(items) == 1 else f" of item {number}"
         for position, value in enumerate(args):

@@ -20,6 +20,7 @@ from bundlebee.calls.control import Claimed, End, FromWorker, Given, Kept, Lease
 from bundlebee.calls.functions import find_function
 from bundlebee.calls.guard import guard
 from bundlebee.calls.inbox import CallerGone, Inbox, LocalWay, RoutedWay, Way, hang_up
+from bundlebee.calls.larder import Larder, Missing
 from bundlebee.calls.output import Printing
 from bundlebee.calls.recursion import SLACK, depth
 from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 
 CLOCK = 50e-6  #: seconds; a run that is over sooner had a core to itself, or its CPU time says as little
+SETTLED = 0.1  #: seconds after which the last answer has left this process, or its caller does not read
+
+_OVER = PeerBusy("the lease is over", hint="lease a worker again")
 
 
 class Definition:
@@ -77,12 +81,15 @@ class WorkerLoop:
         self._holder: Way | None = None  # to whoever showed the token
         self._holder_fd = -1
         self._busy = False
+        self._yielding = ""  # the lease that is to end after the chunk at work
         self._last = 0.0  # when the leaseholder's last chunk ended
         self._fresh = False  # nothing was asked under this lease yet
         self._loaded = False
         self._definitions: dict[int, Definition | BundlebeeError] = {}
         self._depth = 0  # of the stack where items run
         self._performer: Performer | None = None  # of tasks; it comes with the first one
+        self._larder = Larder()
+        self.inbox.idle = self._keep
 
     # -- told by other threads ----------------------------------------------------------------------------
 
@@ -101,6 +108,14 @@ class WorkerLoop:
             lease = self._lease
             if lease is None or lease.token != end.token:
                 return
+            if end.yielding:
+                self._yielding = end.token
+                if self._busy:
+                    if self._performer is not None:
+                        self._performer.hand_back()
+                    return
+                if time.monotonic() - self._last < SETTLED:
+                    return  # its last answers may still be on their way; the node asks again
             if end.idle is not None and (self._busy or time.monotonic() - self._last < end.idle):
                 self._tell(Kept(end.token))
                 return
@@ -133,12 +148,17 @@ class WorkerLoop:
 
     def _over(self, why: str) -> None:
         assert self._lease is not None
-        self._tell(Over(self._lease.token, why))
+        self._tell(Over(self._lease.token, why, self._busy))
         if self._busy:
-            self._leave()
+            self.stop()
         self._lease = None
         self._holder = None
         self._holder_fd = -1
+
+    def stop(self) -> None:
+        """End the process. Calls have no effects, and are cut off; a task gets the chance to put things in order."""
+        if self._performer is None or not self._performer.cancel():
+            self._leave()
 
     # -- the main thread ----------------------------------------------------------------------------------
 
@@ -151,6 +171,23 @@ class WorkerLoop:
                 self._receive(way, frames)
             except CallerGone:
                 pass  # before its answer; `disconnected` or `gone_local` hears of it, too
+            if self._yielding:
+                self._yield()
+
+    def _yield(self) -> None:
+        """Between two chunks: another caller waits for this worker. What comes from this one is refused from now on."""
+        with self._lock:
+            token, self._yielding = self._yielding, ""
+            way = self._holder
+            if self._lease is None or self._lease.token != token:
+                return
+            self._over("another caller waits")
+        if way is not None:
+            try:
+                self._answers.refuse(way, 0, 0, 0, Reason.PEER_BUSY, _OVER, lease_over=True)
+            except CallerGone:
+                return
+            self.inbox.dismiss(way)
 
     def _receive(self, way: Way, frames: list[Any]) -> None:
         try:
@@ -161,12 +198,15 @@ class WorkerLoop:
         if isinstance(message, wire.Hello):
             if isinstance(way, RoutedWay):
                 self._greet(way, message)
+            else:
+                way.sharing.close()
             return
         with self._lock:
             mine = way.is_same(self._holder)
             self._busy = mine
             fresh, self._fresh = self._fresh, False
         if fresh:
+            self._larder.clear()
             self._definitions = {}
             self._loaded = False
         try:
@@ -174,9 +214,8 @@ class WorkerLoop:
                 if mine:
                     self._submit(way, message, [message.body] if message.body else frames[1:])
                 else:
-                    busy = PeerBusy("the lease is over", hint="lease a worker again")
                     self._answers.refuse(
-                        way, message.ticket, 0, message.count, Reason.PEER_BUSY, busy, lease_over=True
+                        way, message.ticket, 0, message.count, Reason.PEER_BUSY, _OVER, lease_over=True
                     )
             elif mine:
                 definition = self._define(message.call, frames[1:])
@@ -213,6 +252,7 @@ class WorkerLoop:
                 self._loaded = True
             if call.task:
                 return self._define_task(call, frames)
+            guard.watch_warnings()
             return Definition(call, find_function(call.function, call.line))
         except BundlebeeError as error:
             return error
@@ -222,10 +262,11 @@ class WorkerLoop:
     def _define_task(self, call: wire.Call, frames: list[Any]) -> Definition:
         if not frames:
             raise ProtocolError("a task without its function")
+        guard.leave_warnings()
         if self._performer is None:
             from bundlebee.calls.performer import Performer
 
-            self._performer = Performer(self.inbox, self._answers, self._printing, self._rest)
+            self._performer = Performer(self.inbox, self._answers, self._printing, self._rest, self._leave)
         return Definition(call, pickle.loads(frames[0]))
 
     # -- a chunk --------------------------------------------------------------------------------------------
@@ -233,7 +274,10 @@ class WorkerLoop:
     def _submit(self, way: Way, message: wire.Submit, frames: list[Any]) -> None:
         self._answers.begin(way, message.ticket)
         definition = self._definitions.get(message.number)
+        came = frames
         try:
+            if message.named or message.held:
+                frames = self._restore(way, message, frames)
             if definition is None:
                 raise ProtocolError("a call of a function that was not defined")
             if isinstance(definition, BundlebeeError):
@@ -244,6 +288,8 @@ class WorkerLoop:
             items: list[pickling.Item] = [] if task else pickle.loads(frames[0], buffers=frames[1:])
             if len(message.ends if task else items) != message.count or not frames:
                 raise ProtocolError("a chunk has not as many items as its header says")
+        except Missing as missing:
+            self._refuse_all(way, message, wire.WANTED, Refused(str(missing)))
         except _StateDiffers as differs:
             self._refuse_all(way, message, Reason.STATE, Refused(*differs.args))
         except BundlebeeError as error:
@@ -256,8 +302,32 @@ class WorkerLoop:
                 self._performer.perform(definition.function, definition.call, way, message, frames)
             else:
                 self._run_items(definition, items)
+            if isinstance(way, RoutedWay):
+                self._larder.came(came)
 
-    def _refuse_all(self, way: Way, message: wire.Submit, reason: Reason, error: BundlebeeError) -> None:
+    def _restore(self, way: Way, message: wire.Submit, frames: list[Any]) -> list[Any]:
+        """All frames of a chunk, those that were not sent, too."""
+        frames = self._larder.restore(frames, message.named)
+        if not message.held:
+            return frames
+        try:
+            assert isinstance(way, LocalWay)
+            return way.sharing.restore(frames, message.held)
+        except OSError as error:
+            raise Missing(error.strerror or str(error)) from None
+
+    def _keep(self) -> bool:
+        """Nobody asks for anything: look at what came."""
+        more = self._larder.step()
+        news, self._larder.news = self._larder.news, []
+        if news and isinstance(self._holder, RoutedWay):
+            try:
+                self._holder.send([wire.encode(wire.Kept(news))])
+            except CallerGone:
+                pass  # `disconnected` hears of it, too
+        return more
+
+    def _refuse_all(self, way: Way, message: wire.Submit, reason: str, error: BundlebeeError) -> None:
         self._rest()
         self._answers.refuse(way, message.ticket, 0, message.count, reason, error)
 
@@ -324,7 +394,8 @@ class WorkerLoop:
                 if index == last:
                     self._rest()
                     undisturbed = error is None and guard.tripped is None and before is None
-                    if undisturbed and not index and type(result) in pickling.ATOMS:
+                    short = undisturbed and not index and type(result) in pickling.ATOMS
+                    if short and not pickling.refers(result, item, definition.objects):
                         self._answers.only(result, times)
                         return
                 if error is None and guard.tripped is None:

@@ -85,3 +85,19 @@ def test_the_culprit_is_named_by_its_path() -> None:
     assert "result['a'][1]['b'] cannot travel" in str(error) and "lock" in str(error)
     error = pickling.blame_items([((1,), {}), ((2,), {"k": [threading.Lock()]})], caught.value)
     assert "k[0]" in str(error) or "k of item 1[0]" in str(error)
+
+
+@pytest.mark.parametrize("atom", [2**100, -6, 257, 1.5, "some text", b"bytes", 3 + 4j])
+def test_an_atom_that_is_an_argument_comes_back_as_that_object(atom: Any) -> None:
+    """``copy(x) is x`` holds for numbers and texts, too."""
+    for here in (((1, atom), {}), ((), {"key": atom})):
+        there = pickling.loads(pickling.dumps(here))
+        result = (*there[0], *there[1].values())[-1]
+        assert result is not atom
+        assert pickling.refers(result, there, frozenset())
+        assert pickling.loads_referring(pickling.dumps_referring(result, there), here) is atom
+
+
+@pytest.mark.parametrize("atom", [None, True, 0, -5, 256, ""])
+def test_where_there_is_one_object_only_nothing_has_to_be_said(atom: Any) -> None:
+    assert not pickling.refers(atom, ((atom,), {}), frozenset())
