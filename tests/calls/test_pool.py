@@ -741,9 +741,21 @@ def test_a_worker_whose_memory_cannot_be_opened_shares_none(
 # -- what was sent before ---------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def tcp_channel(
+    pool: WorkerPool, tools: BundlePath, context: zmq.Context[Any], keys: GridKeys
+) -> Iterator[LeaseChannel]:
+    """As to a worker on another host."""
+    channel = opened(pool, tools, context, keys, "tcp")
+    yield channel
+    channel.close()
+    pool.release(channel.token)
+
+
 def test_what_was_sent_before_is_not_sent_again(
-    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+    tcp_channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    channel = tcp_channel
     sent: list[int] = []
     send = channel._link.send
 
@@ -770,10 +782,11 @@ def test_what_was_sent_before_is_not_sent_again(
 
 
 def test_a_chunk_waits_for_what_is_missing(
-    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+    tcp_channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bundlebee.calls import sent
 
+    channel = tcp_channel
     calls = calling(tools, "add")
     monkeypatch.setattr(sent.Places, "seen", lambda *_: True)
     monkeypatch.setattr(sent.Places, "get", lambda *_: sent.Place(os.getpid(), 10_000, 1, 1 << 20))
