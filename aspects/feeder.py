@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Any
 from bundlebee.aspects.profile import SHORT
 from bundlebee.aspects.spread import Item, Spread
 from bundlebee.calls.outcome import Batch
-from bundlebee.errors import BundlebeeError, CallError, PeerBusy, PeerLost, Unshippable
+from bundlebee.errors import (
+    BundlebeeError,
+    CallError,
+    CallTimeout,
+    PeerBusy,
+    PeerLost,
+    Unshippable,
+    WorkerLost,
+)
+from bundlebee.words import Reason
 
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
@@ -26,6 +35,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bundlebee.scatter")
 
 RETRY = 0.5  #: seconds until a busy peer, or the list of peers, is asked again
+DEATHS = 2  #: a chunk that so many workers did not survive is left to the program
 SOON = 0.05  #: the same while the grid is still answering our greeting
 
 
@@ -62,6 +72,10 @@ class Supply:
         self._since = perf_counter()
         self.seconds = seconds if self.seconds is None else self.seconds + 0.3 * (seconds - self.seconds)
         return item
+
+    def silent(self) -> float:
+        """Seconds since it was given something, or has answered."""
+        return perf_counter() - self._since
 
     def answered_all(self, ticket: int, count: int, seconds: float) -> list[Item]:
         """The items that the next answers to this ticket are for; each took ``seconds`` there."""
@@ -186,6 +200,7 @@ class Feeder:
                 for supply in sorted(self._spread.supplies, key=Supply.load):
                     self._supply(supply)
                 self._answers(self._wait())
+                self._drop_late()
                 if perf_counter() - asked > (SOON if self._grid.coming() else RETRY):
                     asked = perf_counter()
                     self._ask()
@@ -212,7 +227,7 @@ class Feeder:
         from bundlebee.calls.client import wait
 
         channels = {id(supply.channel): supply for supply in self._spread.supplies}
-        pause = SOON if self._grid.coming() else RETRY
+        pause = min(SOON if self._grid.coming() else RETRY, self._grid.deadline or RETRY)
         ready = wait([supply.channel for supply in self._spread.supplies], pause, waker=self._waker)
         return [channels[id(channel)] for channel in ready]
 
@@ -257,16 +272,21 @@ class Feeder:
                         if self._spread.settle(item, answer.value):
                             self._on_there(supply.place, answer)
                         continue
+                    if answer.reason is Reason.PEER_BUSY:
+                        self._spread.back([item])
+                        continue
                     self._spread.ours(item)
                     if answer.refused:
                         # the worker will refuse the others for the same reason
                         raise answer.refusal()
             except PeerLost as error:
-                self._drop(supply, supply.unanswered(), error)
+                self._drop(supply, [], error)
             except CallError as error:
                 self._spread.give_up(error)
             else:
-                if not supply.away and self._spread.waiting:
+                if supply.channel.over:
+                    self._drop(supply, [], PeerBusy("the lease is over", why="another caller waited for it"))
+                elif not supply.away and self._spread.waiting:
                     self._spread.ran_dry()
 
     def _batch(self, supply: Supply, batch: Batch) -> None:
@@ -283,10 +303,31 @@ class Feeder:
             outcome = batch.average(seconds)
             self._on_there(supply.place, outcome, settled)
 
+    def _drop_late(self) -> None:
+        """Whoever has not answered within the deadline counts as lost."""
+        deadline = self._grid.deadline
+        if deadline is None:
+            return
+        for supply in list(self._spread.supplies):
+            if supply.away and supply.silent() > deadline:
+                late = CallTimeout(
+                    f"{supply.place} has not answered", why=f"the deadline of {deadline:g} s is over"
+                )
+                self._drop(supply, [], late)
+
     def _drop(self, supply: Supply, items: list[Item], error: CallError) -> None:
         with self._spread.changed:
             self._spread.supplies.remove(supply)
         supply.channel.close()
-        self._spread.back(items + supply.unanswered())
+        at_work = list(next(iter(supply.away.values()), ()))
+        items = items + supply.unanswered()
+        if isinstance(error, PeerLost) and at_work:
+            error = self._grid.why_lost(supply.channel, self._point.name, error)
+            if isinstance(error, WorkerLost):
+                for item in at_work:
+                    item.deaths += 1
+                    if item.deaths >= DEATHS:  # perhaps it is what workers do not survive
+                        self._spread.ours(item)
+        self._spread.back(items)
         self._grid.lost(supply.place, error)
         self._not_before[supply.place] = perf_counter() + 2 * RETRY

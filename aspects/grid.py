@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from bundlebee.calls.client import LeaseChannel, Outcome
     from bundlebee.decisions.model import Place, Verdict
     from bundlebee.decisions.policy import Policy, Trials
+    from bundlebee.errors import PeerLost
     from bundlebee.weaving.joinpoint import JoinPoint
 
 
@@ -19,6 +20,8 @@ class Grid(Protocol):
     """The grid as one program sees it."""
 
     policy: Policy
+    deadline: float | None
+    """Seconds that a shipped call may take; then it counts as lost. None waits as long as its peer is alive."""
 
     # -- to decide ---------------------------------------------------------------------------------------
 
@@ -45,6 +48,9 @@ class Grid(Protocol):
 
     def slots(self, work: float | None) -> Sequence[tuple[str, int]]:
         """Peers and how many workers of each a loop may lease; ``work`` is the loop's length in seconds, if known."""
+
+    def anybody(self) -> bool:
+        """Whether there are peers at all, even if none may take a call now."""
 
     def coming(self) -> bool:
         """Whether peers may still be about to answer."""
@@ -78,6 +84,9 @@ class Grid(Protocol):
 
     def done(self, channel: LeaseChannel) -> None:
         """Hand a channel back for the next call."""
+
+    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+        """The error with what is known of the worker's end. May take a second."""
 
     # -- to tell -----------------------------------------------------------------------------------------
 

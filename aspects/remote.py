@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Iterable
 from functools import cache
 from time import perf_counter
 from types import ModuleType
@@ -23,7 +24,7 @@ from bundlebee.aspects.profile import SHORT, Profile
 from bundlebee.decisions.features import volume
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
-from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, Unshippable
+from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, Unshippable, WorkerLost
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -162,12 +163,20 @@ class Remote:
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:
-            outcome = ship_one(channel, freight.call, args, kwargs, found=cleared.walk)
+            outcome = ship_one(channel, freight.call, args, kwargs, found=cleared.walk, timeout=grid.deadline)
         except PeerLost as error:
             channel.close()
             grid.done(channel)
+            error = grid.why_lost(channel, point.name, error)
             grid.lost(place, error)
+            if isinstance(error, WorkerLost):  # perhaps it was this very call that its worker did not survive
+                return self._refused(profile, verdict, Reason.PEER_LOST, error)
             return _stays(verdict, Reason.PEER_LOST, error)
+        except CallTimeout as error:
+            channel.close()
+            grid.done(channel)
+            grid.lost(place, error)
+            return _stays(verdict, Reason.DEADLINE, error)
         except PeerBusy as error:
             grid.done(channel)
             return _stays(verdict, Reason.PEER_BUSY, error)
@@ -238,7 +247,7 @@ def _stays(verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:
     return replace(verdict, where=HERE, why=why, detail=str(error))
 
 
-def replay(output: list[tuple[str, str]]) -> None:
+def replay(output: Iterable[tuple[str, str]]) -> None:
     """Write what a shipped call printed, in order, to where it would have gone here."""
     for stream, text in output:
         target = sys.stderr if stream == "stderr" else sys.stdout

@@ -64,7 +64,7 @@ class State(Enum):
 class Item:
     """One turn of the loop."""
 
-    __slots__ = ("args", "kwargs", "place", "state", "targets", "value")
+    __slots__ = ("args", "deaths", "kwargs", "place", "state", "targets", "value")
 
     def __init__(self, targets: Any) -> None:
         self.targets = targets
@@ -73,6 +73,7 @@ class Item:
         self.state = State.WAITING
         self.place: Supply | None = None
         self.value: Any = None
+        self.deaths = 0  #: workers that ended while it was in the chunk at work
 
 
 class Ready:

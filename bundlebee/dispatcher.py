@@ -13,9 +13,12 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Sequence
+from concurrent.futures import CancelledError
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from bundlebee import settings
+from bundlebee.calls import logged
 from bundlebee.calls.byvalue import Outbound
 from bundlebee.calls.outcome import Outcome
 from bundlebee.calls.parcels import Parcel
@@ -24,6 +27,7 @@ from bundlebee.calls.security import LARGEST_FRAME
 from bundlebee.calls.tasks import Hand, Pace, Schedule
 from bundlebee.errors import CallError, PeerBusy, PeerLost, Unshippable
 from bundlebee.guest import Guest
+from bundlebee.helper import Helper
 from bundlebee.luggage import Luggage
 from bundlebee.orders import Item, Order, Round
 from bundlebee.peers import OWN, Peers
@@ -70,17 +74,24 @@ class Dispatcher:
         self._luggage = Luggage()
         seed = 1 if self._guest.keys is None else self._guest.keys.hash_seed
         self._peers = Peers(
-            self._guest, self._luggage.path, self._luggage.archive, seed, tasks=secrets.token_hex(8)
+            self._guest,
+            self._luggage.path,
+            self._luggage.archive,
+            seed,
+            tasks=secrets.token_hex(8),
+            requires=self._luggage.requires,
         )
         self._waker: Waker | None = None
         self._awake = True
         self._finishing = False
+        self._abandoned = False
         self._new: deque[Worker] = deque()
         self._asking: dict[str, threading.Thread] = {}
         self._not_before: dict[str, float] = {}
         self._hope = perf_counter()  # when we last had a worker, or were told that all are taken
         self._broken: Exception | None = None
         self.thread = threading.Thread(target=self._run, name="bundlebee-executor")
+        self._helper = Helper(self._ring) if settings.in_worker else None
 
     # -- any thread ---------------------------------------------------------------------------------------
 
@@ -111,6 +122,11 @@ class Dispatcher:
             task.cancel()
         self._wake()
 
+    def abandon(self) -> None:
+        """Cancel all that is not done: what runs is interrupted there, and may have run in part."""
+        self._abandoned = True
+        self._wake()
+
     def after_fork(self) -> None:
         """In a child process: threads and sockets are the parent's."""
         self._guest.forget()
@@ -134,7 +150,10 @@ class Dispatcher:
             asked = -RETRY
             while not self._is_done():
                 self._adopt()
+                if self._abandoned:
+                    self._drop_all()
                 self._supply()
+                self._help()
                 now = perf_counter()
                 if now - asked > (SOON if self._peers.coming() else RETRY):
                     asked = now
@@ -148,7 +167,8 @@ class Dispatcher:
             self._close(error)
 
     def _is_done(self) -> bool:
-        return self._finishing and not self._schedule.waiting and not self._at_work()
+        helping = self._helper is not None and self._helper.busy
+        return self._finishing and not self._schedule.waiting and not self._at_work() and not helping
 
     def _at_work(self) -> bool:
         return any(hand.away for hand in self._schedule.hands)
@@ -164,7 +184,9 @@ class Dispatcher:
         if not self._schedule.waiting and not self._at_work():
             pause = IDLE if any(worker.place != OWN for worker in workers) else LONG
         self._awake = False
-        if self._is_done() or self._new or self._can_supply():  # it came in between
+        free = self._helper is not None and not self._helper.busy and bool(self._schedule.waiting)
+        # it came in between
+        if self._is_done() or self._new or self._abandoned or free or self._can_supply():
             self._awake = True
             return
         ready = wait([worker.channel for worker in workers], pause, waker=self._waker)
@@ -206,7 +228,9 @@ class Dispatcher:
                 if self._is_done():
                     return
                 refs = self._luggage.refs
-                self._new.append(Worker(place, self._peers.open(place, refs), len(refs)))
+                channel = self._peers.open(place, refs)
+                channel.on_output = _say
+                self._new.append(Worker(place, channel, len(refs)))
                 self._ring()
         except PeerBusy:
             self._hope = perf_counter()
@@ -259,6 +283,13 @@ class Dispatcher:
             chunk = self._schedule.take(worker, _begin)
             if chunk:
                 self._send(worker, chunk)
+
+    def _help(self) -> None:
+        """In a worker: what nobody else has room for is done by this very process, whose own task may be waiting for it."""
+        while self._helper is not None and not self._helper.busy and self._schedule.waiting:
+            task = self._schedule.waiting.popleft()
+            if _begin(task):
+                self._helper.give(task)
 
     def _send(self, worker: Worker, chunk: Sequence[Order]) -> None:
         parcel = Parcel(Outbound)
@@ -322,20 +353,33 @@ class Dispatcher:
                 tasks += self._schedule.handed_back(worker, ticket, count)
             self._schedule.back(tasks)
         if worker.channel.over:
-            self._lost(worker, PeerBusy("the lease is over"))
+            worker.retiring = True  # it refuses what is still on its way to it; nothing of that was begun
 
     def _lost(self, worker: Worker, error: CallError) -> None:
         """A worker is gone. Its node need not be: whoever asks it for another one will see."""
         tasks = self._schedule.lost(worker)
         self._hang_up(worker)
+        if tasks and isinstance(error, PeerLost):
+            error = self._peers.why_lost(worker.channel, tasks[0].function.name, error)
+        kind = type(error) if isinstance(error, PeerLost) else PeerLost
         for task in tasks:
             task.fail(
-                PeerLost(
-                    f"the worker that had {task.function.name} is lost ({worker.place})",
+                kind(
+                    f"{worker.place} lost the worker that had {task.function.name}",
                     why=error.why or error.what,
                     hint="it may have run in part, so it is not run again; submit it again if that is harmless",
                 )
             )
+
+    def _drop_all(self) -> None:
+        self._abandoned = False
+        for task in list(self._schedule.waiting):
+            task.cancel()
+        for worker in self._workers():
+            tasks = self._schedule.lost(worker)
+            self._hang_up(worker)
+            for task in tasks:
+                task.fail(CancelledError())
 
     def _take_waiting(self) -> list[Order]:
         tasks = []
@@ -350,6 +394,8 @@ class Dispatcher:
     def _close(self, error: BaseException | None) -> None:
         self._finishing = True
         left: list[Order] = []
+        if self._helper is not None:
+            self._helper.close()
         if error is not None:
             left += self._take_waiting()
         threads = list(self._asking.values())
@@ -380,21 +426,23 @@ def _begin(task: Order) -> bool:
 
 
 def _settle(task: Order, outcome: Outcome) -> None:
-    for stream, text in outcome.output:
-        _print(stream, text)
     if outcome.error is None:
         task.succeed(outcome.value)
     else:
         task.fail(outcome.error)
 
 
-def _print(stream: str, text: str) -> None:
-    file = sys.stdout if stream == "stdout" else sys.stderr
+def _say(stream: str, text: str) -> None:
+    """What a task says, where it would have gone here."""
     try:
+        if stream in (logged.LOG, logged.WARNING):
+            logged.tell(stream, text)
+            return
+        file = sys.stdout if stream == "stdout" else sys.stderr
         if file is not None:
             file.write(text)
-    except (OSError, ValueError) as error:
-        log.debug("what a task printed is lost: %s", error)
+    except Exception as error:
+        log.debug("what a task said is lost: %s", error)
 
 
 def _failed(what: str, error: BaseException | None) -> CallError:

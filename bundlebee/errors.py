@@ -106,6 +106,14 @@ class PeerLost(CallError):
     """The peer died, or the network between it and us did, while we needed it."""
 
 
+class WorkerLost(PeerLost):
+    """The worker died by itself in the middle of our call; its node is well, and has another one. The message says how."""
+
+
+class EnvironmentDiffers(CallError):
+    """The peer has other versions of what a bundle needs. It may serve other bundles."""
+
+
 class PeerBusy(CallError):
     """The peer has no free worker slot. It is healthy; ask again later."""
 

@@ -12,12 +12,13 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from pathlib import Path
-from types import BuiltinFunctionType, CellType, FunctionType
+from types import BuiltinFunctionType, CellType, FunctionType, TracebackType
 from typing import Any, TypeVar
 
 import msgspec
 
 from bundlebee import settings
+from bundlebee.calls import logged
 from bundlebee.calls.byvalue import by_name
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.tasks import Pace
@@ -84,6 +85,7 @@ class Executor(futures.Executor):
         self._lock = threading.Lock()
         self._closed = False
         self._pid = os.getpid()
+        self._settings = b""  # of loggers and warnings, when functions were last pickled
         self._named: dict[Any, Function] = {}  # functions that travel by name
         self._functions: dict[str, Function] = {}  # all, by digest
         # who forgets to shut down leaves nothing behind either
@@ -153,6 +155,18 @@ class Executor(futures.Executor):
         if wait and thread.ident is not None and thread is not threading.current_thread():
             thread.join()
 
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool | None:
+        """Shut down. Ctrl-C ends what runs, too, as it does in a process pool, whose workers hear of it themselves."""
+        if kind is not None and issubclass(kind, KeyboardInterrupt) and os.getpid() == self._pid:
+            self._dispatcher.abandon()
+        self.shutdown(wait=True)
+        return None
+
     # -- inside -------------------------------------------------------------------------------------------
 
     def _put(self, tasks: list[Order]) -> None:
@@ -166,8 +180,8 @@ class Executor(futures.Executor):
             if _exiting:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
             if tasks and self._dispatcher.thread.ident is None:
-                _running.add(self._dispatcher)
                 self._dispatcher.start()
+                _running.add(self._dispatcher)
             if tasks:
                 self._dispatcher.put(tasks)
 
@@ -197,6 +211,11 @@ class Executor(futures.Executor):
         Raises:
             Unshippable: it cannot.
         """
+        settings = logged.current(dumps)
+        if settings is not self._settings:
+            self._settings = settings
+            self._named.clear()
+            self._functions.clear()
         is_plain = isinstance(fn, _PLAIN)
         if is_plain and (known := self._named.get(fn)) is not None:
             return known
@@ -216,6 +235,7 @@ class Executor(futures.Executor):
                     recursion_limit=sys.getrecursionlimit(),
                     int_max_str_digits=sys.get_int_max_str_digits(),
                     task=True,
+                    settings=settings,
                 )
                 function = self._functions[digest] = Function(f"{module}:{name}", call, data, Pace())
                 while len(self._functions) > KNOWN:
@@ -277,7 +297,10 @@ def _complete() -> None:
     """At the end of the interpreter, before its threads are joined: finish what was submitted."""
     global _exiting
     _exiting = True
+    interrupted = issubclass(getattr(sys, "last_type", None) or Exception, KeyboardInterrupt)
     for dispatcher in list(_running):
+        if interrupted:
+            dispatcher.abandon()
         dispatcher.finish()
     for dispatcher in list(_running):
         dispatcher.thread.join()

@@ -31,7 +31,7 @@ class Luggage:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._looked = 0  # at so many modules
-        self._seen: set[str] = {"__main__", "__mp_main__", "bundlebee"}
+        self._seen: set[str] = {"__main__", "bundlebee"}
         self._bundles: dict[str, Bundle] = {}  # by digest
         self.refs: tuple[BundleRef, ...] = ()
 
@@ -53,12 +53,21 @@ class Luggage:
         """Where a bundle lies on this disk."""
         return BundlePath(ref, self._bundles[ref.digest].path)
 
+    def requires(self, ref: BundleRef) -> tuple[str, ...]:
+        """What a bundle requires, as in ``Requires-Dist``."""
+        return self._bundles[ref.digest].requires
+
     def archive(self, digest: str) -> bytes:
         """A bundle as bytes, for a peer that lacks it."""
         return self._bundles[digest].archive()
 
     def _take(self, top: str) -> None:
         module = sys.modules.get(top)
+        if (
+            module is not None and top == "__mp_main__"
+        ):  # the script, in a child that multiprocessing has spawned
+            _by_value(module)
+            return
         if module is None or top in sys.stdlib_module_names or not _is_own(module):
             return
         file = getattr(module, "__file__", None)
@@ -71,12 +80,16 @@ class Luggage:
             record, _files = read(Source(place, (top,)))
         except (BundleError, OSError) as error:
             log.debug("%s travels by value: %s", top, error)
-            import cloudpickle
-
-            cloudpickle.register_pickle_by_value(module)
+            _by_value(module)
         else:
             bundle = record.bundle(place.parent, place)
             self._bundles[bundle.ref.digest] = bundle
+
+
+def _by_value(module: ModuleType) -> None:
+    import cloudpickle
+
+    cloudpickle.register_pickle_by_value(module)
 
 
 def _is_own(module: ModuleType) -> bool:

@@ -24,6 +24,7 @@ import msgspec
 import zmq
 
 from bundlebee import presence
+from bundlebee.bundles import installed
 from bundlebee.bundles.carrier import Carrier
 from bundlebee.bundles.manager import Manager
 from bundlebee.bundles.repository import Bundle, Repository, State
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bundlebee.node")
 
+LOOK_SECONDS = 10.0  #: between two looks at what is installed, which take a millisecond each
 DEFAULT_PORT = 7766  #: so that a seed can be named by its host; where it is taken, any free port will do
 
 
@@ -91,9 +93,16 @@ class Node:
         self.address = self._server.address
         self._client = Client(self._context, keys)
         self.pool = WorkerPool(
-            keys, self.name, self.interface.address, options.workers or slots(), log, self._pulse
+            keys,
+            self.name,
+            self.interface.address,
+            options.workers or slots(),
+            log,
+            self._pulse,
+            where=self._own_grid(),
         )
         self._sampler = Sampler(self.pool.pids)
+        self._distributions = installed.digest(installed.versions())
         self.repository = Repository(directory if directory.is_dir() else None, copy=True)
         self.carrier = Carrier(self.repository, self._fetch_piece)
         self.manager = Manager(self.repository, self._announce, self._withdraw)
@@ -111,6 +120,7 @@ class Node:
         self._note: Path | None = None
         self._stop = threading.Event()
         self._last_load = 0.0
+        self._looked = time.monotonic()  # at what is installed
 
     # -- life --------------------------------------------------------------------------------------------
 
@@ -120,6 +130,8 @@ class Node:
         handlers: dict[str, Callable[[bytes, Sequence[bytes]], tuple[bytes, Sequence[bytes]]]] = {
             "lease": self._lease,
             "release": self._release,
+            "fate": self._fate,
+            "distributions": self._tell_distributions,
             "bundle.offer": self._offered,
             "bundle.fetch": self._fetched,
             "decisions.tell": self._told,
@@ -185,9 +197,18 @@ class Node:
         try:
             while not self._stop.wait(1.0):
                 self._pulse()
+                self._look_at_distributions()
         finally:
             self.stop()
         log.info("%s has left the grid", self.name)
+
+    def _own_grid(self) -> dict[str, Any]:
+        """The grid as our workers' tasks reach it: through us."""
+        where = self.options.where
+        peers = (self.address, *where.peers)
+        return msgspec.structs.asdict(
+            msgspec.structs.replace(where, peers=peers, interface=self.interface.address)
+        )
 
     def _listen(self) -> Server:
         ip, port = self.interface.address, self.options.port
@@ -219,6 +240,7 @@ class Node:
             speed=speed(cache_directory()),
             started=time.time(),
             free=self.pool.slots,
+            distributions=self._distributions,
         )
 
     def _pulse(self) -> None:
@@ -226,6 +248,17 @@ class Node:
         load = self._sampler.load()
         share = min(1.0, load.busy / load.cores) if load.cores else 0.0
         self.driver.call(ev.SetLoad(share, load.foreign, self.pool.free()))
+
+    def _look_at_distributions(self) -> None:
+        """Somebody may install or upgrade something while we run."""
+        now = time.monotonic()
+        if now - self._looked < LOOK_SECONDS:
+            return
+        self._looked = now
+        found = installed.digest(installed.versions())
+        if found != self._distributions:
+            self._distributions = found
+            self.driver.call(ev.SetNode(self._row()))
 
     def _announce(self, bundle: Bundle) -> None:
         ref = bundle.ref
@@ -324,6 +357,14 @@ class Node:
     def _release(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
         self.pool.release(body.decode("ascii", "replace"))
         return b"", ()
+
+    @staticmethod
+    def _tell_distributions(body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
+        names = msgspec.msgpack.decode(body, type=list[str])
+        return msgspec.msgpack.encode(installed.versions(names)), ()
+
+    def _fate(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
+        return msgspec.msgpack.encode(self.pool.fate(body.decode("ascii", "replace"))), ()
 
     def _offered(self, body: bytes, buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
         offer = msgspec.msgpack.decode(body, type=BundleOffer)

@@ -103,10 +103,12 @@ class Item:
                 self.round.changed.notify_all()
 
     def succeed(self, value: Any) -> None:
+        """Its result has come. Whoever brings it announces it, for many at once."""
         self.round.outcomes[self.index] = value
 
     def fail(self, error: BaseException) -> None:
         self.round.outcomes[self.index] = _Failure(error)
+        self.round.announce()
 
 
 class _Failure:

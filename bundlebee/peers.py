@@ -13,12 +13,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from bundlebee import settings
 from bundlebee.calls.leasing import LeaseRequest
 from bundlebee.decisions.estimators import PeerTimes
 from bundlebee.decisions.load import Sampler
 from bundlebee.decisions.load import slots as own_slots
 from bundlebee.decisions.model import Place
-from bundlebee.errors import PeerBusy, PeerLost
+from bundlebee.errors import (
+    BundlebeeError,
+    CallTimeout,
+    EnvironmentDiffers,
+    PeerBusy,
+    PeerLost,
+    WorkerLost,
+)
 from bundlebee.settings import cache_directory
 from bundlebee.words import HERE
 
@@ -53,6 +63,7 @@ class Peers:
         archive: gives a bundle's archive by digest, for peers that lack it.
         hash_seed: this process's ``PYTHONHASHSEED``.
         tasks: leases are for tasks, see `LeaseRequest`.
+        requires: gives the requirements of a bundle, as in ``Requires-Dist``.
 
     Attributes:
         main: the program's own main module, which travels with each lease; None until the program is found.
@@ -66,12 +77,17 @@ class Peers:
         hash_seed: int,
         *,
         tasks: str = "",
+        requires: Callable[[BundleRef], Sequence[str]] = lambda ref: (),
     ) -> None:
         self._guest = guest
         self._path = path
         self._archive = archive
         self._hash_seed = hash_seed
         self._tasks = tasks
+        self._requires = requires
+        self._differs: dict[
+            tuple[str, str], str
+        ] = {}  # node and bundle -> why it cannot run there; empty: it can
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.main: MainSource | None = None
         self._times: dict[str, PeerTimes] = {}
@@ -158,6 +174,10 @@ class Peers:
         if self._pool is None and not self._guest.snapshot().views and not self._guest.wait_for_nodes().views:
             self._start_pool()
 
+    def anybody(self) -> bool:
+        """Whether there is anybody who could take a call, now or after a while."""
+        return self._pool is not None or bool(self._snapshot_nodes())
+
     def coming(self) -> bool:
         """Whether a node may still be about to answer our greeting."""
         return not self._guest.settled()
@@ -196,7 +216,7 @@ class Peers:
             alone: nobody has given us a worker for a while: use this machine's own cores, too.
         """
         workers = [(view.row.name, view.row.slots) for view in self._views()]
-        if alone or not (workers or self.coming() or self._snapshot_nodes()):
+        if not settings.in_worker and (alone or not (workers or self.coming() or self._snapshot_nodes())):
             self._start_pool()
         if self._pool is not None and not self._is_left_out(OWN):
             workers.append((OWN, self._pool.slots))
@@ -212,12 +232,15 @@ class Peers:
         """A channel to a worker of that peer, which can import these bundles.
 
         Raises:
+            EnvironmentDiffers: it has other versions of what a bundle needs.
             PeerBusy, PeerLost, CallError: see `bundlebee.errors`.
         """
         lessee = self._lessees()
         channel = lessee.reuse(place, bundles)
         if channel is not None:
             return channel
+        for ref in bundles:
+            self._compare(place, ref)
         request = LeaseRequest(
             self._caller, self._python, self._hash_seed, tuple(bundles), self.main, self._tasks
         )
@@ -227,16 +250,71 @@ class Peers:
             self._leave_out(place, BUSY)
             raise
 
+    def _compare(self, place: str, ref: BundleRef) -> None:
+        """Once for each node and bundle: whether the distributions that it needs are the same there."""
+        view = None if place == OWN else self._guest.snapshot().node(place)
+        if view is None:
+            return
+        key = view.row.id, ref.digest
+        if key not in self._differs:
+            self._differs[key] = self._difference(view, ref)
+        if self._differs[key]:
+            raise EnvironmentDiffers(f"{place} is not used for {ref.name}", why=self._differs[key])
+
+    def _difference(self, view: NodeView, ref: BundleRef) -> str:
+        requires = self._requires(ref)
+        if not requires:
+            return ""
+        from bundlebee.bundles import installed
+
+        here = installed.versions()
+        if view.row.distributions == installed.digest(here):
+            return ""
+        own = [row.name for row in view.bundles if row.digest == ref.digest]
+        names = installed.needed(requires, own)
+        body, _ = self._guest.client.request(
+            view.row.address, "distributions", msgspec.msgpack.encode(sorted(names))
+        )
+        found = installed.differences(names, here, msgspec.msgpack.decode(body, type=dict[str, str]))
+        if not found:
+            return ""
+        log.warning(
+            "%s is not used for %s %s: what that needs is not the same there\n%s",
+            *(view.row.name, ref.name, ref.version, installed.table(found)),
+        )
+        first = found[0]
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        return f"{first.name} is {first.here or 'not installed'} here, {first.there or 'not installed'} there{more}"
+
     def done(self, channel: LeaseChannel) -> None:
         """Hand a channel back."""
         self._lessees().give_back(channel)
+
+    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+        """A channel was lost in the middle of a call: a `WorkerLost` that says how the worker ended, if its node is
+        there to be asked (which takes a second at the most, and is tried once while the node is left out)."""
+        place = channel.node_name
+        if self._closing or self._is_left_out(place):
+            return error
+        try:
+            fate = self._lessor(place).fate(channel.token)
+        except BundlebeeError:
+            fate = None
+        if fate is None:
+            return error
+        return WorkerLost(f"{place} lost the worker that had {function}", why=str(fate))
 
     def lost(self, place: str, error: BaseException) -> None:
         """Leave a peer out for a while, and say why, once."""
         if self._closing:  # we hung up ourselves
             return
-        self._leave_out(place, LOST if isinstance(error, PeerLost) else UNFIT)
         if isinstance(error, PeerBusy):
+            self._leave_out(place, BUSY)
+        elif not isinstance(error, WorkerLost):  # then the node is well
+            self._leave_out(place, LOST if isinstance(error, (PeerLost, CallTimeout)) else UNFIT)
+        if isinstance(error, PeerBusy):
+            return
+        if isinstance(error, EnvironmentDiffers):  # that has been said, as a table
             return
         key = place, type(error).__name__ if isinstance(error, PeerLost) else str(error)
         if key not in self._told or isinstance(error, PeerLost):

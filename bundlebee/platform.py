@@ -371,3 +371,128 @@ def _can_tell_written() -> bool:
         return _written(ctypes.addressof(ctypes.c_char.from_buffer(memory)), 3) == b"\0\0\1"
     except (OSError, ValueError):
         return False
+
+
+def interrupt_main() -> None:
+    """Let the handler of SIGINT run in this process's main thread, also where it waits; any thread may ask for it."""
+    import signal
+    import threading
+
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, signal.SIGINT)
+    else:
+        import _thread
+
+        _thread.interrupt_main()
+
+
+# -- children ----------------------------------------------------------------------------------------------
+
+children_of_ours: set[int] = set()
+"""Processes that we have started, and not waited for yet; the program whose process this is knows nothing of them."""
+
+
+def children() -> list[int]:
+    """All children of this process, those that have ended and were not waited for among them."""
+    found: list[int] = []
+    try:
+        for thread in os.listdir("/proc/self/task"):
+            with open(f"/proc/self/task/{thread}/children") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        import psutil
+
+        return [child.pid for child in psutil.Process().children()]
+    return found
+
+
+# -- how a process ended -------------------------------------------------------------------------------------
+
+
+def wait_for_end(process: subprocess.Popen[bytes]) -> tuple[int, int | None]:
+    """Wait for a child process.
+
+    Returns:
+        its exit code, negative for a signal, and the most memory that it had at a time in bytes; None where the system
+        does not say. Without `inherited_peak` it may be too much.
+    """
+    if not hasattr(os, "waitid") or process.returncode is not None:
+        return process.wait(), None
+    try:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        _, status, usage = os.wait4(process.pid, 0)
+    except ChildProcessError:  # somebody else has waited for it
+        return process.wait(), None
+    process.returncode = os.waitstatus_to_exitcode(status)
+    return process.returncode, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def inherited_peak() -> int:
+    """How much of this process's peak memory, in bytes, is its parent's: Linux counts what a process was before `exec`.
+
+    0 where that is little, or not counted at all.
+    """
+    if not IS_LINUX:
+        return 0
+    import resource
+
+    counted = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    try:
+        with open("/proc/self/status") as status:
+            own = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+    except (OSError, StopIteration, ValueError):
+        return 0
+    return counted * 1024 if counted > 2 * own else 0
+
+
+def exit_words(code: int) -> str:
+    """What an exit code says, as a clause."""
+    import signal
+
+    if code < 0:
+        try:
+            return f"was killed by {signal.Signals(-code).name}"
+        except ValueError:
+            return f"was killed by signal {-code}"
+    if IS_WINDOWS and code >= 0xC0000000:
+        name = {0xC0000005: "access violation", 0xC00000FD: "stack overflow"}.get(code, "a fault")
+        return f"ended with {name} ({code:#x})"
+    return f"exited with {code}"
+
+
+def memory_kills(pid: int) -> int | None:
+    """How many processes the kernel has killed for memory: in the control group of ``pid`` where that can be read,
+    else on the whole machine; None where nobody counts."""
+    if not IS_LINUX:
+        return None
+    for name, file in (*_memory_groups(pid), ("oom_kill", "/proc/vmstat")):
+        try:
+            with open(file) as lines:
+                for line in lines:
+                    key, _, value = line.partition(" ")
+                    if key == name:
+                        return int(value)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _memory_groups(pid: int) -> list[tuple[str, str]]:
+    """Where the kernel counts: (name of the figure, file)."""
+    try:
+        with open(f"/proc/{pid}/cgroup") as memberships:
+            groups = [line.rstrip("\n").split(":", 2) for line in memberships]
+    except OSError:
+        return []
+    found = []
+    for group in groups:
+        if len(group) < 3:
+            continue
+        _, controllers, path = group
+        if "memory" in controllers.split(","):
+            found.append(("oom_kill", f"/sys/fs/cgroup/memory{path}/memory.oom_control"))
+        elif not controllers:
+            found.append(("oom_kill", f"/sys/fs/cgroup{path}/memory.events"))
+            found.append(("oom_kill", f"/sys/fs/cgroup/unified{path}/memory.events"))
+    return found

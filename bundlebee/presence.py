@@ -33,7 +33,12 @@ def directory() -> Path:
 
 
 def leave(note: Note) -> Path | None:
-    """Write a note; None where the directory cannot be written (commands then find the node by multicast)."""
+    """Write a note, and remove those of nodes that were killed.
+
+    Returns:
+        its path; None where the directory cannot be written: commands then find the node by multicast.
+    """
+    find(note.grid)
     try:
         place = directory()
         place.mkdir(parents=True, exist_ok=True)

@@ -25,6 +25,7 @@ from bundlebee.aspects.freight import Customs, Freight, Stays
 from bundlebee.aspects.remote import Remote
 from bundlebee.aspects.scatter import Scatter
 from bundlebee.aspects.watch import Watch
+from bundlebee.decisions.load import slots
 from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.errors import PeerLost
     from bundlebee.hooks.install import Handle
     from bundlebee.weaving.joinpoint import JoinPoint
 
@@ -60,6 +62,7 @@ class ProgramOptions(msgspec.Struct, frozen=True):
     weave: tuple[str, ...] = ()  #: installed distributions to treat as bundles
     policy: Policy | None = None  #: None is that of the node on this machine, else ``auto``
     decisions: Path | None = None  #: file for decision records
+    deadline: float | None = None  #: seconds that a shipped call may take before it counts as lost
 
 
 class Program:
@@ -74,6 +77,7 @@ class Program:
         settings.of_program = options.where
         seed = hash_seed.in_force(options.where)
         self._log = DecisionLog(options.decisions)
+        self.deadline = options.deadline
         self._workshop = Workshop(options.directory, options.weave, self._guest)
         self._guest.orient()
         own = self._guest.own_node
@@ -82,7 +86,13 @@ class Program:
         self._dice = self.policy.dice()
         if self._dice is not None:
             log.info("policy %s", self.policy)
-        self._peers = Peers(self._guest, self._workshop.path, self._workshop.archive, seed)
+        self._peers = Peers(
+            self._guest,
+            self._workshop.path,
+            self._workshop.archive,
+            seed,
+            requires=self._workshop.requires,
+        )
         self._reports = Reports(self._guest, self._log.catch_up)
         self._log.listen(self._heard)
         self._effects: EffectAnalysis | None = None
@@ -93,7 +103,7 @@ class Program:
         customs = Customs(self)
         self._analysis = Analysis(self, Remote(self, customs), running)
         self._scatter = Scatter(self, customs, running, self._analysis.profile_of)
-        self._watch = Watch(self._analysis.profile_by_code)
+        self._watch = Watch(self._analysis)
         self._said: dict[tuple[str, bool, str], float] = {}
         self._freights: dict[JoinPoint, tuple[Remembered, Freight]] = {}
         self._closing = threading.Lock()
@@ -105,7 +115,7 @@ class Program:
 
         Its exceptions pass through to the top of the interpreter, as under python.
         """
-        from bundlebee.hooks import program
+        from bundlebee.hooks import children, program
         from bundlebee.hooks.install import install
         from bundlebee.hooks.threads import hide_ours
         from bundlebee.hooks.warned import count_theirs
@@ -124,6 +134,7 @@ class Program:
             on_defined=self._analysis.on_defined,
             on_imported=self._analysis.on_imported,
             on_scatter=self._scatter.loop,
+            apprentices=lambda: slots() - 1,
             fetch=self._workshop.fetch,
         )
         if self.policy.kind is Kind.AUTO:
@@ -143,6 +154,7 @@ class Program:
                 self._join(ours)
             self._peers.main = self._workshop.adopt_main(prepared.main)
         wrap_handlers()
+        children.hide_ours()
         prepared.run(handle)
 
     def _join(self, path: list[str]) -> None:
@@ -166,6 +178,10 @@ class Program:
             if self._closed or os.getpid() != self._pid:
                 return
             self._closed = True
+        # what still runs, such as `__del__` of objects that live to the end, is on its own
+        self.policy = Policy(Kind.LOCAL)
+        if self._handle is not None:
+            self._handle.loom.unthread()
         self._watch.stop()
         _end_quietly()
         ended = self._scatter.close(1.0)
@@ -177,13 +193,29 @@ class Program:
         self._log.close()
         # sockets that a thread still uses must not be closed under it: the process takes them along
         self._guest.leave(hang_up=ended)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        """Forget the program's functions and classes: what is ours was frozen for the garbage collector, and would keep
+        the program's objects for ever, so that their `__del__` is never called."""
+        if self._handle is not None:
+            self._handle.loom.advices.clear()
+        self._analysis.forget()
+        self._freights.clear()
+        self._effects = None
+        contents = sys.modules.get("bundlebee.bundles.contents")
+        if contents is not None:
+            contents.forget()
 
     def _in_child(self) -> None:
         """After a fork: threads and sockets are the parent's, so nothing is shipped from here."""
         self._guest.forget()
+        if self._handle is not None:
+            self._handle.loom.after_fork()
         self.policy = Policy(Kind.LOCAL)
         self._log.after_fork()
         self._peers.after_fork()
+        log.info("process %d was forked off: its calls run there", os.getpid())
 
     # -- Grid: to decide -----------------------------------------------------------------------------------
 
@@ -230,6 +262,9 @@ class Program:
 
     def slots(self, work: float | None) -> Sequence[tuple[str, int]]:
         return self._peers.slots(forced=self.policy.kind is not Kind.AUTO, work=work)
+
+    def anybody(self) -> bool:
+        return self._peers.anybody()
 
     def coming(self) -> bool:
         return self._peers.coming()
@@ -286,6 +321,9 @@ class Program:
     def done(self, channel: LeaseChannel) -> None:
         self._peers.done(channel)
 
+    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+        return self._peers.why_lost(channel, function, error)
+
     # -- Grid: to tell -------------------------------------------------------------------------------------
 
     def lost(self, place: str, error: BaseException) -> None:
@@ -312,26 +350,17 @@ class Program:
             0 if outcome is None else outcome.bytes_out,
             0 if outcome is None else outcome.bytes_back,
         )
-        if outcome is not None and profile.told == told and not log.isEnabledFor(logging.DEBUG):
+        each = log.isEnabledFor(logging.DEBUG)
+        if outcome is not None and profile.told == told and not each:
             self._log.add_later(verdict, *what)
-            if count > 1:
-                self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
-            return
-        if outcome is not None:
-            profile.told = told
-        self._log.catch_up()
-        function, bundle, seconds, bytes_out, bytes_back = what
-        self._log.add(
-            Decision.of(
-                verdict,
-                function=function,
-                bundle=bundle,
-                seconds=seconds,
-                bytes_out=bytes_out,
-                bytes_back=bytes_back,
-            )
-        )
-        if count > 1:
+        else:
+            if outcome is not None:
+                profile.told = told
+            self._log.add_now(verdict, *what)
+        if count > 1 and (each or self._log.path is not None):
+            for _ in range(count - 1):
+                self._log.add_later(verdict, *what)
+        elif count > 1:
             self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
 
     def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:

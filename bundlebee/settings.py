@@ -37,6 +37,7 @@ VARIABLES: Mapping[str, str] = {
     "VERBOSE": "1 or 2: as -v, -vv",
     "QUIET": "1: as -q",
     "WEAVE": "installed distributions to treat as bundles, separated by spaces",
+    "DEADLINE": "seconds that a shipped call may take, before it runs here",
     "DECISIONS": "file for decision records, one JSON object a line",
     "TIMEOUT": "seconds to wait for the result of a call, or of a look at the effects of a bundle",
     "FOLLOW": "1: go on printing decisions",
@@ -151,7 +152,10 @@ class GridOptions(msgspec.Struct, frozen=True):
 
 
 of_program: GridOptions | None = None
-"""Those that this program was started with, if `bundlebee exec` started it."""
+"""Those that this program was started with, if `bundlebee exec` started it; in a worker those of its node."""
+
+in_worker = False
+"""This process is a worker. What its tasks submit must not wait for itself: a worker has no pool of its own, and lends a hand."""
 
 
 def parse_peers(texts: tuple[str, ...]) -> tuple[str, ...]:

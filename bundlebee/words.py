@@ -26,6 +26,7 @@ class Reason(StrEnum):
     HOP_LIMIT = "hop-limit"  #: it was shipped already and may not be shipped on
     PEER_BUSY = "peer-busy"  #: no free slot there
     PEER_LOST = "peer-lost"  #: the peer went away, so it ran here
+    DEADLINE = "deadline"  #: no answer from the peer within the deadline, so it ran here
     GUARD = "guard"  #: the effect guard of the worker stopped it before anything happened
     ENVIRONMENT = "environment"  #: the peer lacks the Python or the distributions it needs
     FAILED = "failed"  #: our own machinery failed; the plain call ran here

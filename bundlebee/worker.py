@@ -20,6 +20,9 @@ import zmq
 from bundlebee import light as _light  # noqa: F401  before anybody imports msgspec
 
 # isort: split
+import msgspec
+
+from bundlebee import settings
 from bundlebee.calls.control import (
     BundlePath,
     End,
@@ -34,12 +37,13 @@ from bundlebee.calls.control import (
 )
 from bundlebee.calls.guard import guard
 from bundlebee.calls.keys import GridKeys
+from bundlebee.calls.link import MOST_MESSAGES
 from bundlebee.calls.output import Input, Printing, Stream
 from bundlebee.calls.rpc import bind
 from bundlebee.calls.security import Doorman, secure_server, strangers
 from bundlebee.calls.worker_loop import WorkerLoop
 from bundlebee.errors import CallError
-from bundlebee.platform import has_local_sockets
+from bundlebee.platform import has_local_sockets, inherited_peak
 
 if TYPE_CHECKING:
     from bundlebee.hooks.finder import Claim
@@ -56,6 +60,11 @@ def main() -> None:
     if not isinstance(setup, Setup):
         raise SystemExit("bundlebee.worker is started by a node, not by hand")
     keys = GridKeys.restore(setup.keys)
+    settings.in_worker = True
+    if setup.where is not None:
+        settings.of_program = msgspec.convert(
+            setup.where, settings.GridOptions, dec_hook=lambda kind, value: kind(value)
+        )
     printing = Printing()
     sys.stdin, sys.stdout, sys.stderr = Input(), Stream("stdout", printing), Stream("stderr", printing)
     sys.argv = [""]
@@ -63,6 +72,7 @@ def main() -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
     sock = context.socket(zmq.ROUTER)
     secure_server(sock, keys)
+    sock.sndhwm = MOST_MESSAGES
     sock.router_mandatory = True  # a caller who reads slowly makes us wait, one who is gone is an error
     told = threading.Lock()
 
@@ -96,11 +106,18 @@ def main() -> None:
                 elif isinstance(message, End):
                     loop.end(message)
         finally:
-            leave()
+            loop.stop()
 
     threading.Thread(target=obey, name="bundlebee-control", daemon=True).start()
-    tell(Ready(port, local))
-    loop.run()
+    tell(Ready(port, local, inherited_peak()))
+    try:
+        loop.run()
+    except BaseException:
+        # `sys.stderr` is the program's by now; this is for the node's log
+        import traceback
+
+        os.write(2, traceback.format_exc().encode("utf-8", "replace"))
+        os._exit(1)
 
 
 class Loading:

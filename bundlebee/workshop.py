@@ -113,6 +113,11 @@ class Workshop:
         """Where a bundle lies on this disk."""
         return BundlePath(ref, self._bundles[ref.digest].path)
 
+    def requires(self, ref: BundleRef) -> tuple[str, ...]:
+        """What a bundle requires, as in ``Requires-Dist``."""
+        bundle = self._bundles.get(ref.digest)
+        return () if bundle is None else bundle.requires
+
     def archive(self, digest: str) -> bytes:
         """A bundle as bytes, for a peer that lacks it."""
         return self._bundles[digest].archive()

@@ -52,9 +52,18 @@ def clean_uncaught() -> None:
 
     def show(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         strip_frames(error)
+        _name_node(error)
         shown(kind, error, error.__traceback__)
 
     sys.excepthook = show
+
+
+def _name_node(error: BaseException) -> None:
+    """Say where it was raised. Only now, when the program cannot notice any more."""
+    remote_errors = sys.modules.get("bundlebee.calls.remote_errors")
+    node = None if remote_errors is None else remote_errors.node_of(error)
+    if remote_errors is not None and node is not None:
+        error.add_note(remote_errors.words(node))
 
 
 def _stripped(traceback: TracebackType | None, keep_ours: bool) -> TracebackType | None:

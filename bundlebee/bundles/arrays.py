@@ -3,8 +3,6 @@
 An array that the call makes is a `Made` of that kind. It stands for NumPy's numbers, too, since what gives one for some
 arguments gives the other for others. A view is the value of what it is a view of: who writes the one writes the other.
 So an array is one of its own elements here.
-
-Arrays among the arguments are not written: a call that may do so stays.
 """
 
 from __future__ import annotations
@@ -87,12 +85,6 @@ class Arrays(Specials):
         return not (isinstance(value, Live) and isinstance(value.object, (type, *_FLAT)))
 
     # -- what the other rooms ask --------------------------------------------------------------------------
-
-    def write(self, values: Values, what: str = "writes") -> None:
-        for value in values:
-            if isinstance(value, Given) and self.may_be_array(value):
-                raise Harm(f"{what} its argument {value.name!r}, an array")
-        super().write(values, what)
 
     def members(self, value: Live) -> tuple[Values, Values]:
         if not self.surely_array(value):

@@ -259,6 +259,11 @@ def cannot_travel(kind: type) -> str | None:
     return None if reason is None else f"a {name} cannot travel: {reason}"
 
 
+def forget() -> None:
+    """Let go of the program's classes: it is over, and who is known here would never be deleted."""
+    _CHECKED.clear()
+
+
 def _instance(value: Any, kind: type) -> Iterator[Any]:
     """The state of an instance of a bundle's class: what its builtin base holds, and its attributes."""
     reason = cannot_travel(kind)

@@ -69,7 +69,7 @@ def lack(bundle: Bundle, others: Iterable[Bundle], environment: Environment) -> 
             need = Requirement(text)
         except InvalidRequirement:
             continue  # old wheels; pip cannot do anything with it either
-        if not _applies(need):
+        if not applies(need):
             continue
         here = [*versions.get(normal(need.name), ()), *environment(need.name)]
         if any(_fits(need, version) for version in here):
@@ -93,13 +93,13 @@ def installed_versions(name: str) -> list[str]:
         return []
 
 
-def _applies(need: Any) -> bool:
+def applies(need: Any, extra: str = "") -> bool:
     """Whether a requirement is meant for this machine. One whose condition makes no sense is not."""
     from packaging.markers import UndefinedComparison, UndefinedEnvironmentName
     from packaging.version import InvalidVersion
 
     try:
-        return need.marker is None or bool(need.marker.evaluate({"extra": ""}))
+        return need.marker is None or bool(need.marker.evaluate({"extra": extra}))
     except (UndefinedComparison, UndefinedEnvironmentName, InvalidVersion):
         return False
 

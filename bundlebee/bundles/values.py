@@ -14,6 +14,7 @@ Some values pickle well and still would not be the same there:
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable, Iterator
 from enum import Enum
@@ -80,6 +81,23 @@ class Walk(msgspec.Struct):
         if not any(map(is_array, self.classes)):
             return []
         return [value for value in self.containers if is_array(type(value))]
+
+    def check_writable(self) -> None:
+        """Whether what a call writes to copies of these can be written to them afterwards, each by itself.
+
+        Raises:
+            Unshippable: some lie on the same memory, which copies do not share.
+        """
+        arrays = self.arrays()
+        if not arrays:
+            return
+        shared = any(one is not other for one, other in overlapping(arrays, arrays))
+        if shared or any(
+            isinstance(value, bytearray | array) and value for value in self.containers
+        ):  # an array may lie on one of them
+            raise Unshippable(
+                "an array that the call may write cannot travel", why="another argument may lie on its memory"
+            )
 
     @property
     def simple(self) -> bool:

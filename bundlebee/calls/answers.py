@@ -109,7 +109,11 @@ class Answers:
     def only(self, result: Any, times: tuple[float, float]) -> None:
         """The one item of a chunk came to its end; the result is an atom."""
         printed = self._printing.take() if self._printing.parts else []
-        body = pickle.dumps([result], 5)
+        try:
+            body = pickle.dumps([result], 5)
+        except MemoryError as error:
+            self._cannot_travel(0, pickling.blame(result, error, "result"))
+            return
         if len(body) <= wire.SMALL:
             self.send(wire.Reply(self._ticket, 0, [times], printed, body=body), [], copy=True)
         else:
@@ -184,11 +188,11 @@ class Answers:
         else:
             assert error is not None
             try:
+                frames: list[Any] = [remote_errors.pack(error, is_ours)]
                 told = (error.args, error.__dict__)
                 if pickling.refers(told, item, frozenset()):
                     raise Unshippable("the exception holds an argument")
                 changes = [] if before is None else before.changes()
-                frames: list[Any] = [remote_errors.pack(error, is_ours)]
                 if before is not None and changes:
                     pickling.refers(changes, item, objects)
                     if pickling.share(told, (changes, before.objects)):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from bundlebee.bundles.values import walk
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Link
@@ -24,9 +25,10 @@ from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.segments import SHARE_FROM
 from bundlebee.calls.sent import Sent
 from bundlebee.calls.sharing import Sharing
+from bundlebee.calls.spool import Spool
 from bundlebee.calls.waker import Waker
 from bundlebee.calls.wire import Call
-from bundlebee.errors import BundlebeeError, PeerBusy, ProtocolError, Unshippable
+from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, ProtocolError, Unshippable
 from bundlebee.interrupts import let_pass
 from bundlebee.words import Reason
 
@@ -68,7 +70,7 @@ class _Chunk:
         self.count = count
         self.answered = 0
         self.bytes_out = bytes_out // count
-        self.output: dict[int, list[tuple[str, str]]] = {}
+        self.output: dict[int, Spool] = {}
         self.sent = time.perf_counter()
 
 
@@ -103,6 +105,8 @@ class LeaseChannel:
         self.rested = 0.0  #: when it was handed back (`perf_counter`)
         self._sharing = Sharing()
         self._sent = Sent(places)
+        #: told what tasks print and log, as it comes: see `wire.Printed`
+        self.on_output: Callable[[str, str], None] = lambda _stream, _text: None
         link = connect(local, token, caller, node_name, address, self._sharing)
         self._link: Link | LocalLink = Link(context, keys, address, node_name) if link is None else link
         self._tickets = 0
@@ -148,12 +152,12 @@ class LeaseChannel:
             raise ValueError(f"a chunk has 1 to {wire.MOST_ITEMS} items, not {len(items)}")
         if call.writes and len(items) != 1:
             raise ValueError("a call that writes its arguments travels alone")
-        objects: Sequence[Any] = ()
         if found is None:
-            for args, kwargs in items:
-                objects = pickling.objects(args, kwargs)
-        elif call.writes:
-            objects = found.objects
+            walks = [walk(tuple(args), kwargs) for args, kwargs in items]
+            if call.writes:
+                (found,) = walks
+        if call.writes and found is not None:
+            found.check_writable()
         try:
             items = items if type(items) is list else list(items)
             frames = [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
@@ -161,8 +165,8 @@ class LeaseChannel:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
         chunk = _Chunk(items, len(items), sum(map(len, frames)))
-        if call.writes:
-            chunk.objects = objects
+        if call.writes and found is not None:
+            chunk.objects = found.objects
         return self._ship(call, None, chunk, [], frames)
 
     def submit_tasks(self, call: Call, function: bytes, parcel: Parcel) -> int:
@@ -211,9 +215,9 @@ class LeaseChannel:
         finally:
             self._batches = False
 
-    def _one(self, ticket: int) -> Outcome | None:
+    def _one(self, ticket: int, timeout: float | None) -> Outcome | None:
         """Wait for one message; the outcome of that chunk, if it was it. Others are kept for `poll`."""
-        frames = self._link.recv(None)
+        frames = self._link.recv(timeout)
         if frames is None:
             return None
         outcomes: list[Outcome] = []
@@ -387,7 +391,8 @@ class LeaseChannel:
             outcome = self._outcome(chunk, message.ticket, message.index, Ended.RAISED, size)
             outcome.seconds, outcome.cpu_seconds = message.seconds, message.cpu_seconds
             try:
-                outcome.error = remote_errors.unpack(frames[1], self.node_name)
+                # a task's author knows of the grid; a woven program must not notice it
+                outcome.error = remote_errors.unpack(frames[1], self.node_name, note=not chunk.items)
                 if message.wrote and chunk.objects is not None:
                     item = chunk.items[message.index]
                     changes = pickling.loads_referring(frames[2:], item, chunk.objects)
@@ -482,9 +487,7 @@ class LeaseChannel:
                 outcome.value = read()
             except Exception as error:
                 let_pass(error)
-                printed = outcome.output
                 self._cannot_read(outcome, error)
-                outcome.output = printed
             outcomes.append(outcome)
 
     def _outcome(self, chunk: _Chunk, ticket: int, index: int, ended: Ended, size: int) -> Outcome:
@@ -493,22 +496,28 @@ class LeaseChannel:
             ticket,
             index,
             ended,
-            output=chunk.output.pop(index, []),
+            output=chunk.output.pop(index, ()),
             round_trip=time.perf_counter() - chunk.sent,
             bytes_out=chunk.bytes_out,
             bytes_back=size,
         )
 
-    @staticmethod
-    def _print(chunk: _Chunk, output: list[wire.Printed]) -> None:
+    def _print(self, chunk: _Chunk, output: list[wire.Printed]) -> None:
+        if not chunk.items:  # a task's: it runs once, so what it says counts
+            for _, stream, text in output:
+                self.on_output(stream, text)
+            return
         for index, stream, text in output:
-            chunk.output.setdefault(index, []).append((stream, text))
+            spool = chunk.output.get(index)
+            if spool is None:
+                spool = chunk.output[index] = Spool()
+            spool.add(stream, text)
 
     @staticmethod
     def _cannot_read(outcome: Outcome, error: Exception) -> None:
         outcome.ended = Ended.REFUSED
         outcome.reason = Reason.UNPICKLABLE
-        outcome.output = []
+        outcome.output = ()
         outcome.error = (
             error
             if isinstance(error, BundlebeeError)
@@ -523,20 +532,29 @@ def call(
     kwargs: dict[str, Any],
     *,
     found: Walk | None = None,
+    timeout: float | None = None,
 ) -> Outcome:
     """Ship one call and wait for its outcome. Other chunks' outcomes are kept for the next poll.
 
     Args:
         found: as for `LeaseChannel.submit`.
+        timeout: seconds; None waits as long as the worker is there.
 
     Raises:
         Unshippable, PeerBusy, PeerLost: as `LeaseChannel.submit` and `LeaseChannel.poll`.
+        CallTimeout: no outcome in time; to close the channel ends the work there.
     """
     ticket = channel.submit(call, [(args, kwargs)], found=found)
+    deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        outcome = channel._one(ticket)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        outcome = channel._one(ticket, left)
         if outcome is not None:
             return outcome
+        if deadline is not None and time.monotonic() >= deadline:
+            raise CallTimeout(
+                f"{channel.node_name} has not answered", why=f"the deadline of {timeout:g} s is over"
+            )
 
 
 def wait(

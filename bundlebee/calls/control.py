@@ -37,6 +37,9 @@ class Setup(msgspec.Struct, frozen=True, tag="setup"):
     keys: dict[str, Any]
     ip: str
     name: str
+    where: dict[str, Any] | None = (
+        None  #: `settings.GridOptions` for what tasks submit themselves; None: as variables say
+    )
 
 
 class Lease(msgspec.Struct, frozen=True, tag="lease"):
@@ -48,10 +51,12 @@ class Lease(msgspec.Struct, frozen=True, tag="lease"):
 
 
 class End(msgspec.Struct, frozen=True, tag="end"):
-    """Take the lease back. With ``idle``: only if its caller has asked for nothing for so many seconds."""
+    """Take the lease back. With ``idle``: only if its caller has asked for nothing for so many seconds. With
+    ``yielding``: as soon as the chunk at work is done; what of it is not begun is handed back."""
 
     token: str
     idle: float | None = None
+    yielding: bool = False
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -59,6 +64,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
     port: int
     local: str = ""  #: the name of its socket for callers on this host, see `local`; empty if it has none
+    inherited: int = 0  #: bytes of its peak memory that are not its own, see `platform.inherited_peak`
 
 
 class Given(msgspec.Struct, frozen=True, tag="given"):
@@ -74,10 +80,13 @@ class Claimed(msgspec.Struct, frozen=True, tag="claimed"):
 
 
 class Over(msgspec.Struct, frozen=True, tag="over"):
-    """The lease is over; the worker exits if it was in the middle of a call."""
+    """The lease is over."""
 
     token: str
     why: str
+    leaving: bool = (
+        False  #: the worker was in the middle of a call, and exits as soon as that has been stopped
+    )
 
 
 class Kept(msgspec.Struct, frozen=True, tag="kept"):

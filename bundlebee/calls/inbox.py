@@ -8,6 +8,7 @@ over TCP meanwhile is read when that lease is over.
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,6 +23,10 @@ from bundlebee.errors import ProtocolError
 
 SWEEP = 0.2
 """Seconds. An idle worker that has memory which it shares looks so often whether it can let go of it: that takes 10 µs."""
+
+
+WARM_MS = 20  #: so long the next message over TCP is waited for alone, which costs less than to poll
+LAST_WORDS = 0.25  #: seconds; a caller that is not idle reads that it was dismissed, and hangs up itself
 
 
 class CallerGone(Exception):
@@ -89,12 +94,15 @@ class Inbox:
 
     def __init__(self, sock: zmq.Socket[bytes]) -> None:
         self._router = sock
+        sock.rcvtimeo = WARM_MS
+        self._warm = False  # a caller over TCP was here a moment ago, and may come again at once
         self._waker = Waker()
         self._arrived: deque[LocalWay] = deque()
         self._local: LocalWay | None = None
         self._kept: deque[tuple[Way, list[Any]]] = deque()
         self.idle: Callable[[], bool] = lambda: False
         """Does something while nothing is asked over TCP, for a millisecond; whether there is more to do."""
+        self._dismissed: tuple[LocalWay, float] | None = None  # until when it is listened to
 
     def adopt(self, way: LocalWay) -> None:
         """A local caller holds the lease now. Any thread may say so."""
@@ -108,27 +116,44 @@ class Inbox:
                 return self._kept.popleft()
             local = self._local
             if local is not None:
+                left = self._left(local)
                 try:
-                    frames = local.stream.receive(SWEEP if local.sharing.lends else None)
+                    frames = local.stream.receive(SWEEP if left is None and local.sharing.lends else left)
                 except (EOFError, OSError, ProtocolError):
                     self._drop(local)
                     continue
+                if frames is None and left is not None and not self._left(local):
+                    self._drop(local)
                 if frames:
                     return local, frames
                 local.sharing.sweep()
             elif self._arrived:
                 self._local = self._arrived.popleft()
-            elif (message := self._routed()) is not None:
+            elif (message := self._routed(0 if self._warm else zmq.DONTWAIT)) is not None:
+                self._warm = True
                 return message
+            elif self._warm:
+                self._warm = False
             else:
                 wait = 0 if self.idle() else -1
                 if zmq.zmq_poll([(self._router, zmq.POLLIN), (self._waker.fileno(), zmq.POLLIN)], wait):
                     self._waker.clear()
 
+    def dismiss(self, way: Way) -> None:
+        """The lease of that caller is over, and it was told so: listen to what it had on its way, and hang up."""
+        if way is self._local:
+            self._dismissed = self._local, time.monotonic() + LAST_WORDS
+
+    def _left(self, local: LocalWay) -> float | None:
+        """Seconds for which a caller that was dismissed is still listened to; None if it was not."""
+        if self._dismissed is None or self._dismissed[0] is not local:
+            return None
+        return max(0.0, self._dismissed[1] - time.monotonic())
+
     def poll(self) -> tuple[Way, list[Any]] | None:
         """A message that has come already, and was not kept."""
         if self._local is None:
-            return self._routed()
+            return self._routed(zmq.DONTWAIT)
         try:
             frames = self._local.stream.receive(0.0)
         except (EOFError, OSError, ProtocolError):
@@ -139,10 +164,10 @@ class Inbox:
         """Put a message back, behind those that were put back before: `next` will give it."""
         self._kept.append(message)
 
-    def _routed(self) -> tuple[Way, list[Any]] | None:
+    def _routed(self, flags: int) -> tuple[Way, list[Any]] | None:
         while True:
             try:
-                frames: list[Any] = self._router.recv_multipart(zmq.DONTWAIT, copy=False)
+                frames: list[Any] = self._router.recv_multipart(flags, copy=False)
             except zmq.Again:
                 return None
             if len(frames) > 1:

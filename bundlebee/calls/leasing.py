@@ -1,6 +1,8 @@
 """What a caller and a node say to each other about worker slots and bundles: bodies of operations of `calls.rpc`.
 
 ``lease``          LeaseRequest → LeaseAnswer
+``distributions``  names → versions of those that are installed there
+``fate``           the lease's token → `calls.fate.Fate` of its worker, or nil
 ``release``        the lease's token → nothing (a caller that dies need not say it: its worker notices)
 ``bundle.offer``   BundleOffer and a piece of the archive → nothing (the last piece installs it)
 ``bundle.fetch``   BundlePiece → the total size in bytes as text, and the piece

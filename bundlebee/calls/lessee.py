@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from bundlebee.calls.client import LeaseChannel
+from bundlebee.calls.fate import Fate
 from bundlebee.calls.leasing import PIECE, BundleOffer, LeaseAnswer, LeaseRequest
 from bundlebee.calls.sent import Places
 from bundlebee.errors import CallError
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 MOMENT = 0.001  #: seconds
 LEASE_SECONDS = 30.0  #: a peer may have to fetch a bundle and start a worker first
+FATE_SECONDS = 1.5  #: a node waits for a second for a worker's end; one that is dead itself answers nothing
 
 
 class Lessor(Protocol):
@@ -41,6 +43,9 @@ class Lessor(Protocol):
 
     def release(self, token: str) -> None:
         """Take it back, if that can be said without waiting."""
+
+    def fate(self, token: str) -> Fate | None:
+        """How the worker of a lease ended; None where nobody can say, or it was told to. Waits a second at the most."""
 
 
 class NodeLessor:
@@ -65,6 +70,13 @@ class NodeLessor:
 
     def release(self, token: str) -> None:
         """Nothing to say: the worker notices when its caller hangs up."""
+
+    def fate(self, token: str) -> Fate | None:
+        try:
+            body, _ = self._client.request(self._address, "fate", token.encode(), timeout=FATE_SECONDS)
+        except CallError:
+            return None
+        return msgspec.msgpack.decode(body, type=Fate | None)
 
     def _ask(self, request: LeaseRequest) -> LeaseAnswer:
         body, _ = self._client.request(
@@ -99,6 +111,9 @@ class PoolLessor:
 
     def release(self, token: str) -> None:
         self._pool.release(token)
+
+    def fate(self, token: str) -> Fate | None:
+        return self._pool.fate(token)
 
 
 class Lessee:

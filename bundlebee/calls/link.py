@@ -19,6 +19,9 @@ from bundlebee.calls.security import LARGEST_FRAME, secure_client
 from bundlebee.errors import PeerLost
 from bundlebee.interrupts import waiting
 
+#: Messages that wait on either side for a caller that is slow to read. What is printed comes 64 KiB a message.
+MOST_MESSAGES = 64
+
 _OVER = (
     zmq.EVENT_DISCONNECTED
     | zmq.EVENT_CLOSED
@@ -36,6 +39,8 @@ _WHY = {
 }
 
 Frame = bytes | memoryview
+
+PATIENCE_MS = 20  #: so long an answer is waited for before anybody looks whether the peer is there
 
 
 class Link:
@@ -59,6 +64,8 @@ class Link:
         self.lost: str | None = None  #: why the peer is lost, once it is
         self.socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
         secure_client(self.socket, keys, largest_frame)
+        self.socket.rcvtimeo = PATIENCE_MS
+        self.socket.rcvhwm = MOST_MESSAGES
         endpoint = f"inproc://bundlebee.link.{id(self)}.{os.urandom(4).hex()}"
         self.socket.monitor(endpoint, int(_OVER))
         self.monitor: zmq.Socket[bytes] = context.socket(zmq.PAIR)
@@ -99,6 +106,13 @@ class Link:
                     return self._last_words(copy)
                 return None
         deadline = None if timeout is None else time.monotonic() + timeout
+        if timeout is None or timeout * 1000 > PATIENCE_MS:
+            # most answers come soon: to wait for one socket costs less than to poll two
+            try:
+                with waiting():
+                    return self._receive(0, copy)
+            except zmq.Again:
+                pass
         while True:
             wait = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000 + 0.999))
             with waiting():

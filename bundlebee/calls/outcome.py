@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from typing import Any
 
@@ -71,7 +71,9 @@ class Outcome(msgspec.Struct):
     value: Any = None  #: the result
     error: BaseException | None = None  #: what it raised, or why it was refused
     reason: Reason | None = None  #: of a refusal
-    output: list[tuple[str, str]] = []  #: (``stdout`` or ``stderr``, text), in order
+    output: Iterable[
+        tuple[str, str]
+    ] = ()  #: (``stdout`` or ``stderr``, text), in order; of a call, not of a task
     seconds: float = 0.0  #: run time there
     cpu_seconds: float = 0.0  #: CPU time there
     round_trip: float = 0.0  #: seconds from submission of its chunk until this answer

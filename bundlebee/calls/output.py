@@ -18,12 +18,17 @@ from bundlebee.calls.wire import Printed
 FULL = 64 << 10
 
 
+TEXTS = ("stdout", "stderr")
+
+
 class Printing:
     """Collects what the item at work prints, of both streams, in order."""
 
     def __init__(self) -> None:
-        # a call has no other thread; what a module's own says is not the call's
+        # a call has no other thread; what a module's own says is not the call's. A task may have many.
         self._thread = threading.get_ident()
+        self._lock = threading.Lock()
+        self.all_threads = False
         self.index: int | None = None  #: the item at work; None: nobody listens
         self.parts: list[Printed] = []
         self.size = 0
@@ -31,22 +36,27 @@ class Printing:
         self.flush: Callable[[], None] = lambda: None
 
     def add(self, stream: str, text: str) -> None:
-        """Text from a stream."""
+        """Text from a stream, or a pickle as text (see `logged`)."""
         index = self.index
-        if index is None or not text or threading.get_ident() != self._thread:
+        if index is None or not text or not (self.all_threads or threading.get_ident() == self._thread):
             return
-        parts = self.parts
-        if parts and parts[-1][0] == index and parts[-1][1] == stream and len(parts[-1][2]) < 4096:
-            parts[-1] = (index, stream, parts[-1][2] + text)
-        else:
-            parts.append((index, stream, text))
-        self.size += len(text)
-        if self.size > FULL:
+        most = 4096 if stream in TEXTS else 0  # a pickle stands alone
+        with self._lock:
+            parts = self.parts
+            last = parts[-1] if parts else None
+            if last is not None and last[0] == index and last[1] == stream and len(last[2]) < most:
+                parts[-1] = (index, stream, last[2] + text)
+            else:
+                parts.append((index, stream, text))
+            self.size += len(text)
+            full = self.size > FULL
+        if full:
             self.flush()
 
     def take(self) -> list[Printed]:
         """What there is, and forget it."""
-        parts, self.parts, self.size = self.parts, [], 0
+        with self._lock:
+            parts, self.parts, self.size = self.parts, [], 0
         return parts
 
 
@@ -78,6 +88,8 @@ class Stream(io.TextIOBase):
     def write(self, text: str) -> int:
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
+        if not text.isascii():  # half a surrogate pair: an error, or shown, as for a stream that encodes
+            text = text.encode(self.encoding, self.errors).decode(self.encoding)
         self._printing.add(self._stream, text)
         return len(text)
 

@@ -4,30 +4,38 @@ Tasks come in chunks, and nobody knows beforehand which of them takes long. So a
 every `PATIENCE` seconds whether the same task is still at work. If it is, the steward sends the results that wait, and
 hands back all tasks that were not begun, those of chunks that wait in the socket, too: they run elsewhere. Main thread
 and steward use socket and answers in turn, under one lock, which the main thread does not hold while a task runs.
+
+A task that nobody wants any more, for its caller has hung up or its node is leaving, is interrupted as by Ctrl-C, so
+that its ``finally`` and ``with`` blocks run; the process ends after it, and `GRACE` seconds later in any case.
 """
 
 from __future__ import annotations
 
 import io
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable
 from time import perf_counter, thread_time
+from types import FrameType
 from typing import Any
 
 from bundlebee.calls import remote_errors, wire
 from bundlebee.calls.answers import GATHER, Answers, is_ours
 from bundlebee.calls.byvalue import Homebound
 from bundlebee.calls.inbox import CallerGone, Inbox, Way
+from bundlebee.calls.logged import Telling
 from bundlebee.calls.output import Printing
 from bundlebee.calls.parcels import Parcel, unpack
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.recursion import SLACK, depth
 from bundlebee.errors import PeerBusy, ProtocolError, Unshippable
+from bundlebee.platform import interrupt_main
 from bundlebee.words import Reason
 
 PATIENCE = 0.02  #: seconds that one task may keep others waiting; a look costs some 20 µs
+GRACE = 1.0  #: seconds; less than a pool waits for its workers (`pool.STOP_SECONDS`)
 MOST_WAITING = 64  #: messages that the steward takes from the socket in one look
 FULL = 256 << 10  #: bytes of results that are sent without waiting for more
 
@@ -39,13 +47,28 @@ class Performer:
 
     Args:
         rest: tells that nothing runs any more; called before the last answer of a chunk is sent.
+        leave: ends the process at once.
     """
 
-    def __init__(self, inbox: Inbox, answers: Answers, printing: Printing, rest: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        inbox: Inbox,
+        answers: Answers,
+        printing: Printing,
+        rest: Callable[[], None],
+        leave: Callable[[], None],
+    ) -> None:
         self._inbox = inbox
         self._answers = answers
         self._printing = printing
         self._rest = rest
+        self._leave = leave
+        self._telling = Telling(printing, _pickle)
+        printing.all_threads = True
+        printing.flush = self._flush_output
+        self._cancelled = False
+        self._runs = False  # the program's code does
+        signal.signal(signal.SIGINT, self._interrupted)
         self._lock = answers.lock
         self._way: Way | None = None
         self._ticket = 0
@@ -60,6 +83,29 @@ class Performer:
         self._at_work = threading.Event()
         self._steward: threading.Thread | None = None
 
+    def cancel(self) -> bool:
+        """Interrupt the task at work, and end the process after it; False if there is none. Any thread may ask."""
+        if self._cancelled:
+            return True
+        if not self._runs:
+            return False
+        self._cancelled = True
+        late = threading.Timer(GRACE, self._leave)
+        late.daemon = True
+        late.start()
+        interrupt_main()
+        return True
+
+    def hand_back(self) -> None:
+        """Hand back what of the chunk at work is not begun. Any thread may ask."""
+        with self._lock:
+            if self._count:
+                self._hand_back()
+
+    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
+        if self._cancelled and self._runs:
+            raise KeyboardInterrupt
+
     def perform(
         self,
         function: Callable[..., Any],
@@ -71,6 +117,7 @@ class Performer:
         """Run a chunk to its end, or to where the rest was handed back."""
         sys.set_int_max_str_digits(call.int_max_str_digits)
         sys.setrecursionlimit(max(call.recursion_limit, SLACK) + depth())
+        self._telling.apply(call.settings)
         self._answers.begin(way, message.ticket)
         self._call_steward()
         with self._lock:
@@ -107,14 +154,21 @@ class Performer:
         cpu = thread_time()
         start = perf_counter()
         try:
+            self._runs = True
             result = function(*args, **kwargs)
+            self._runs = False
         except BaseException as error:
+            self._runs = False
+            if self._cancelled:
+                self._leave()
             times = perf_counter() - start, thread_time() - cpu
             with self._lock:
                 if index + 1 >= self._count:
                     self._rest()
                 self._raised(index, error, times)
             return
+        if self._cancelled:
+            self._leave()
         times = perf_counter() - start, thread_time() - cpu
         with self._lock:
             if printing.parts:
@@ -145,11 +199,7 @@ class Performer:
             self._flush()
 
     def _raised(self, index: int, error: BaseException, times: Times) -> None:
-        try:
-            data = remote_errors.pack(error, is_ours, _pickle)
-        except Unshippable as problem:
-            self._refuse(index, Unshippable(problem.what, why=f"{problem.why}; it was {error!r:.200}"))
-            return
+        data = remote_errors.pack(error, is_ours, _pickle, stand_ins=True)
         self._flush()
         header = wire.Raised(self._ticket, index, *times, self._printing.take())
         self._answers.send(header, [data])
@@ -177,6 +227,16 @@ class Performer:
         # copied: whatever the next task does to an array, what was returned is what it was
         self._answers.send(header, frames, copy=True)
 
+    def _flush_output(self) -> None:
+        """Send what was said so far, after what was said before it. Any thread of a task may ask for it."""
+        try:
+            with self._lock:
+                self._flush()
+                if printed := self._printing.take():
+                    self._answers.send(wire.Output(self._ticket, printed), [])
+        except CallerGone:
+            self._leave()  # nobody is there to read it
+
     # -- the steward --------------------------------------------------------------------------------------
 
     def _call_steward(self) -> None:
@@ -201,7 +261,7 @@ class Performer:
     def _hand_back(self) -> None:
         begun = self._index + 1
         try:
-            self._flush()
+            self._flush_output()
             if begun < self._count:
                 left, self._count = self._count - begun, begun
                 self._answers.refuse(self._way, self._ticket, begun, left, Reason.PEER_BUSY, _LATER)

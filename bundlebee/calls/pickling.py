@@ -213,6 +213,8 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
         root: what the path begins with, such as ``result``.
         dumps: what pickles it.
     """
+    if isinstance(error, MemoryError):  # to look closer takes memory, too
+        return Unshippable(f"{root} cannot travel", why="MemoryError: its pickle does not fit into memory")
     path, culprit, cause = _search(value, root, error, set(), 0, dumps)
     kind = type(culprit)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
@@ -221,6 +223,10 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
 
 def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dumps) -> Unshippable:
     """As `blame`, for the arguments of a chunk."""
+    if isinstance(error, MemoryError):
+        return Unshippable(
+            "the arguments cannot travel", why="MemoryError: their pickle does not fit into memory"
+        )
     for number, (args, kwargs) in enumerate(items):
         where = "" if len(items) == 1 else f" of item {number}"
         for position, value in enumerate(args):

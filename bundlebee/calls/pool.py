@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import signal
 import subprocess
 import sys
 import threading
@@ -38,14 +37,17 @@ from bundlebee.calls.control import (
     from_worker,
     line,
 )
+from bundlebee.calls.fate import Fate
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.security import strangers
-from bundlebee.calls.slots import Assign, Effect, Need, Slot, Slots, SlotState, Start
+from bundlebee.calls.slots import Assign, Effect, Need, Recall, Slot, Slots, SlotState, Start
 from bundlebee.errors import CallError, PeerBusy
+from bundlebee.platform import children_of_ours, exit_words, memory_kills, wait_for_end
 
 START_SECONDS = 30.0  #: a worker that does not listen by then never will; slow hosts need several seconds
 IDLE_SECONDS = 2.0  #: a lease idle for so long may be taken back when another caller asks
 STOP_SECONDS = 2.0  #: a worker exits in milliseconds when its pipe ends, unless it is stuck in C code
+MOST_FATES = 256  #: ends of workers that are remembered; who lost one asks at once
 MOST_FAILURES = 3  #: workers that die before they listen, in a row; then the pool stops trying for a while
 
 __all__ = ["BundlePath", "LeaseGrant", "MainSource", "WorkerPool"]
@@ -59,7 +61,7 @@ class LeaseGrant(msgspec.Struct, frozen=True):
     local: str = ""  #: the same for callers on this host, see `local`
 
 
-class _Process(msgspec.Struct):
+class _Process(msgspec.Struct, eq=False):
     """A worker's process and what is known of it."""
 
     slot: Slot
@@ -68,6 +70,8 @@ class _Process(msgspec.Struct):
     port: int | None = None
     local: str = ""
     last_words: deque[str] | None = None
+    inherited: int = 0  #: bytes of its peak memory that are not its own
+    memory_kills: int | None = None  #: of the kernel, when its lease began
 
 
 class WorkerPool:
@@ -78,6 +82,7 @@ class WorkerPool:
         log: where deaths of workers are told.
         on_change: called (in any thread) when the number of free slots changed.
         hash_seed: ``PYTHONHASHSEED`` that workers start with; the grid's own if not given.
+        where: the grid's options, see `Setup`.
     """
 
     def __init__(
@@ -89,8 +94,10 @@ class WorkerPool:
         log: logging.Logger | None = None,
         on_change: Callable[[], None] | None = None,
         hash_seed: int | None = None,
+        where: dict[str, Any] | None = None,
     ) -> None:
         self._keys = keys
+        self._where = where
         self._name = name
         self._ip = bind_ip
         self._log = log or logging.getLogger("bundlebee.calls")
@@ -98,9 +105,11 @@ class WorkerPool:
         self._hash_seed = keys.hash_seed if hash_seed is None else hash_seed
         self._slots = Slots(slots, self._hash_seed)
         self._processes: dict[int, _Process] = {}
+        self._leaving: list[_Process] = []  # their slots have been given to others
         self._leases: dict[str, Lease] = {}
         self._given: set[str] = set()  # leases that their worker knows of
         self._kept: set[str] = set()  # leases that were not idle when we asked
+        self._fates: dict[str, Fate] = {}  # by lease, of workers that died in the middle of it
         self._changed = threading.Condition()
         self._stopped = False
         self._failures = 0
@@ -147,7 +156,11 @@ class WorkerPool:
         """
         loads = {name: bundle.ref.digest for bundle in bundles for name in bundle.ref.imports}
         need = Need(
-            self._hash_seed if hash_seed is None else hash_seed, loads, main.digest if main else None, tasks
+            self._hash_seed if hash_seed is None else hash_seed,
+            loads,
+            main.digest if main else None,
+            tasks,
+            caller,
         )
         deadline = time.monotonic() + timeout
         with self._changed:
@@ -171,11 +184,21 @@ class WorkerPool:
             self._release(token)
         self._on_change()
 
+    def fate(self, token: str, timeout: float = 1.0) -> Fate | None:
+        """How the worker of that lease ended; None if it has not, within ``timeout`` seconds, or was told to."""
+
+        def known() -> bool:
+            return token in self._fates or all(slot.token != token for slot in self._slots.slots)
+
+        with self._changed:
+            self._changed.wait_for(known, timeout)
+            return self._fates.get(token)
+
     def stop(self) -> None:
         """End all workers; when this returns no process is left."""
         with self._changed:
             self._stopped = True
-            processes = list(self._processes.values())
+            processes = [*self._processes.values(), *self._leaving]
         for process in processes:
             _close(process.popen.stdin)
         deadline = time.monotonic() + STOP_SECONDS
@@ -254,12 +277,13 @@ class WorkerPool:
             elif isinstance(effect, Assign):
                 self._assign(effect.slot)
             elif (process := self._processes.get(effect.slot.number)) is not None:
-                self._tell(process, End(effect.token))
+                self._tell(process, End(effect.token, yielding=isinstance(effect, Recall)))
 
     def _assign(self, slot: Slot) -> None:
         process = self._processes.get(slot.number)
         lease = self._leases.get(slot.token or "")
         if process is not None and lease is not None:
+            process.memory_kills = memory_kills(os.getpid())
             self._tell(process, lease)
 
     def _tell(self, process: _Process, message: ToWorker) -> None:
@@ -288,9 +312,10 @@ class WorkerPool:
             env=environment,
             **own_group,
         )
+        children_of_ours.add(popen.pid)
         process = _Process(slot, slot.run, popen, last_words=deque(maxlen=20))
         self._processes[slot.number] = process
-        self._tell(process, Setup(self._keys.dump(), self._ip, self._name))
+        self._tell(process, Setup(self._keys.dump(), self._ip, self._name, self._where))
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         for role in (self._read_errors, self._read_status):
             thread = threading.Thread(
@@ -321,12 +346,15 @@ class WorkerPool:
                     self._heard(process, message)
                 self._changed.notify_all()
             self._on_change()
-        code = process.popen.wait()
+        code, peak = wait_for_end(process.popen)
+        children_of_ours.discard(process.popen.pid)
         for pipe in (process.popen.stdin, process.popen.stdout):
             _close(pipe)
         with self._changed:
+            if process in self._leaving:
+                self._leaving.remove(process)
             if process.run == process.slot.run:
-                self._died(process, code)
+                self._died(process, code, peak)
             self._changed.notify_all()
         self._on_change()
 
@@ -334,6 +362,7 @@ class WorkerPool:
         slot = process.slot
         if isinstance(message, Ready):
             process.port, process.local = message.port, message.local
+            process.inherited = message.inherited
             self._failures = 0
             self._perform(self._slots.ready(slot, time.monotonic()))
         elif isinstance(message, Given):
@@ -347,12 +376,24 @@ class WorkerPool:
         elif isinstance(message, Over):
             self._forget(message.token)
             self._slots.over(slot, message.token)
+            if message.leaving:
+                self._leaving.append(self._processes.pop(slot.number))
+                slot.run += 1  # it is no longer the slot's
+                self._slots.died(slot)
+                if not self._stopped:
+                    self._perform(self._slots.fill())
 
-    def _died(self, process: _Process, code: int) -> None:
+    def _died(self, process: _Process, code: int, peak: int | None) -> None:
         slot = process.slot
         self._processes.pop(slot.number, None)
+        if peak is not None and peak <= process.inherited:
+            peak = None
+        fate = Fate(slot.number, process.popen.pid, _how(process, code), peak)
         if slot.token is not None:
             self._forget(slot.token)
+            self._fates[slot.token] = fate
+            while len(self._fates) > MOST_FATES:
+                del self._fates[next(iter(self._fates))]
         self._slots.died(slot)
         if self._stopped:
             return
@@ -360,10 +401,7 @@ class WorkerPool:
             self._failures += 1
         if code != 0:
             words = "; ".join(process.last_words or ())
-            self._log.warning(
-                "worker %d of %s (process %d) %s%s",
-                slot.number, self._name, process.popen.pid, _fate(code), f": {words}" if words else "",
-            )  # fmt: skip
+            self._log.warning("%s lost %s%s", self._name, fate, f": {words}" if words else "")
         if self._failures >= MOST_FAILURES:
             self._log.error(
                 "workers of %s die before they listen; trying again with the next lease", self._name
@@ -372,14 +410,12 @@ class WorkerPool:
             self._perform(self._slots.fill())
 
 
-def _fate(code: int) -> str:
-    if code >= 0:
-        return f"exited with {code}"
-    try:
-        name = signal.Signals(-code).name
-    except ValueError:
-        name = f"signal {-code}"
-    return f"was killed by {name}"
+def _how(process: _Process, code: int) -> str:
+    before = process.memory_kills
+    # its own group cannot be read any more; it is ours, unless somebody has moved it
+    if code == -9 and before is not None and (memory_kills(os.getpid()) or 0) > before:
+        return "was killed by the kernel for memory (SIGKILL)"
+    return exit_words(code)
 
 
 def _close(pipe: IO[bytes] | None) -> None:

@@ -3,10 +3,14 @@
 Pickle keeps an exception's type, arguments, attributes and notes; it drops the traceback, the cause and the
 context. Those travel beside it. At the caller the traceback is rebuilt from frames that never ran: each
 shows the original file, line, columns, function and, where the caller does not have that file, the source
-line as it was there. A note names the node.
+line as it was there. These frames know the node (`node_of`).
 
-What does not survive the way (the exception cannot be pickled, or not be built again) is not raised in a
-changed shape: the worker refuses, and the call runs at the caller, which is safe because a shipped call is.
+Many an exception has an ``__init__`` of its own, which pickle calls with the wrong arguments. Such a one is built
+without it, from its arguments and attributes, which is all that there is to it.
+
+What does not survive the way (the exception holds a lock, say) is not raised in a changed shape: the worker refuses,
+and the call runs at the caller, which is safe because a shipped call is. A task does not run again: in the place of
+its exception, or of what that was caused by, comes an `Unshippable` that says what it was and where.
 """
 
 from __future__ import annotations
@@ -61,21 +65,31 @@ def _by_name(error: BaseException) -> bytes:
     return dumps_whole(error)
 
 
-def pack(error: BaseException, ours: Callable[[CodeType], bool], dumps: Dumps = _by_name) -> bytes:
+def pack(
+    error: BaseException,
+    ours: Callable[[CodeType], bool],
+    dumps: Dumps = _by_name,
+    *,
+    stand_ins: bool = False,
+) -> bytes:
     """An exception with its traceback as bytes.
 
     Args:
         ours: tells the code of bundlebee itself, whose entries are left out at the top of the traceback.
         dumps: pickles an exception.
+        stand_ins: an `Unshippable` stands in for what cannot be pickled and built again.
 
     Raises:
         Unshippable: it, its cause or its context cannot be pickled and built again.
     """
-    return _encode(_remote(error, ours, dumps, 0, set()))
+    return _encode(_Packing(ours, dumps, stand_ins).remote(error, 0))
 
 
-def unpack(data: bytes | memoryview, node: str) -> BaseException:
+def unpack(data: bytes | memoryview, node: str, *, note: bool = False) -> BaseException:
     """The exception again, with its traceback; raise it as it is.
+
+    Args:
+        note: say in a note where it was raised. A program that is to notice no difference gets none.
 
     Raises:
         ProtocolError: these are not the bytes of one.
@@ -85,39 +99,138 @@ def unpack(data: bytes | memoryview, node: str) -> BaseException:
         remote = _decoder.decode(data)
     except msgspec.MsgspecError as error:
         raise ProtocolError("a remote exception cannot be read", why=str(error)) from None
-    rebuilt = _rebuild(remote)
-    rebuilt.add_note(f"raised on node {node!r}")
+    rebuilt = _rebuild(remote, node)
+    if note:
+        rebuilt.add_note(words(node))
     return rebuilt
+
+
+def words(node: str) -> str:
+    """What is said of an exception that comes from a node."""
+    return f"raised on node {node!r}"
+
+
+def node_of(error: BaseException) -> str | None:
+    """The node that an exception was raised on; None for one that was raised here."""
+    traceback = error.__traceback__
+    while traceback is not None:
+        node = traceback.tb_frame.f_globals.get(_NODE)
+        if node is not None:
+            return str(node)
+        traceback = traceback.tb_next
+    return None
+
+
+_NODE = "__bundlebee_node__"
 
 
 # -- there ------------------------------------------------------------------------------------------------
 
 
-def _remote(
-    error: BaseException, ours: Callable[[CodeType], bool], dumps: Dumps, depth: int, seen: set[int]
-) -> Remote:
-    seen.add(id(error))
-    try:
-        data = dumps(error)
-        if type(pickle.loads(data)) is not type(error):
-            raise TypeError("it comes back as another type")
-    except Exception as problem:
-        raise Unshippable(
-            f"the exception {type(error).__qualname__} cannot travel",
-            why=f"{type(problem).__name__}: {problem}",
-        ) from None
+class _Packing:
+    """Packs one exception, and all that it is linked to."""
 
-    def link(other: BaseException | None) -> Remote | None:
-        if other is None or id(other) in seen or depth >= MOST_LINKS:
+    def __init__(self, ours: Callable[[CodeType], bool], dumps: Dumps, stand_ins: bool) -> None:
+        self._ours = ours
+        self._dumps = dumps
+        self._stand_ins = stand_ins
+        self._seen: set[int] = set()
+
+    def remote(self, error: BaseException, depth: int) -> Remote:
+        self._seen.add(id(error))
+        try:
+            data = self._pickle(error)
+        except Unshippable as problem:
+            if not self._stand_ins:
+                raise
+            data = _by_name(problem)
+        remote = Remote(data, _entries(error.__traceback__, self._ours), error.__suppress_context__)
+        remote.cause = self._link(error.__cause__, depth)
+        remote.context = self._link(error.__context__, depth)
+        if isinstance(error, BaseExceptionGroup):
+            remote.members = [self.remote(member, depth + 1) for member in error.exceptions]
+        return remote
+
+    def _link(self, other: BaseException | None, depth: int) -> Remote | None:
+        if other is None or id(other) in self._seen or depth >= MOST_LINKS:
             return None
-        return _remote(other, ours, dumps, depth + 1, seen)
+        return self.remote(other, depth + 1)
 
-    remote = Remote(data, _entries(error.__traceback__, ours), error.__suppress_context__)
-    remote.cause = link(error.__cause__)
-    remote.context = link(error.__context__)
-    if isinstance(error, BaseExceptionGroup):
-        remote.members = [_remote(member, ours, dumps, depth + 1, seen) for member in error.exceptions]
-    return remote
+    def _pickle(self, error: BaseException) -> bytes:
+        """The exception alone, in a way that was tried to come back.
+
+        Raises:
+            Unshippable: there is none.
+        """
+        try:
+            data = self._dumps(error)
+            if _same(pickle.loads(data), error):
+                return data
+            problem: Exception = TypeError("it comes back as another one")
+        except Exception as raised:
+            problem = raised
+        if _is_plain(type(error)):
+            try:
+                data = self._dumps(_Parts(error))  # type: ignore[arg-type]
+                if _same(pickle.loads(data), error):
+                    return data
+            except Exception as raised:
+                problem = raised
+        what = f"the exception {type(error).__qualname__} cannot travel"
+        if self._stand_ins:
+            what += f", which was {_described(error)}"
+        raise Unshippable(what, why=f"{type(problem).__name__}: {problem}") from None
+
+
+class _Parts:
+    """Is pickled as an exception whose ``__init__`` is not called."""
+
+    def __init__(self, error: BaseException) -> None:
+        self._error = error
+
+    def __reduce__(self) -> Any:
+        return _from_parts, (type(self._error), self._error.args, self._error.__dict__)
+
+
+def _from_parts(
+    kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(attributes)
+    return error
+
+
+def _is_plain(kind: type[BaseException]) -> bool:
+    """Whether arguments and attributes are all that instances have: `OSError` and others keep more, out of sight."""
+    built_in = next(base for base in kind.__mro__ if base.__module__ == "builtins")
+    own = [base for base in kind.__mro__ if issubclass(base, built_in) and base is not built_in]
+    return built_in.__basicsize__ == BaseException.__basicsize__ and not any(
+        vars(base).get("__slots__") or "__new__" in vars(base) for base in own
+    )
+
+
+_SIMPLE = (str, bytes, int, float, type(None))
+
+
+def _same(copy: Any, error: BaseException) -> bool:
+    """Whether an exception has come back as it was, as far as its type and simple arguments tell."""
+    return (
+        type(copy) is type(error)
+        and len(copy.args) == len(error.args)
+        and all(
+            repr(one) == repr(other)
+            for one, other in zip(copy.args, error.args, strict=True)
+            if type(other) in _SIMPLE
+        )
+    )
+
+
+def _described(error: BaseException) -> str:
+    try:
+        return f"{error!r:.200}"
+    except Exception:
+        return "of a kind that cannot be shown"
 
 
 def _entries(traceback: TracebackType | None, ours: Callable[[CodeType], bool]) -> list[Entry]:
@@ -156,7 +269,7 @@ def _positions(code: CodeType, instruction: int, line: int) -> tuple[int, int, i
 # -- here -------------------------------------------------------------------------------------------------
 
 
-def _rebuild(remote: Remote) -> BaseException:
+def _rebuild(remote: Remote, node: str) -> BaseException:
     try:
         error = pickle.loads(remote.exception)
     except Exception as problem:
@@ -165,26 +278,27 @@ def _rebuild(remote: Remote) -> BaseException:
         ) from None
     if not isinstance(error, BaseException):
         raise ProtocolError("a remote exception is none")
-    error.__traceback__ = _traceback(remote.entries)
-    error.__cause__ = _rebuild(remote.cause) if remote.cause is not None else None
-    if remote.context is not None:
-        error.__context__ = _rebuild(remote.context)
-    error.__suppress_context__ = remote.suppress
-    if isinstance(error, BaseExceptionGroup):
-        for member, there in zip(error.exceptions, remote.members, strict=False):
-            rebuilt = _rebuild(there)
-            member.__traceback__ = rebuilt.__traceback__
-            member.__cause__ = rebuilt.__cause__
-            member.__context__ = rebuilt.__context__
-            member.__suppress_context__ = rebuilt.__suppress_context__
+    _restore(error, remote, node)
     return error
 
 
-def _traceback(entries: list[Entry]) -> TracebackType | None:
+def _restore(error: BaseException, remote: Remote, node: str) -> None:
+    """Give an exception what its pickle leaves out, and its members theirs."""
+    error.__traceback__ = _traceback(remote.entries, node)
+    error.__cause__ = _rebuild(remote.cause, node) if remote.cause is not None else None
+    if remote.context is not None:
+        error.__context__ = _rebuild(remote.context, node)
+    error.__suppress_context__ = remote.suppress
+    if isinstance(error, BaseExceptionGroup):
+        for member, there in zip(error.exceptions, remote.members, strict=False):
+            _restore(member, there, node)
+
+
+def _traceback(entries: list[Entry], node: str) -> TracebackType | None:
     traceback: TracebackType | None = None
     for entry in reversed(entries):
         file = _file_here(entry)
-        frame, instruction = _frame(entry, file)
+        frame, instruction = _frame(entry, file, node)
         traceback = TracebackType(traceback, frame, instruction, entry.positions[0])
     return traceback
 
@@ -214,7 +328,7 @@ def _remember_line(entry: Entry) -> None:
     linecache.cache[entry.file] = (sum(map(len, lines)), None, lines, entry.file)
 
 
-def _frame(entry: Entry, file: str) -> tuple[FrameType, int]:
+def _frame(entry: Entry, file: str, node: str) -> tuple[FrameType, int]:
     """A frame of a function of that name that stands at those positions."""
     import ast
 
@@ -223,8 +337,8 @@ def _frame(entry: Entry, file: str) -> tuple[FrameType, int]:
     if end < line or (end == line and columns[1] < columns[0]):
         end, columns = line, (0, 0)
     call = ast.Call(func=ast.Name(id="here", ctx=ast.Load()), args=[], keywords=[])
-    for node in (call, call.func):
-        node.lineno, node.end_lineno, node.col_offset, node.end_col_offset = line, end, *columns
+    for part in (call, call.func):
+        part.lineno, part.end_lineno, part.col_offset, part.end_col_offset = line, end, *columns
     code = compile(ast.Expression(body=call), file, "eval")
     # not co_firstlineno: the line table is relative to it
     code = code.replace(co_name=entry.name, co_qualname=entry.qualname)
@@ -234,6 +348,6 @@ def _frame(entry: Entry, file: str) -> tuple[FrameType, int]:
         frame = sys._getframe(1)
         found.append((frame, frame.f_lasti))
 
-    names: dict[str, Any] = {"__name__": entry.module, "__file__": file, "here": here}
+    names: dict[str, Any] = {"__name__": entry.module, "__file__": file, _NODE: node, "here": here}
     eval(code, names)
     return found[0]

@@ -262,11 +262,20 @@ class Client:
             link.close()
 
     def _give_back(self, link: Link) -> None:
+        lost: list[Link] = []
         with self._lock:
+            # nodes come and go, and nobody asks again at an address where there is none any more
+            for address, links in list(self._idle.items()):
+                lost += [one for one in links if one.check_lost()]
+                self._idle[address] = [one for one in links if one.lost is None]
+                if not self._idle[address]:
+                    del self._idle[address]
             if not self._closed and sum(map(len, self._idle.values())) < self._kept:
                 self._idle.setdefault(link.address, []).append(link)
-                return
-        link.close()
+            else:
+                lost.append(link)
+        for one in lost:
+            one.close()
 
 
 def bind(sock: zmq.Socket[bytes], ip: str, port: int | None) -> int:

@@ -5,6 +5,10 @@ and one that has run tasks may be in any state, so that it serves nobody but who
 given, in this order: to an idle worker that has loaded just these bundles; to an idle one whose bundles do
 not conflict; to a fresh worker in the place of an idle one that does not fit. There is no queue: with no
 idle slot the caller is told so at once.
+
+Callers share fairly. One that was refused, and asks again, gets a slot from whoever has two more than itself, at once, or
+from anybody who has had it for a while, if it has none itself; the one at work there ends its chunk first. Until the
+caller comes again, the slot is kept for it.
 """
 
 from __future__ import annotations
@@ -15,6 +19,11 @@ from enum import Enum
 import msgspec
 
 CLAIM_SECONDS = 10.0  #: a lease whose caller has not come by then is taken back
+ASKS_AGAIN = 1.5  #: seconds for which a refused caller counts as waiting; callers ask again after 0.25 to 0.5
+TURN_SECONDS = (
+    2.0  #: of the only slot, before it goes to another caller; to start a worker anew takes a tenth of that
+)
+RECALL_AGAIN = 1.0  #: seconds until a slot that should come back is asked for again
 
 
 class SlotState(Enum):
@@ -33,6 +42,7 @@ class Need(msgspec.Struct, frozen=True):
     loads: Mapping[str, str]  #: import name -> digest of the bundle that owns it
     main: str | None = None  #: digest of the program's own script
     tasks: str = ""  #: who sends tasks; empty for calls that only compute
+    caller: str = ""  #: who asks
 
 
 class Slot(msgspec.Struct):
@@ -46,6 +56,8 @@ class Slot(msgspec.Struct):
     main: str | None = None
     tasks: str = ""  #: whose tasks it has run
     token: str | None = None  #: the lease, also while the worker for it starts
+    caller: str = ""  #: who has the lease
+    recalled: float = float("-inf")  #: when it was asked back
     claimed: bool = False
     since: float = 0.0  #: when the lease was given
 
@@ -86,7 +98,14 @@ class Withdraw(msgspec.Struct, frozen=True):
     token: str
 
 
-Effect = Start | Assign | Withdraw
+class Recall(msgspec.Struct, frozen=True):
+    """Ask that slot's worker to end this lease as soon as the chunk at work is done."""
+
+    slot: Slot
+    token: str
+
+
+Effect = Start | Assign | Withdraw | Recall
 
 
 class Slots:
@@ -94,6 +113,7 @@ class Slots:
 
     def __init__(self, count: int, hash_seed: int) -> None:
         self.slots = [Slot(number, hash_seed=hash_seed) for number in range(count)]
+        self._refused: dict[str, float] = {}  # callers, and when they were
 
     def fill(self) -> list[Effect]:
         """Start a worker in every empty slot."""
@@ -104,11 +124,16 @@ class Slots:
         return sum(slot.token is None for slot in self.slots)
 
     def lease(self, token: str, need: Need, now: float) -> tuple[Slot | None, list[Effect]]:
-        """Give a slot, or None if all are leased. The worker may still have to start."""
+        """Give a slot, or None if all are leased, or kept for others. The worker may still have to start."""
         effects = self.sweep(now)
         free = [slot for slot in self.slots if slot.token is None]
-        if not free:
-            return None, effects
+        self._refused = {who: when for who, when in self._refused.items() if now - when < ASKS_AGAIN}
+        mine = self._held(need.caller)
+        poorer = [who for who in self._refused if who != need.caller and self._held(who) < mine]
+        if len(free) <= len(poorer):
+            self._refused[need.caller] = now
+            return None, effects + self._recall(need.caller, now)
+        self._refused.pop(need.caller, None)
         order = {SlotState.IDLE: 2, SlotState.STARTING: 1}
 
         def worth(slot: Slot) -> tuple[bool, int, int]:
@@ -120,6 +145,8 @@ class Slots:
             slot = min(free, key=lambda slot: (slot.state is not SlotState.EMPTY, len(slot.loads)))
             effects.append(self._start(slot, need.hash_seed))
         slot.token = token
+        slot.caller = need.caller
+        slot.recalled = float("-inf")
         slot.claimed = False
         slot.since = now
         slot.loads.update(need.loads)
@@ -170,6 +197,27 @@ class Slots:
                     slot.state = SlotState.IDLE
                     return [Withdraw(slot, token)]
         return []
+
+    def _held(self, caller: str) -> int:
+        return sum(slot.token is not None and slot.caller == caller for slot in self.slots)
+
+    def _recall(self, caller: str, now: float) -> list[Effect]:
+        """What to ask back for a caller that was refused: nothing, or one slot of the one that has most."""
+        leased = [slot for slot in self.slots if slot.token is not None and slot.caller != caller]
+        coming = sum(now - slot.recalled < RECALL_AGAIN for slot in leased)
+        free = len(self.slots) - sum(slot.token is not None for slot in self.slots)
+        if not leased or coming + free >= len(self._refused):
+            return []
+        mine = self._held(caller)
+        slot = max(leased, key=lambda slot: (self._held(slot.caller), now - slot.since))
+        more = self._held(slot.caller) - mine
+        if now - slot.recalled < RECALL_AGAIN:
+            return []
+        if more < 2 and (mine or now - slot.since < TURN_SECONDS):
+            return []
+        slot.recalled = now
+        assert slot.token is not None
+        return [Recall(slot, slot.token)]
 
     def sweep(self, now: float) -> list[Effect]:
         """Take back the leases that nobody came for."""

@@ -61,7 +61,7 @@ WANTED: Final = (
 DEFINITIONS: Final = 1024  #: numbers 0 … 1023 are used in turn; a worker keeps no more
 
 Printed = tuple[int, str, str]
-"""Text that an item wrote: index of the item, ``stdout`` or ``stderr``, the text."""
+"""What an item said: its index; ``stdout`` or ``stderr`` and the text, or a stream of `logged` and a pickle in latin-1."""
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True):
@@ -77,6 +77,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     int_max_str_digits: int = 4300  #: `sys.get_int_max_str_digits` of the caller
     task: bool = False  #: the program asked for it: effects are allowed, and the function travels as a pickle
     writes: bool = False  #: it may write its arguments: what it changed comes back
+    settings: bytes = b""  #: of a task: `logged.current` at the caller
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):

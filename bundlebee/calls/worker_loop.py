@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 
 CLOCK = 50e-6  #: seconds; a run that is over sooner had a core to itself, or its CPU time says as little
+SETTLED = 0.1  #: seconds after which the last answer has left this process, or its caller does not read
+
+_OVER = PeerBusy("the lease is over", hint="lease a worker again")
 
 
 class Definition:
@@ -78,6 +81,7 @@ class WorkerLoop:
         self._holder: Way | None = None  # to whoever showed the token
         self._holder_fd = -1
         self._busy = False
+        self._yielding = ""  # the lease that is to end after the chunk at work
         self._last = 0.0  # when the leaseholder's last chunk ended
         self._fresh = False  # nothing was asked under this lease yet
         self._loaded = False
@@ -104,6 +108,14 @@ class WorkerLoop:
             lease = self._lease
             if lease is None or lease.token != end.token:
                 return
+            if end.yielding:
+                self._yielding = end.token
+                if self._busy:
+                    if self._performer is not None:
+                        self._performer.hand_back()
+                    return
+                if time.monotonic() - self._last < SETTLED:
+                    return  # its last answers may still be on their way; the node asks again
             if end.idle is not None and (self._busy or time.monotonic() - self._last < end.idle):
                 self._tell(Kept(end.token))
                 return
@@ -136,12 +148,17 @@ class WorkerLoop:
 
     def _over(self, why: str) -> None:
         assert self._lease is not None
-        self._tell(Over(self._lease.token, why))
+        self._tell(Over(self._lease.token, why, self._busy))
         if self._busy:
-            self._leave()
+            self.stop()
         self._lease = None
         self._holder = None
         self._holder_fd = -1
+
+    def stop(self) -> None:
+        """End the process. Calls have no effects, and are cut off; a task gets the chance to put things in order."""
+        if self._performer is None or not self._performer.cancel():
+            self._leave()
 
     # -- the main thread ----------------------------------------------------------------------------------
 
@@ -154,6 +171,23 @@ class WorkerLoop:
                 self._receive(way, frames)
             except CallerGone:
                 pass  # before its answer; `disconnected` or `gone_local` hears of it, too
+            if self._yielding:
+                self._yield()
+
+    def _yield(self) -> None:
+        """Between two chunks: another caller waits for this worker. What comes from this one is refused from now on."""
+        with self._lock:
+            token, self._yielding = self._yielding, ""
+            way = self._holder
+            if self._lease is None or self._lease.token != token:
+                return
+            self._over("another caller waits")
+        if way is not None:
+            try:
+                self._answers.refuse(way, 0, 0, 0, Reason.PEER_BUSY, _OVER, lease_over=True)
+            except CallerGone:
+                return
+            self.inbox.dismiss(way)
 
     def _receive(self, way: Way, frames: list[Any]) -> None:
         try:
@@ -180,9 +214,8 @@ class WorkerLoop:
                 if mine:
                     self._submit(way, message, [message.body] if message.body else frames[1:])
                 else:
-                    busy = PeerBusy("the lease is over", hint="lease a worker again")
                     self._answers.refuse(
-                        way, message.ticket, 0, message.count, Reason.PEER_BUSY, busy, lease_over=True
+                        way, message.ticket, 0, message.count, Reason.PEER_BUSY, _OVER, lease_over=True
                     )
             elif mine:
                 definition = self._define(message.call, frames[1:])
@@ -233,7 +266,7 @@ class WorkerLoop:
         if self._performer is None:
             from bundlebee.calls.performer import Performer
 
-            self._performer = Performer(self.inbox, self._answers, self._printing, self._rest)
+            self._performer = Performer(self.inbox, self._answers, self._printing, self._rest, self._leave)
         return Definition(call, pickle.loads(frames[0]))
 
     # -- a chunk --------------------------------------------------------------------------------------------

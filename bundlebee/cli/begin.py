@@ -20,6 +20,7 @@ def begin(
     weave: tuple[str, ...],
     policy: str | None,
     decisions: Path | None,
+    deadline: float | None,
     where: GridOptions,
     verbosity: int,
     log_format: str,
@@ -41,6 +42,7 @@ def begin(
         weave=weave,
         policy=None if policy is None else Policy.parse(policy),
         decisions=decisions,
+        deadline=deadline,
     )
     run = Program(options)
     return lambda: run.execute(kind, program, arguments)

@@ -74,6 +74,13 @@ Examples:
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write a record of each decision to this file, one JSON object a line.",
 )
+@option(
+    "--deadline",
+    variable="DEADLINE",
+    type=click.FloatRange(0.0, 1e300, min_open=True),
+    metavar="SECONDS",
+    help="A shipped call that takes longer counts as lost, and runs here. Without it, one whose peer is alive is waited for.",
+)
 @grid_options
 @log_options
 @click.pass_context
@@ -83,6 +90,7 @@ def exec_(
     weave: tuple[str, ...],
     policy: str | None,
     decisions: Path | None,
+    deadline: float | None,
     where: GridOptions,
     verbosity: int,
     log_format: str,
@@ -105,6 +113,7 @@ def exec_(
         weave=weave,
         policy=policy,
         decisions=decisions,
+        deadline=deadline,
         where=where,
         verbosity=verbosity,
         log_format=log_format,

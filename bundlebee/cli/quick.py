@@ -7,6 +7,7 @@ understand they understand alike; a test sees to that.
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,13 @@ from typing import Any
 from bundlebee.errors import BundlebeeError
 from bundlebee.settings import PREFIX, GridOptions, check_environment, parse_peers
 
-_TEXTS = {"policy": "POLICY", "interface": "INTERFACE", "grid": "GRID", "log-format": "LOG_FORMAT"}
+_TEXTS = {
+    "policy": "POLICY",
+    "interface": "INTERFACE",
+    "grid": "GRID",
+    "log-format": "LOG_FORMAT",
+    "deadline": "DEADLINE",
+}
 _FILES = {"decisions": "DECISIONS", "key-file": "KEY_FILE", "log-file": "LOG_FILE"}
 _LISTS = {"peer": "PEER", "weave": "WEAVE"}
 _VALUES = {**_TEXTS, **_FILES, **_LISTS, "bundles": "BUNDLES"}
@@ -94,6 +101,13 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any
             ):
                 return None
             found[key] = Path(last)
+    if found["deadline"] is not None:
+        try:
+            found["deadline"] = float(found["deadline"])
+        except ValueError:
+            return None
+        if not 0.0 < found["deadline"] < math.inf:
+            return None
     if found["log_format"] not in (None, "text", "json"):
         return None
     found["log_format"] = found["log_format"] or "text"

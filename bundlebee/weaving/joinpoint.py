@@ -139,6 +139,13 @@ class JoinPoint:
         if self.armed:
             self.function.__code__ = self.original
 
+    def retire(self) -> None:
+        """Disarm for good. The dispatcher knows the join point, and code is not garbage-collected: as long as the join
+        point knows its dispatcher, too, both live for ever, and with them the function's module."""
+        self.disarm()
+        self.blocked = "retired"
+        self._dispatcher = None
+
     @staticmethod
     def clean() -> None:
         """Take the dispatcher's and the advice's entries out of the traceback of the current exception."""

@@ -50,6 +50,7 @@ class Box:
 class Odd(Exception):
     def __init__(self, a, b):
         super().__init__(f"{a} {b}")
+        self.lock = threading.Lock()
 
 def add(a, b=1):
     return a + b
@@ -215,7 +216,7 @@ def test_an_exception_comes_back_as_itself(channel: LeaseChannel, tools: BundleP
     text = "".join(traceback.format_exception(caught.value))
     assert "return 1 / x" in text
     assert "~~^~~" in text
-    assert "raised on node 'b'" in text
+    assert "raised on node" not in text  # the program may look at it itself
     assert "beetools" in text and "in fail" in text
     assert "worker_loop" not in text
 
@@ -448,7 +449,7 @@ def test_the_callers_script_becomes_main(pool: WorkerPool, context: zmq.Context[
     grant = pool.lease([], main=MainSource(source, "/x/script.py", digest))
     channel = LeaseChannel(context, keys, "b", grant.address, grant.token)
     outcome = call(channel, Call(FunctionRef("script", digest, "__main__", "area"), line=3), (2,), {})
-    assert outcome.get() == 12 and outcome.output == []
+    assert outcome.get() == 12 and not outcome.output
     channel.close()
 
 
@@ -657,12 +658,19 @@ def test_memory_goes_with_a_killed_worker(
     eventually(lambda: not _segments(pool, before))
 
 
+def _files(pid: int) -> list[Path]:
+    try:
+        return list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it has ended
+        return []
+
+
 def _segments(pool: WorkerPool, before: set[str]) -> list[Path]:
     """Shared memory, the ledgers of connections excepted."""
     return [
         link
         for pid in [os.getpid(), *pool.pids()]
-        for link in Path(f"/proc/{pid}/fd").iterdir()
+        for link in _files(pid)
         if os.path.lexists(link) and "memfd:bundlebee" in os.readlink(link)
         if (pid != os.getpid() or link.name not in before) and os.stat(link).st_size > 4096
     ]
@@ -741,21 +749,10 @@ def test_a_worker_whose_memory_cannot_be_opened_shares_none(
 # -- what was sent before ---------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def tcp_channel(
-    pool: WorkerPool, tools: BundlePath, context: zmq.Context[Any], keys: GridKeys
-) -> Iterator[LeaseChannel]:
-    """As to a worker on another host."""
-    channel = opened(pool, tools, context, keys, "tcp")
-    yield channel
-    channel.close()
-    pool.release(channel.token)
-
-
+@pytest.mark.parametrize("way", ["tcp"], indirect=True)
 def test_what_was_sent_before_is_not_sent_again(
-    tcp_channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    channel = tcp_channel
     sent: list[int] = []
     send = channel._link.send
 
@@ -781,12 +778,12 @@ def test_what_was_sent_before_is_not_sent_again(
     assert result == big + b"!"
 
 
+@pytest.mark.parametrize("way", ["tcp"], indirect=True)
 def test_a_chunk_waits_for_what_is_missing(
-    tcp_channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from bundlebee.calls import sent
 
-    channel = tcp_channel
     calls = calling(tools, "add")
     monkeypatch.setattr(sent.Places, "seen", lambda *_: True)
     monkeypatch.setattr(sent.Places, "get", lambda *_: sent.Place(os.getpid(), 10_000, 1, 1 << 20))

@@ -21,7 +21,7 @@ def caught(function: Any, *args: Any) -> BaseException:
 
 
 def travel(error: BaseException) -> BaseException:
-    return remote_errors.unpack(remote_errors.pack(error, lambda code: False), "b")
+    return remote_errors.unpack(remote_errors.pack(error, lambda code: False), "b", note=True)
 
 
 def inner(x: int) -> float:
@@ -96,18 +96,68 @@ class Needy(Exception):
         super().__init__("x")
 
 
+class Worded(Exception):
+    def __init__(self, code: int) -> None:
+        super().__init__(f"code {code}")
+        self.code = code
+
+
+class Late(OSError):
+    def __init__(self, name: str) -> None:
+        super().__init__(2, "no", name)
+
+
 class Holding(Exception):
     def __init__(self) -> None:
         self.lock = threading.Lock()
 
 
-@pytest.mark.parametrize("make", [lambda: Needy(1, 2), Holding])
-def test_what_cannot_travel_is_said(make: Any) -> None:
-    def raising() -> None:
-        raise make()
+def raising(error: BaseException) -> None:
+    raise error
 
-    with pytest.raises(Unshippable, match=r"Needy|Holding"):
-        remote_errors.pack(caught(raising), lambda code: False)
+
+@pytest.mark.parametrize("make", [lambda: Needy(1, 2), lambda: Worded(5)])
+def test_an_init_of_its_own_does_no_harm(make: Any) -> None:
+    error = caught(raising, make())
+    error.add_note("a note")
+    back = travel(error)
+    assert type(back) is type(error) and back.args == error.args and str(back) == str(error)
+    assert back.__dict__ == {**error.__dict__, "__notes__": ["a note", "raised on node 'b'"]}
+
+
+@pytest.mark.parametrize("make", [Holding, lambda: Late("file")])
+def test_what_cannot_travel_is_said(make: Any) -> None:
+    error = caught(raising, make())
+    with pytest.raises(Unshippable, match=type(error).__name__):
+        remote_errors.pack(error, lambda code: False)
+
+
+def test_a_stand_in_says_what_it_was_and_where() -> None:
+    def both() -> None:
+        try:
+            raising(Holding())
+        except Holding as error:
+            raise ValueError("v") from error
+
+    back = remote_errors.unpack(remote_errors.pack(caught(both), lambda code: False, stand_ins=True), "b")
+    assert type(back) is ValueError and type(back.__cause__) is Unshippable
+    text = "".join(traceback.format_exception(back))
+    assert "Holding" in text and "in raising" in text and text.endswith("ValueError: v\n")
+
+
+def test_groups_in_groups() -> None:
+    def grouped() -> None:
+        raise ExceptionGroup("a", [ExceptionGroup("b", [caught(inner, 0), caught(outer, 0)])])  # type: ignore[list-item]
+
+    error = caught(grouped)
+    assert "".join(traceback.format_exception(travel(error))).count("return 1 / x") == 2
+
+
+def test_only_who_asks_sees_the_node() -> None:
+    error = caught(outer, 0)
+    back = remote_errors.unpack(remote_errors.pack(error, lambda code: False), "b")
+    assert traceback.format_exception(back) == traceback.format_exception(error)
+    assert remote_errors.node_of(back) == "b" and remote_errors.node_of(error) is None
 
 
 def test_a_long_traceback_is_cut_at_the_outer_end() -> None:

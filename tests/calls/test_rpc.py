@@ -231,3 +231,25 @@ def test_close_leaves_no_thread(context: zmq.Context[Any], keys: GridKeys) -> No
     server.close()
     server.close()
     assert set(threading.enumerate()) <= before
+
+
+def test_connections_to_those_who_are_gone_are_not_kept(context: zmq.Context[Any], keys: GridKeys) -> None:
+    import psutil
+
+    client = Client(context, keys)
+    stays = Server(context, keys, IP, handlers={"echo": lambda body, buffers: (body, ())})
+    before = None
+    for turn in range(12):
+        server = Server(context, keys, IP, handlers={"echo": lambda body, buffers: (body, ())})
+        client.request(server.address, "echo", b"x")
+        server.close()
+        end = time.monotonic() + 10
+        while list(client._idle) != [stays.address] and time.monotonic() < end:
+            client.request(stays.address, "echo", b"x")
+        if turn == 3:
+            before = psutil.Process().num_fds() if hasattr(psutil.Process, "num_fds") else 0
+    assert list(client._idle) == [stays.address]
+    if before:
+        assert psutil.Process().num_fds() <= before + 8  # two and more for each that is kept
+    client.close()
+    stays.close()

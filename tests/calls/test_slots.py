@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from bundlebee.calls.slots import CLAIM_SECONDS, Assign, Need, Slots, SlotState, Start, Withdraw
+from bundlebee.calls.slots import CLAIM_SECONDS, Assign, Need, Recall, Slots, SlotState, Start, Withdraw
 
 SEED = 7
 
@@ -156,3 +156,83 @@ class Machine(RuleBasedStateMachine):
 
 TestMachine = Machine.TestCase
 TestMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def caller(name: str) -> Need:
+    return Need(SEED, {}, caller=name)
+
+
+def leased(slots: Slots, name: str, now: float) -> tuple[str | None, list[Recall]]:
+    """Ask for a lease; its token, and what is asked back from others."""
+    token = f"{name}-{now}"
+    slot, effects = slots.lease(token, caller(name), now)
+    return None if slot is None else token, [one for one in effects if isinstance(one, Recall)]
+
+
+def test_who_has_most_gives_to_who_has_none() -> None:
+    slots = ready(3)
+    for now in (0.0, 0.1, 0.2):
+        token, _ = leased(slots, "a", now)
+        assert token is not None
+    token, recalled = leased(slots, "b", 1.0)
+    assert token is None and len(recalled) == 1
+    assert leased(slots, "b", 1.2) == (None, [])  # it is on its way
+    slots.over(recalled[0].slot, recalled[0].token)
+    assert leased(slots, "a", 1.3) == (None, [])  # it is kept
+    token, recalled = leased(slots, "b", 1.4)
+    assert token is not None and not recalled
+    assert leased(slots, "b", 1.5) == (None, [])  # two and one is fair
+
+
+def test_one_slot_goes_round() -> None:
+    slots = ready(1)
+    assert leased(slots, "a", 0.0)[0] is not None
+    assert leased(slots, "b", 1.0) == (None, [])
+    token, recalled = leased(slots, "b", 2.1)
+    assert token is None and len(recalled) == 1
+    slots.over(recalled[0].slot, recalled[0].token)
+    assert leased(slots, "b", 2.4)[0] is not None
+
+
+def test_who_asks_no_more_keeps_nobody_waiting() -> None:
+    slots = ready(2)
+    assert leased(slots, "a", 0.0)[0] and leased(slots, "a", 0.0)[0]
+    _, recalled = leased(slots, "b", 1.0)
+    slots.over(recalled[0].slot, recalled[0].token)
+    assert leased(slots, "a", 2.0)[0] is None
+    assert leased(slots, "a", 2.6)[0] is not None
+
+
+@settings(max_examples=200)
+@given(
+    st.integers(1, 5),
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["ask", "end"])), max_size=60),
+)
+def test_nobody_starves_and_nothing_is_given_twice(count: int, events: list[tuple[str, str]]) -> None:
+    slots = ready(count)
+    now = 0.0
+    for name, what in events:
+        now += 0.3
+        if what == "ask":
+            slot, effects = slots.lease(f"{name}{now}", caller(name), now)
+            for one in effects:
+                if isinstance(one, Recall):
+                    assert one.slot.caller != name and one.slot.token == one.token
+                    slots.over(one.slot, one.token)
+            held = [slot for slot in slots.slots if slot.token is not None]
+            assert len({slot.token for slot in held}) == len(held)
+        else:
+            for slot in slots.slots:
+                if slot.caller == name and slot.token is not None:
+                    slots.over(slot, slot.token)
+                    break
+    # whoever goes on asking, gets one
+    for _ in range(20):
+        now += 0.3
+        slot, effects = slots.lease(f"z{now}", caller("z"), now)
+        if slot is not None:
+            break
+        for one in effects:
+            if isinstance(one, Recall):
+                slots.over(one.slot, one.token)
+    assert slot is not None

@@ -103,8 +103,8 @@ SCALE[0] = 100
 print(scaled(LINE))
 """
 
-STAY = {"view", "writes", "divides", "scaled"}
-"""These may not leave: they give back, or write, the memory of an argument; or they warn. And a script's array of its own is
+STAY = {"view", "divides", "scaled"}
+"""These may not leave: they give back the memory of an argument; or they warn. And a script's array of its own is
 not made in a worker, which runs its definitions only."""
 
 

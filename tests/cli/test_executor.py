@@ -217,3 +217,32 @@ def test_the_import_is_light(home: Any) -> None:
         " print('Executor' in bundlebee.__all__, 'Executor' in dir(bundlebee), bundlebee.Executor.__name__)"
     )
     assert home.python("-c", code).stdout == "[]\nTrue True Executor\n"
+
+
+NESTED = """
+import sys
+from bundlebee import Executor
+
+def leaf(x):
+    return x + 1
+
+def branch(n):
+    if n == 0:
+        return leaf(0)
+    with Executor() as executor:
+        return sum(executor.map(branch, [n - 1, n - 1]))
+
+if __name__ == "__main__":
+    with Executor() as executor:
+        print(list(executor.map(branch, [3, 3, 3])))
+"""
+
+
+def test_nested_tasks_on_full_nodes(home: Any) -> None:
+    nodes = [home.node("--workers", "1", name=name) for name in ("n1", "n2")]
+    for node in nodes:
+        node.wait_for("serves at")
+    (home.path / "p.py").write_text(NESTED)
+    done = home.python("p.py", timeout=60)
+    assert (done.stdout, done.returncode) == ("[8, 8, 8]\n", 0), done.stderr
+    assert [node.stop() for node in nodes] == [0, 0]

@@ -41,6 +41,7 @@ OPTIONS = [
         "-vv",
         "--verbose",
         "--nope",
+        "--deadline",
         "-h",
         "-qv",
     ),
@@ -57,6 +58,7 @@ VARIABLES = [
     "OPEN",
     "QUIET",
     "VERBOSE",
+    "DEADLINE",
 ]
 
 
@@ -115,6 +117,7 @@ def test_what_is_plain_is_what_click_makes_of_it(arguments: list[str], variables
     "line",
     [
         "-m mandelbrot --width 16",
+        "--deadline 2.5 -m mandelbrot",
         "--bundles d --policy remote -vv script.py -m x",
         "--policy=local --peer 10.0.0.1:7766 --peer=h:1 --interface lo -c pass --open",
         "--grid g --key-file /no/k --log-format json --log-file l --decisions d --weave a --weave b -q --open s",
