@@ -1,8 +1,11 @@
 """The analysis aspect: it times calls and takes away the advice where there is nothing to gain.
 
-A function starts armed, in a large package only when the watch first meets it. Three short calls in a row disarm it, and from then on it is its original code: no cost.
-The watch (`aspects/watch.py`) looks at the running stacks now and then, and arms those functions again that are
-seen to take time. So the cost does not depend on how many functions a program has.
+A function is measured from its first call on; in a large package, when the watch first meets it. Three short calls in a
+row, and it is left alone: from then on it is its original code, at no cost. The watch (`aspects/watch.py`) looks at the
+running stacks now and then, and has those functions measured again that are seen to take time. So the cost does not depend on
+how many functions a program has. What takes long, but nobody is there to take it, runs as written until somebody comes.
+
+To measure is to arm, and to time the call in the dispatcher's place; since 3.13 a stopwatch does it (`aspects/stopwatch.py`).
 
 A recursive function is disarmed while its outermost call runs here: what counts is the whole call, and its inner
 calls run at full speed.
@@ -20,7 +23,8 @@ from msgspec.structs import replace
 
 from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
-from bundlebee.decisions.features import Features, features
+from bundlebee.aspects.stopwatch import Stopwatch
+from bundlebee.decisions.features import Features, features, volume
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.interrupts import hold, let_pass, release
@@ -38,7 +42,7 @@ AT_ONCE = 100
 """Functions that are armed when an import is over; it takes 1 to 2 ms for so many. Where there are more, most are never called."""
 
 
-_NOTHING: tuple[Any, Any, Any, str] = (None, None, None, "")
+_ENTRIES = 4
 
 
 class Running(threading.local):
@@ -47,6 +51,7 @@ class Running(threading.local):
     def __init__(self) -> None:
         self.points: set[JoinPoint] = set()  #: advised calls on this thread's stack
         self.quiet = False  #: our own machinery runs, and must not be advised
+        self.timed: dict[Profile, Any] = {}  #: calls that the stopwatch times
 
 
 class Analysis:
@@ -56,10 +61,15 @@ class Analysis:
         self._grid = grid
         self._remote = remote
         self._running = running
-        # by identity of the original code object, which both keep
+        # both by identity of the original code object, which they keep
         self._profiles: dict[int, Profile] = {}
-        self._defined: dict[int, tuple[CodeType, FunctionType, Advice, str]] = {}
-        self._fresh: list[CodeType] = []  #: defined by imports that are not over
+        self._waiting: dict[int, int] = {}  #: where in the next one a function's four entries begin
+        # flat, for an object for each function would have the garbage collector run more often
+        self._defined: list[Any] = []  #: code, function, advice, qualified name; None, None, None, None
+        self._begun = 0  #: entries of imports that are over
+        self._idle: set[Profile] = set()  #: take long, and there is nobody to take them
+        self._stopwatch = Stopwatch(running, self._timed, self._calls_itself)
+        self._listens = grid.policy.kind is Kind.AUTO and self._stopwatch.start()
 
     def on_join_point(self, point: JoinPoint) -> None:
         """Take charge of a new join point."""
@@ -67,36 +77,66 @@ class Analysis:
         point.data = profile
         point.advice = self.advise
         self._profiles[id(point.original)] = profile
-        point.arm()
+        self.sample(profile)
+
+    def sample(self, profile: Profile) -> None:
+        """Measure the next calls of a function."""
+        if not self._listens:
+            profile.point.arm()
+        elif profile.recursive:
+            # to stand in for it is the only way, and worth it only where somebody might take it
+            if self._grid.anybody():
+                profile.point.arm()
+            else:
+                self._idle.add(profile)
+        elif profile.point.blocked is None and not profile.point.armed:
+            self._stopwatch.listen(profile)
+
+    def close(self) -> None:
+        """Measure nothing any more."""
+        self._stopwatch.stop()
+
+    def somebody(self) -> None:
+        """Called now and then: if somebody has come who could take calls, arm what takes long."""
+        if self._idle and self._grid.anybody():
+            while self._idle:
+                profile = self._idle.pop()
+                if profile.pin is None:
+                    profile.point.arm()
 
     def forget(self) -> None:
         """The program is over: let go of its functions."""
         self._profiles.clear()
         self._defined.clear()
-        self._fresh.clear()
+        self._waiting.clear()
+        self._idle.clear()
 
     def on_defined(self, advice: Advice, function: FunctionType, qualname: str) -> bool:
         """Whether a function that an import defines waits until that is over: what imports call is not worth a look."""
         if self._grid.policy.kind is not Kind.AUTO:
             return False
         code = function.__code__
-        self._defined[id(code)] = code, function, advice, qualname
-        self._fresh.append(code)
+        self._waiting[id(code)] = len(self._defined)
+        self._defined += code, function, advice, qualname
         return True
 
     def on_imported(self) -> None:
         """Begin with the functions that were defined; those of a large package wait until the watch meets them."""
-        fresh, self._fresh = self._fresh, []
-        if len(fresh) <= AT_ONCE:
-            for code in fresh:
-                self.profile_by_code(code)
+        begun, self._begun = self._begun, len(self._defined)
+        if self._begun - begun <= AT_ONCE * _ENTRIES:
+            for code in self._defined[begun : self._begun : _ENTRIES]:
+                if code is not None:
+                    self.profile_by_code(code)
 
     def profile_by_code(self, code: CodeType) -> Profile | None:
         """The profile of the function that this is the original code of. One that has waited for this is armed."""
         profile = self._profiles.get(id(code))
-        if profile is None and self._defined:
-            _, function, advice, qualname = self._defined.pop(id(code), _NOTHING)
-            if advice is not None and function.__code__ is code:  # else the program has replaced it
+        if profile is None and (place := self._waiting.pop(id(code), None)) is not None:
+            entries = slice(place, place + _ENTRIES)
+            found, function, advice, qualname = self._defined[entries]
+            # not so where the program has replaced its code, or two threads imported at the very same moment
+            if found is code and function.__code__ is code:
+                self._defined[entries] = [None] * _ENTRIES
                 try:
                     advice.make(function, qualname)
                 except Exception:
@@ -182,21 +222,37 @@ class Analysis:
     ) -> Any:
         point = profile.point
         running = self._running
+        result = None
         cpu = thread_time()
         start = perf_counter()
         try:
             running.points.add(point)
             if profile.recursive:
                 point.disarm()
-            return point.plain(*args, **kwargs)
+            result = point.plain(*args, **kwargs)
+            return result
         finally:
             seconds = perf_counter() - start
             cpu = thread_time() - cpu
             running.points.discard(point)
-            self._observe(profile, verdict, marks, seconds, cpu)
+            self._observe(profile, verdict, marks, seconds, cpu, result)
+
+    def _timed(self, profile: Profile, marks: Features, seconds: float, cpu: float) -> None:
+        """A call that nobody stood in for has returned."""
+        self._observe(profile, Verdict(HERE, Reason.UNMEASURED), marks, seconds, cpu)
+
+    def _calls_itself(self, profile: Profile) -> None:
+        profile.recursive = True
+        self.sample(profile)
 
     def _observe(
-        self, profile: Profile, verdict: Verdict, marks: Features, seconds: float, cpu: float
+        self,
+        profile: Profile,
+        verdict: Verdict,
+        marks: Features,
+        seconds: float,
+        cpu: float,
+        result: Any = None,
     ) -> None:
         hold()
         try:
@@ -205,9 +261,13 @@ class Analysis:
             if not profile.short:
                 profile.trust = 1
                 profile.measured().observe(marks, seconds, cpu)
+                if result is not None:
+                    profile.volume = volume((result,))
             self._settle(profile)
             if profile.short and profile.pin is None and self._grid.policy.kind is Kind.AUTO:
                 verdict = replace(verdict, why=Reason.TOO_SHORT)
+            elif profile in self._idle:
+                verdict = replace(verdict, why=Reason.NO_PEER)
             told = verdict.where, verdict.why
             # short calls are told once, and long ones each time
             if seconds >= SHORT or profile.told != told:
@@ -223,9 +283,23 @@ class Analysis:
         """Take the advice away where it can gain nothing; give it back where a recursion took it."""
         point, kind = profile.point, self._grid.policy.kind
         if profile.pin is not None or kind is Kind.LOCAL:
-            point.disarm()
+            self._leave_alone(profile)
         elif kind is Kind.AUTO and profile.short >= SAMPLES:
-            point.disarm()
+            self._leave_alone(profile)
             profile.met = 0.0
-        elif not point.armed:
+        elif kind is Kind.AUTO and not profile.short and self._is_lonely():
+            self._leave_alone(profile)
+            self._idle.add(profile)
+        elif not point.armed and not (self._listens and profile.short):
+            if self._listens:
+                self._stopwatch.ignore(profile)
             point.arm()
+
+    def _is_lonely(self) -> bool:
+        """Whether nobody could take a call. Who is about to answer is waited for, unless it would leave a mark to be armed."""
+        return not self._grid.anybody() and (self._listens or not self._grid.coming())
+
+    def _leave_alone(self, profile: Profile) -> None:
+        if self._listens:
+            self._stopwatch.ignore(profile)
+        profile.point.disarm()

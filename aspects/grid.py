@@ -49,6 +49,9 @@ class Grid(Protocol):
     def slots(self, work: float | None) -> Sequence[tuple[str, int]]:
         """Peers and how many workers of each a loop may lease; ``work`` is the loop's length in seconds, if known."""
 
+    def anybody(self) -> bool:
+        """Whether there are peers at all, even if none may take a call now."""
+
     def coming(self) -> bool:
         """Whether peers may still be about to answer."""
 

@@ -55,6 +55,7 @@ class Profile:
         "told",
         "trust",
         "unsafe",
+        "volume",
     )
 
     def __init__(self, point: JoinPoint) -> None:
@@ -77,6 +78,7 @@ class Profile:
         self.learnt = 0.0  #: when something was learnt from a shipped call (`perf_counter`)
         self.summary: Summary | None = None  #: its effects, once somebody asked
         self.times: RunTimes | None = None  #: made at the first measurement
+        self.volume = 0  #: bytes of the last result
         self.told: tuple[str, Reason] | None = None  #: the last verdict on record
 
     def measured(self) -> RunTimes:

@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from bundlebee.aspects.freight import Cleared, Customs, Stays
 from bundlebee.aspects.profile import SHORT, Profile
+from bundlebee.decisions.features import volume
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
 from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, Unshippable, WorkerLost
@@ -109,6 +110,12 @@ class Remote:
         if isinstance(cleared, Verdict):
             return cleared, None
         if policy.kind is Kind.AUTO:
+            if work is not None:
+                work = replace(
+                    work,
+                    bytes_out=work.bytes_out + volume(args) + volume(kwargs.values()),
+                    bytes_back=work.bytes_back + profile.volume,
+                )
             return decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
         verdict = decide(policy, self._work(profile, features), grid.here(), places, draw=draw)
         profile.last = None if verdict.here else (perf_counter() + FLOOD, features, verdict)
@@ -214,6 +221,7 @@ class Remote:
         if outcome.seconds < SHORT and now - profile.learnt < LESSONS:
             return
         profile.learnt = now
+        profile.volume = outcome.bytes_back
         work = self._work(profile, features)
         cpu = self._grid.learn(profile.point, verdict.where, outcome, 0.0 if work is None else work.seconds)
         profile.measured().observe(features, outcome.seconds, cpu)

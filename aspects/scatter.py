@@ -349,6 +349,8 @@ class Scatter:
 
         for outer in self._running.points:
             outer.data.spreads = True
+        for timed in self._running.timed:
+            timed.spreads = True
         spread = Spread(
             turns,
             args_of,

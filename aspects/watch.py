@@ -1,22 +1,23 @@
-"""The watch: a thread that glances at the running stacks and arms again what is seen to take time.
+"""The watch: a thread that glances at the running stacks and has measured again what is seen to take time.
 
 Disarmed functions cost nothing, and so say nothing either. Now and then the watch reads which functions are on the
-stacks (`sys._current_frames`). One that was never sampled (see `Analysis.profile_by_code`) is armed as soon as it is met. One
-that is met with the same frame in glances that follow each other is inside one long call: it is armed when that call is
-over. One that is met again and again in different frames is called often: it is armed for a few samples. Each time that these samples find it short, it must be met for twice as long before
-the next time. Where glances find nothing long, they become rare. The cost of a glance is bounded by `DEPTH` frames
-a thread, whatever the number of functions.
+stacks (`sys._current_frames`). One that was never measured (see `Analysis.profile_by_code`) is measured as soon as it is
+met. One that is met with the same frame in glances that follow each other is inside one long call: it is measured when that
+call is over. One that is met again and again in different frames is called often: it is measured for a few calls. Each time
+that these find it short, it must be met for twice as long before the next time. Where glances find nothing long, they become
+rare. The cost of a glance is bounded by `DEPTH` frames a thread, whatever the number of functions.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
-from types import CodeType, FrameType
+from collections.abc import Mapping
+from types import FrameType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bundlebee.aspects.analysis import Analysis
     from bundlebee.aspects.profile import Profile
 
 SHORTEST, LONGEST = 0.05, 0.5
@@ -70,8 +71,8 @@ class Rule:
 class Watch:
     """Start it once a program has advised functions; it ends with the process, or by `stop`."""
 
-    def __init__(self, profile_by_code: Callable[[CodeType], Profile | None]) -> None:
-        self._profile_by_code = profile_by_code
+    def __init__(self, analysis: Analysis) -> None:
+        self._analysis = analysis
         self._rule = Rule()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bundlebee-watch", daemon=True)
@@ -90,7 +91,8 @@ class Watch:
         own = threading.get_ident()
         while not self._stop.wait(self._rule.pause):
             for profile in self._rule.glance(self._seen(own)):
-                self._arm(profile)
+                self._sample(profile)
+            self._analysis.somebody()
 
     def _seen(self, own: int) -> dict[int, Profile]:
         seen: dict[int, Profile] = {}
@@ -101,20 +103,19 @@ class Watch:
             for _ in range(DEPTH):
                 if current is None:
                     break
-                profile = self._profile_by_code(current.f_code)
+                profile = self._analysis.profile_by_code(current.f_code)
                 if profile is not None:
                     seen[id(current)] = profile
                 current = current.f_back
             del frame, current
         return seen
 
-    @staticmethod
-    def _arm(profile: Profile) -> None:
+    def _sample(self, profile: Profile) -> None:
         profile.met = 0.0
         profile.short = 0
         profile.trust *= 2
         if profile.pin is None and not profile.point.armed:
-            profile.point.arm()
+            self._analysis.sample(profile)
             while profile.sites:
                 advice, site = profile.sites.pop()
                 advice.switch(site, True)

@@ -150,7 +150,8 @@ def main() -> int:
     report.add(Figure("import: plain", statistics.median(sides[0]), "s"))
     for name, side, bound in ("warm import", sides[1], 1.15), ("import of what is no bundle", sides[2], 1.01):
         ratios = [b / a for a, b in zip(sides[0], side, strict=True)]
-        note = f"of the medians {statistics.median(side) / statistics.median(sides[0]):.3f}, of the least {min(side) / min(sides[0]):.3f}"
+        medians = statistics.median(side) / statistics.median(sides[0])
+        note = f"of the medians {medians:.3f}, of the least {min(side) / min(sides[0]):.3f}"
         report.add(Figure(f"{name} ÷ plain", statistics.median(ratios), "x", at_most=bound, note=note))
     return report.finish(options.json)
 

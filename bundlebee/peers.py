@@ -174,6 +174,10 @@ class Peers:
         if self._pool is None and not self._guest.snapshot().views and not self._guest.wait_for_nodes().views:
             self._start_pool()
 
+    def anybody(self) -> bool:
+        """Whether there is anybody who could take a call, now or after a while."""
+        return self._pool is not None or bool(self._snapshot_nodes())
+
     def coming(self) -> bool:
         """Whether a node may still be about to answer our greeting."""
         return not self._guest.settled()

@@ -1,7 +1,8 @@
-"""What differs from platform to platform and from machine to machine: interfaces, processes."""
+"""What differs from platform to platform and from machine to machine: interfaces, processes, shared memory."""
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import sys
@@ -14,6 +15,7 @@ from bundlebee.errors import InterfaceError
 if TYPE_CHECKING:
     import socket
     import subprocess
+    from mmap import mmap
 
 IS_WINDOWS = sys.platform == "win32"
 IS_LINUX = sys.platform == "linux"
@@ -203,6 +205,172 @@ def terminate(process: subprocess.Popen[bytes], grace: float = 2.0) -> int:
         except subprocess.TimeoutExpired:
             process.kill()
     return process.wait()
+
+
+# -- memory that two processes of one machine share ----------------------------------------------------------
+#
+# Anonymous files (`memfd_create`): they have no name, so whatever way the processes end, nothing is left. The other
+# side opens one by way of the maker's entry in /proc, which only the same user may do, and only on the same kernel and
+# in the same namespace of processes. Other platforms have nothing that is gone with its last process: there large
+# buffers travel through the socket.
+
+#: Whether this platform has such memory.
+SHARES_MEMORY = IS_LINUX and hasattr(os, "memfd_create")
+
+_POPULATED, _SWAPPED, _OF_FILE = 0x80, 0x40, 0x20  # in the last byte of an entry of /proc/self/pagemap
+_IS_WRITTEN = bytes(bool(flags & (_POPULATED | _SWAPPED)) and not flags & _OF_FILE for flags in range(256))
+
+
+def usable_cpus() -> int:
+    """Processors that this process may run on; libraries start so many threads."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine; 0 if it does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return 0
+
+
+def new_memory(size: int) -> int:
+    """A descriptor of ``size`` bytes of fresh memory, of which nobody can change the size.
+
+    Raises:
+        OSError: there is no such memory, or there are too many open files.
+    """
+    import fcntl
+
+    descriptor = os.memfd_create("bundlebee", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.ftruncate(descriptor, size)
+        # whoever maps it must not be killed because somebody else made it shorter
+        fcntl.fcntl(
+            descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        )
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def inode(descriptor: int) -> int:
+    """What tells the file of a descriptor from all others of its kind."""
+    return os.fstat(descriptor).st_ino
+
+
+def open_memory(pid: int, descriptor: int, size: int) -> int:
+    """Another process's memory: a descriptor of our own.
+
+    Raises:
+        OSError: that process is not there, is somebody else's, or has no memory of that size there.
+    """
+    import errno
+    import fcntl
+
+    path = f"/proc/{pid}/fd/{descriptor}"
+    if not os.readlink(path).startswith("/memfd:bundlebee"):
+        raise OSError(
+            errno.EINVAL, "not memory that we share", path
+        )  # to open a pipe or a device may do something
+    mine = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        seals = fcntl.fcntl(mine, fcntl.F_GET_SEALS)  # fails if it is no such memory
+        if not seals & fcntl.F_SEAL_SHRINK or os.fstat(mine).st_size != size:
+            raise OSError(errno.EINVAL, "not memory that we share", path)
+    except BaseException:
+        os.close(mine)
+        raise
+    return mine
+
+
+def map_memory(descriptor: int, size: int, *, private: bool) -> mmap:
+    """Memory of a descriptor, writable. What is written to a ``private`` mapping nobody else sees.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    import mmap
+
+    flags = mmap.MAP_PRIVATE if private else mmap.MAP_SHARED
+    more = {"trackfd": False} if sys.version_info >= (3, 13) else {}  # no descriptor of its own
+    return mmap.mmap(descriptor, size, flags, mmap.PROT_READ | mmap.PROT_WRITE, **more)
+
+
+def fresh_memory(size: int) -> mmap:
+    """Memory of this process alone, in large pages where there are some: that is four times as fast to fill.
+
+    Raises:
+        OSError: there is no room for it.
+    """
+    import mmap
+
+    if IS_WINDOWS:
+        return mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        try:
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        except OSError:
+            pass  # this kernel has none
+    return memory
+
+
+def restore_pages(memory: mmap, address: int, length: int) -> None:
+    """Undo whatever was written to the first ``length`` bytes of a private mapping that begins at ``address``.
+
+    Raises:
+        OSError: that cannot be done; map it anew.
+    """
+    import mmap
+
+    pages = -(-length // mmap.PAGESIZE)
+    written = b""
+    # To look whether there is anything costs 30 ns a page, to read a page in anew 350 ns; but to look at all, 10 µs.
+    if pages >= 64 and _can_tell_written():
+        written = _written(address, pages)
+        if 1 not in written:
+            return
+    first, last = (written.find(1), written.rfind(1)) if written else (0, pages - 1)
+    memory.madvise(mmap.MADV_DONTNEED, first * mmap.PAGESIZE, (last + 1 - first) * mmap.PAGESIZE)
+
+
+def _written(address: int, pages: int) -> bytes:
+    """For each page from ``address`` on, whether this process has written to it: 1 or 0 in a private mapping of a file."""
+    import mmap
+
+    try:
+        with open("/proc/self/pagemap", "rb", buffering=0) as table:
+            entries = os.pread(table.fileno(), 8 * pages, address // mmap.PAGESIZE * 8)
+    except OSError:
+        entries = b""
+    if len(entries) != 8 * pages:
+        return b"\1" * pages
+    return entries[7 if sys.byteorder == "little" else 0 :: 8].translate(_IS_WRITTEN)
+
+
+@functools.cache
+def _can_tell_written() -> bool:
+    """Whether this kernel tells the truth about pages; not all that look like Linux do."""
+    import ctypes
+    import mmap
+
+    try:
+        descriptor = new_memory(3 * mmap.PAGESIZE)
+        try:
+            memory = map_memory(descriptor, 3 * mmap.PAGESIZE, private=True)
+        finally:
+            os.close(descriptor)
+        memory[mmap.PAGESIZE]  # read
+        memory[2 * mmap.PAGESIZE] = 1
+        return _written(ctypes.addressof(ctypes.c_char.from_buffer(memory)), 3) == b"\0\0\1"
+    except (OSError, ValueError):
+        return False
 
 
 def interrupt_main() -> None:

@@ -25,6 +25,7 @@ from bundlebee.aspects.freight import Customs, Freight, Stays
 from bundlebee.aspects.remote import Remote
 from bundlebee.aspects.scatter import Scatter
 from bundlebee.aspects.watch import Watch
+from bundlebee.decisions.load import slots
 from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
@@ -102,7 +103,7 @@ class Program:
         customs = Customs(self)
         self._analysis = Analysis(self, Remote(self, customs), running)
         self._scatter = Scatter(self, customs, running, self._analysis.profile_of)
-        self._watch = Watch(self._analysis.profile_by_code)
+        self._watch = Watch(self._analysis)
         self._said: dict[tuple[str, bool, str], float] = {}
         self._freights: dict[JoinPoint, tuple[Remembered, Freight]] = {}
         self._closing = threading.Lock()
@@ -133,6 +134,7 @@ class Program:
             on_defined=self._analysis.on_defined,
             on_imported=self._analysis.on_imported,
             on_scatter=self._scatter.loop,
+            apprentices=lambda: slots() - 1,
             fetch=self._workshop.fetch,
         )
         if self.policy.kind is Kind.AUTO:
@@ -208,6 +210,8 @@ class Program:
     def _in_child(self) -> None:
         """After a fork: threads and sockets are the parent's, so nothing is shipped from here."""
         self._guest.forget()
+        if self._handle is not None:
+            self._handle.loom.after_fork()
         self.policy = Policy(Kind.LOCAL)
         self._log.after_fork()
         self._peers.after_fork()
@@ -258,6 +262,9 @@ class Program:
 
     def slots(self, work: float | None) -> Sequence[tuple[str, int]]:
         return self._peers.slots(forced=self.policy.kind is not Kind.AUTO, work=work)
+
+    def anybody(self) -> bool:
+        return self._peers.anybody()
 
     def coming(self) -> bool:
         return self._peers.coming()
@@ -343,26 +350,17 @@ class Program:
             0 if outcome is None else outcome.bytes_out,
             0 if outcome is None else outcome.bytes_back,
         )
-        if outcome is not None and profile.told == told and not log.isEnabledFor(logging.DEBUG):
+        each = log.isEnabledFor(logging.DEBUG)
+        if outcome is not None and profile.told == told and not each:
             self._log.add_later(verdict, *what)
-            if count > 1:
-                self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
-            return
-        if outcome is not None:
-            profile.told = told
-        self._log.catch_up()
-        function, bundle, seconds, bytes_out, bytes_back = what
-        self._log.add(
-            Decision.of(
-                verdict,
-                function=function,
-                bundle=bundle,
-                seconds=seconds,
-                bytes_out=bytes_out,
-                bytes_back=bytes_back,
-            )
-        )
-        if count > 1:
+        else:
+            if outcome is not None:
+                profile.told = told
+            self._log.add_now(verdict, *what)
+        if count > 1 and (each or self._log.path is not None):
+            for _ in range(count - 1):
+                self._log.add_later(verdict, *what)
+        elif count > 1:
             self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
 
     def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:

@@ -51,7 +51,7 @@ def _wait3(original: Callable[..., Any], options: int) -> Any:
 def _wait4(original: Callable[..., Any], pid: int, options: int) -> Any:
     found = _any(pid, options)
     # nothing has ended: what the call itself says of a child that is there
-    return original(pid if not found else found, options) if found != 0 else (0, 0, _no_usage())
+    return original(found or pid, options) if found != 0 else (0, 0, _no_usage())
 
 
 def _any(pid: int, options: int) -> int | None:

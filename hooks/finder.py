@@ -145,7 +145,7 @@ class FallbackFinder:
         if path is not None or "." in fullname or fullname in self._asked:
             return None
         # names of the standard library that are not on this platform are asked for all the time
-        if fullname in sys.stdlib_module_names or getattr(self._busy, "now", False):
+        if fullname in sys.stdlib_module_names or getattr(self._busy, "now", False) or _asked_by_python():
             return None
         self._asked.add(fullname)
         self._busy.now = True  # what fetching imports is not to be fetched
@@ -167,6 +167,16 @@ class FallbackFinder:
     def forget(self) -> None:
         """Ask again for names that nobody had: the grid has changed."""
         self._asked.clear()
+
+
+def _asked_by_python() -> bool:
+    """Whether a module of the standard library looks for it as it is imported itself: `copy` does so for Jython's."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back  # type: ignore[assignment]
+    if frame is None or frame.f_code.co_name != "<module>":
+        return False
+    return frame.f_globals.get("__name__", "").partition(".")[0] in sys.stdlib_module_names
 
 
 def _is_below(entry: str, root: str) -> bool:

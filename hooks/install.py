@@ -56,6 +56,7 @@ def install(
     on_imported: Callable[[], None] | None = None,
     on_scatter: OnScatter | None = None,
     cache_dir: Path | None = None,
+    apprentices: Callable[[], int] = int,
     fetch: Callable[[str], Claim | None] | None = None,
 ) -> Handle:
     """Let imports of claimed names find their bundles, woven where the claim says so.
@@ -67,6 +68,7 @@ def install(
         on_imported: called when an import is over, the outermost one of its thread.
         on_scatter: called at each scatter site that is reached; None weaves no sites.
         cache_dir: where woven modules are kept; None for the user's cache directory.
+        apprentices: how many processes may help when a large package is woven for the first time.
         fetch: brings the bundle of a name that nobody here knows.
     """
     loom = Loom(
@@ -75,6 +77,7 @@ def install(
         on_imported=on_imported,
         on_scatter=on_scatter,
         cache_dir=cache_dir,
+        apprentices=apprentices,
     )
     finder = BundleFinder(claims, lambda fullname, path: WeavingLoader(fullname, path, loom))
     fallback = None if fetch is None else FallbackFinder(finder, fetch)

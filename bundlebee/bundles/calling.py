@@ -140,6 +140,11 @@ class Calls(Builtins):
 
     def _call_live(self, value: Live, args: Args) -> Values:
         thing = value.object
+        if self.numpy is not None:
+            if (entry := self.numpy.function(thing)) is not None:
+                return self.apply_numpy(entry, args)
+            if type(getattr(thing, "__self__", None)) in self.numpy.generators:
+                raise Harm(f"uses the global random generator of NumPy ({value.name})")
         if isinstance(thing, FunctionType):
             found = self.enter(thing, args, value.name)
             return self._call_foreign(thing, args, value.name) if found is None else found
@@ -264,6 +269,9 @@ class Calls(Builtins):
         receiver = {method.receiver} if method.receiver is not None else set(args.at(0))
         if method.receiver is None:
             args = args.without_first()
+        result = self.numpy_method(name, receiver, args, method.owner)
+        if result is not None:
+            return result
         if name.startswith("__") and name.endswith("__"):
             return self._call_special(name, receiver, args, method.owner)
         if method.owner is not None:

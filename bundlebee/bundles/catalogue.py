@@ -253,7 +253,7 @@ def read(file: Path, cache: Path) -> dict[str, Any]:
     message. It is no error if the directory cannot be used."""
     status = file.stat()
     stamp = f"{file} {status.st_size} {status.st_mtime_ns}"
-    kept = cache / "catalogue.msgpack"
+    kept = cache / f"{file.stem}.msgpack"
     try:
         parsed = msgspec.msgpack.decode(kept.read_bytes(), type=_Parsed)
         if parsed.stamp == stamp:
@@ -263,7 +263,7 @@ def read(file: Path, cache: Path) -> dict[str, Any]:
     import tomllib
 
     data = tomllib.loads(file.read_text("utf-8"))
-    temporary = cache / f"catalogue.{os.getpid()}.tmp"
+    temporary = cache / f"{file.stem}.{os.getpid()}.tmp"
     try:
         cache.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(msgspec.msgpack.encode(_Parsed(stamp, data)))

@@ -54,6 +54,8 @@ VALUES = frozenset(
         ("re", "Pattern"),
     }
 )
+#: dtypes that say all there is to say by their name: no fields, no objects, no metadata
+_PLAIN_KINDS = frozenset("biufcmMSU")
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
 _PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs_ex__")
 _TRAPS = ("__del__", "__getattribute__")
@@ -111,6 +113,47 @@ def _by_name(module: str, qualname: str) -> Any:
     return found
 
 
+def is_array(kind: type) -> bool:
+    """Whether it is NumPy's array itself, and no subclass."""
+    return (
+        kind.__module__ == "numpy" and kind.__qualname__ == "ndarray" and _by_name("numpy", "ndarray") is kind
+    )
+
+
+def is_number_of_numpy(kind: type) -> bool:
+    """Whether it is one of NumPy's own types of numbers and texts."""
+    if kind.__module__ != "numpy":
+        return False
+    generic = _by_name("numpy", "generic")
+    return generic is not None and issubclass(kind, generic) and _by_name("numpy", kind.__name__) is kind
+
+
+def _check_number(value: Any) -> None:
+    if value.dtype.kind not in _PLAIN_KINDS or value.dtype.metadata is not None:
+        raise Refused(value, f"a {type(value).__name__} of NumPy's")
+    if value != value:
+        raise Refused(value, "a nan is compared by identity, which a copy does not keep")
+
+
+def _check_array(value: Any) -> None:
+    dtype = value.dtype
+    if dtype.kind not in _PLAIN_KINDS or dtype.metadata is not None:
+        raise Refused(value, f"an array of {dtype}")
+    if not value.flags.aligned or value.strides != _strides(value):
+        # its copy would have other strides, and with them other layouts and roundings of what is computed from it
+        raise Refused(value, "an array with gaps, whose copy would lie otherwise in memory")
+
+
+def _strides(value: Any) -> tuple[int, ...]:
+    """Those of a copy: numbers follow each other in the order of C, or of Fortran."""
+    step, strides = value.itemsize, []
+    fortran = value.flags.fnc
+    for extent in value.shape if fortran else reversed(value.shape):
+        strides.append(step)
+        step *= extent or 1
+    return tuple(strides if fortran else reversed(strides))
+
+
 def check_by_name(value: Any) -> None:
     module = getattr(value, "__module__", None) or ""
     if _by_name(module, value.__qualname__) is not value:
@@ -143,6 +186,10 @@ def children(value: Any) -> Iterator[Any]:
             raise Refused(value, "a fraction that somebody wrote into; pickle would put it in lowest terms")
     elif is_callable(value):
         return
+    elif is_array(kind):
+        _check_array(value)
+    elif is_number_of_numpy(kind):
+        _check_number(value)
     else:
         yield from _instance(value, kind)
 

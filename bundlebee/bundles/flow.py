@@ -5,8 +5,8 @@ all values that they may ever hold. Operations are looked at again and again unt
 harm that is found ends it: sets only grow, so it would be found in the end anyhow.
 
 The classes build on each other, each with one concern: `heap.Heap` (objects and what they hold) → `attributes.Attributes`
-→ `specials.Specials` (special methods, operators) → `known.Known` (the catalogue) → `classes.Classes` (instances) →
-`builtin_calls.Builtins` → `calling.Calls` → `operations.Operations` → `Flow`.
+→ `specials.Specials` (special methods, operators) → `arrays.Arrays` (NumPy) → `known.Known` (the catalogue) →
+`classes.Classes` (instances) → `builtin_calls.Builtins` → `calling.Calls` → `operations.Operations` → `Flow`.
 """
 
 from __future__ import annotations
@@ -90,6 +90,8 @@ class Flow(Operations):
         if facts.kind == COROUTINE:
             raise Harm("is a coroutine")
         self.reads.add((root.module, facts.qualname.partition(".")[0]))
+        if any(map(self.is_arrays, self._classes)):
+            self.uses_numpy()
         for name in (*facts.positional, *facts.keyword_only):
             self.add(
                 root.registers[facts.variables[name]],
@@ -122,6 +124,8 @@ class Flow(Operations):
         if shape != ANYTHING:
             given.kind = shape[0]
             given.contents.add(self._given(name, shape[-1], path + "[…]"))
+            if self.surely_array(given):
+                given.contents |= {given, ATOM}
             if len(shape) == 3:
                 given.keys.add(self._given(name, shape[1], path + " keys"))
         return given

@@ -5,10 +5,11 @@ from __future__ import annotations
 from types import FunctionType, MemberDescriptorType
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Made, Value
+from bundlebee.bundles.arrays import Arrays
 from bundlebee.bundles.catalogue import Function
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.heap import Harm, Values
-from bundlebee.bundles.specials import Args, Specials
+from bundlebee.bundles.specials import Args
 
 _COPYING = frozenset(
     {"__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"}
@@ -42,7 +43,7 @@ _ONLY = {
 }
 
 
-class Known(Specials):
+class Known(Arrays):
     """Does what the catalogue says."""
 
     def call_any(self, functions: Values, pool: Values) -> Values:

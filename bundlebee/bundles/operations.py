@@ -175,6 +175,10 @@ class Operations(Calls):
             frame.registers[holder], frozenset({"__getitem__"}), {self.made((self.site, "bounds"), slice)}
         )
         for value in frame.registers[holder]:
+            if self.may_be_array(value):
+                found.add(value)  # a view
+                if self.surely_array(value):
+                    continue
             if value is ATOM or isinstance(value, Text):
                 found.add(ATOM)
                 continue
@@ -231,6 +235,8 @@ class Operations(Calls):
         _, _, target, name, operand = op
         values = frame.registers[operand]
         found = self.special_calls(values, frozenset({f"__{name}__"}), set())
+        if any(map(self.may_be_array, values)):
+            found.add(self.array(values))
         if values:
             made_counter = any(
                 getattr(value, "kind", Counter) is Counter
@@ -250,6 +256,9 @@ class Operations(Calls):
         both = lefts | rights
         reach = self.inside(both)
         found: Values = {NUMBER}
+        if any(map(self.may_be_array, both)):
+            self.check_operands(both)
+            found.add(self.array(both))
         if any(self.classes_of(value) for value in reach):
             names = frozenset({f"__{name}__", f"__{_MIRRORED[name]}__", "__eq__", "__hash__"})
             found |= self.special_calls(both, names, both)
@@ -349,6 +358,10 @@ class Operations(Calls):
             if own and not isinstance(holder, Given):
                 continue
             self.write({holder})
+            if self.surely_array(holder):
+                self.check_operands(indices | (values or set()))
+                self.store({holder}, self.items_of_arrays({self.array(values or set())}))
+                continue
             stored = set(values or ())
             if any(isinstance(index, Made) and index.kind is slice for index in indices):
                 for value in values or ():

@@ -46,6 +46,7 @@ _KINDS = (
         "identity",
         r"^(returns|raises|leaves in an argument) a function that it makes$|^may iterate over a set in ",
     ),
+    ("given to NumPy", r"^passes .* to NumPy$"),
     ("object cannot travel", r" cannot travel|^its class .* cannot be found by that name$"),
     ("state cannot be compared", r" cannot be compared with the worker's"),
     (

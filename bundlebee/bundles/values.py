@@ -14,8 +14,9 @@ Some values pickle well and still would not be the same there:
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter, OrderedDict, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from enum import Enum
 from itertools import chain
 from typing import Any, TypeAlias
@@ -29,8 +30,10 @@ from bundlebee.bundles.contents import (
     Refused,
     check_by_name,
     children,
+    is_array,
     is_callable,
     is_known,
+    is_number_of_numpy,
     keeps_order,
     sets_in,
 )
@@ -72,6 +75,29 @@ class Walk(msgspec.Struct):
     def atoms(self) -> bool:
         """Whether there is nothing that has an identity, and nothing that has a class of the program's."""
         return not (self.containers or self.tuples or self.classes or self.callables)
+
+    def arrays(self) -> list[Any]:
+        """The arrays of NumPy's among the containers."""
+        if not any(map(is_array, self.classes)):
+            return []
+        return [value for value in self.containers if is_array(type(value))]
+
+    def check_writable(self) -> None:
+        """Whether what a call writes to copies of these can be written to them afterwards, each by itself.
+
+        Raises:
+            Unshippable: some lie on the same memory, which copies do not share.
+        """
+        arrays = self.arrays()
+        if not arrays:
+            return
+        shared = any(one is not other for one, other in overlapping(arrays, arrays))
+        if shared or any(
+            isinstance(value, bytearray | array) and value for value in self.containers
+        ):  # an array may lie on one of them
+            raise Unshippable(
+                "an array that the call may write cannot travel", why="another argument may lie on its memory"
+            )
 
     @property
     def simple(self) -> bool:
@@ -120,10 +146,29 @@ def walk_result(result: Any) -> Walk:
         if found.fragile:
             fragile = next(value for value in sets_in(result) if not keeps_order(value))
             raise Refused(fragile, "a set whose copy would iterate in another order")
+        arrays = found.arrays()
+        for one, other in overlapping(arrays, arrays):
+            if one is not other:
+                raise Refused(other, "an array on the memory of another one, which a copy would not share")
     except Refused as refused:
         place = path_of((result,), {}, refused.value).replace("args[0]", "result", 1)
         raise Unshippable(f"{place}: {refused.why}") from None
     return found
+
+
+def overlapping(some: Iterable[Any], others: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+    """Pairs of arrays, of the ones and of the others, that lie on the same memory. They have no gaps (`contents`)."""
+    spans = [(*_span(value), value) for value in others]
+    for one in some:
+        start, end = _span(one)
+        for begin, stop, other in spans:
+            if max(start, begin) < min(end, stop):
+                yield one, other
+
+
+def _span(array: Any) -> tuple[int, int]:
+    start = array.__array_interface__["data"][0]
+    return start, start + array.nbytes
 
 
 def _walk(roots: Iterable[Any], found: Walk) -> None:
@@ -180,7 +225,7 @@ def _look(value: Any, found: Walk, classes: dict[type, None], callables: dict[in
             found.fills |= {value.default_factory}
     elif not is_known(kind):
         classes[kind] = None
-        if not isinstance(value, Enum):
+        if not isinstance(value, Enum) and not is_number_of_numpy(kind):
             found.containers.append(value)
     elif (kind.__module__, kind.__qualname__) not in VALUES:
         found.containers.append(value)
@@ -232,5 +277,7 @@ def _shape(values: Iterable[Any], depth: int = _DEPTH) -> Shape:
     elif kind in _MAPPINGS:
         held = chain.from_iterable([value.values() for value in values])
         shape = kind, _shape(chain.from_iterable(values), depth - 1), _shape(held, depth - 1)
+    elif is_array(kind) or is_number_of_numpy(kind):
+        shape = kind, NUMBER
     # Atoms beside tuples are told apart only where the tuples hold nothing but atoms.
     return shape if len(kinds) == 1 or shape == DATA else ANYTHING

@@ -15,11 +15,14 @@ from time import perf_counter
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from bundlebee.calls import pickling, remote_errors, wire
-from bundlebee.calls.guard import GuardStop, guard
-from bundlebee.calls.inbox import CallerGone, Way
+from bundlebee.calls.guard import WARNS, GuardStop, guard
+from bundlebee.calls.inbox import CallerGone, LocalWay, Way
 from bundlebee.calls.output import Printing
 from bundlebee.calls.rpc import pack_error
+from bundlebee.calls.segments import SHARE_FROM
 from bundlebee.errors import BundlebeeError, Refused, Unshippable
 from bundlebee.words import Reason
 
@@ -175,7 +178,8 @@ class Answers:
         self._first = index + 1
         refusal: BundlebeeError
         if guard.tripped is not None or isinstance(error, GuardStop):
-            reason = Reason.GUARD
+            # data decide whether it warns: the next call may be welcome
+            reason = Reason.EFFECTS if guard.tripped == WARNS else Reason.GUARD
             refusal = Refused(f"the effect guard stopped it: it {guard.tripped}")
         elif isinstance(error, (MemoryError, RecursionError)):
             # how much memory and stack there is differs from host to host: only the caller's own count
@@ -229,7 +233,7 @@ class Answers:
         ticket: int,
         first: int,
         count: int,
-        reason: Reason,
+        reason: str,
         error: BundlebeeError,
         lease_over: bool = False,
     ) -> None:
@@ -240,8 +244,14 @@ class Answers:
 
     def send(self, header: wire.ToCaller, frames: list[Any], *, copy: bool | None = None) -> None:
         """Send a message; without ``copy``, its size decides whether buffers are copied first."""
+        size = sum(map(len, frames))
+        if size >= SHARE_FROM and isinstance(header, wire.Reply) and isinstance(self._way, LocalWay):
+            frames, held = self._way.sharing.replace(frames)
+            if held:
+                header = replace(header, held=held)
+                size = sum(map(len, frames))
         if copy is None:
-            copy = len(frames) < 2 and sum(map(len, frames)) < COPY_BELOW
+            copy = len(frames) < 2 and size < COPY_BELOW
         if self._way is not None:
             self._way.send([wire.encode(header), *frames], copy)
 

@@ -27,6 +27,7 @@ from random import Random
 from types import MemberDescriptorType
 from typing import Any, TypeAlias
 
+from bundlebee.bundles.contents import is_array
 from bundlebee.bundles.values import Walk
 from bundlebee.errors import Unshippable
 
@@ -126,6 +127,8 @@ def _content(value: Any) -> Any:
         return value.tobytes()
     if type(value) is Random:
         return value.getstate()
+    if is_array(type(value)):
+        return value.copy(order="K")
     return None
 
 
@@ -173,6 +176,11 @@ def _content_changes(number: int, value: Any, old: Any) -> Iterable[Change]:
     elif type(value) is Random:
         if old != new:
             yield "random", number, new
+    elif is_array(type(value)):
+        if (old.shape, old.dtype, old.strides) != (value.shape, value.dtype, value.strides):
+            raise Unshippable("it changes the shape of an array among its arguments")
+        if not _same_bytes(old, value):
+            yield "array", number, new
     elif _same(old, new):
         return
     elif isinstance(value, set):
@@ -229,6 +237,12 @@ def _named(
     return gone, {name: held for name, held in new.items() if old.get(name, _GONE) is not held}
 
 
+def _same_bytes(one: Any, other: Any) -> bool:
+    """Of two arrays of the same layout; nan equals itself here."""
+    left, right = (value.ravel(order="K").view("u1") for value in (one, other))
+    return bool((left == right).all())
+
+
 # -- at the caller -------------------------------------------------------------------------------------------
 
 
@@ -253,6 +267,10 @@ def _entries(value: Any, gone: list[Any] | None, keys: list[Any], held: list[Any
 
 def _bytes(value: Any, data: bytes) -> None:
     value[:] = data if isinstance(value, bytearray) else array(value.typecode, data)
+
+
+def _array(value: Any, data: Any) -> None:
+    value[...] = data
 
 
 def _set_attributes(value: Any, gone: list[str], put: dict[str, Any]) -> None:
@@ -287,6 +305,7 @@ _DO: dict[str, Callable[..., None]] = {
     "stretch": _stretch,  #: start, stop, items: of a list
     "queue": _queue,  #: items: all of a deque
     "entries": _entries,  #: keys that went (None: all), keys, values: of a mapping
+    "array": _array,  #: all of an array of NumPy's
     "random": Random.setstate,  #: state: of a generator of random numbers
     "attributes": _set_attributes,  #: names that went, names with values
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import zmq
 
+from bundlebee.bundles.values import walk
 from bundlebee.calls import pickling, remote_errors, wire
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Link
@@ -21,6 +22,9 @@ from bundlebee.calls.local import LocalLink, connect
 from bundlebee.calls.outcome import Batch, Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
+from bundlebee.calls.segments import SHARE_FROM
+from bundlebee.calls.sent import Sent
+from bundlebee.calls.sharing import Sharing
 from bundlebee.calls.spool import Spool
 from bundlebee.calls.waker import Waker
 from bundlebee.calls.wire import Call
@@ -30,7 +34,10 @@ from bundlebee.words import Reason
 
 if TYPE_CHECKING:
     from bundlebee.bundles.values import Walk
+    from bundlebee.calls.larder import Named
     from bundlebee.calls.parcels import Parcel
+    from bundlebee.calls.segments import Held
+    from bundlebee.calls.sent import Places
 
 __all__ = ["Batch", "Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]
 
@@ -41,10 +48,24 @@ COPY_BELOW = 64 << 10
 class _Chunk:
     """A chunk that is under way."""
 
-    __slots__ = ("answered", "bytes_out", "count", "items", "objects", "output", "sent")
+    __slots__ = (
+        "again",
+        "answered",
+        "bytes_out",
+        "count",
+        "held",
+        "items",
+        "named",
+        "objects",
+        "output",
+        "sent",
+    )
 
     def __init__(self, items: Sequence[Item], count: int, bytes_out: int) -> None:
         self.items = items  #: to resolve references in results; those of tasks have none
+        self.held: list[Held] = []  #: frames that lie in shared memory
+        self.named: list[Named] = []  #: frames that the worker may have
+        self.again: Callable[[], None] | None = None  #: sends it with these
         self.objects: Sequence[Any] | None = None  #: among the arguments that the call may write
         self.count = count
         self.answered = 0
@@ -60,6 +81,7 @@ class LeaseChannel:
 
     Args:
         local: the name under which callers on the worker's own host find it, see `local`.
+        places: where the workers of that node have what was sent to them.
 
     Raises:
         PeerBusy: the lease is over.
@@ -74,15 +96,18 @@ class LeaseChannel:
         token: str,
         caller: str = "",
         local: str = "",
+        places: Places | None = None,
     ) -> None:
         self.node_name = node_name
         self.address = address
         self.token = token
         self.over = False  #: the worker has said that the lease is over
         self.rested = 0.0  #: when it was handed back (`perf_counter`)
+        self._sharing = Sharing()
+        self._sent = Sent(places)
         #: told what tasks print and log, as it comes: see `wire.Printed`
         self.on_output: Callable[[str, str], None] = lambda _stream, _text: None
-        link = connect(local, token, caller, node_name, address)
+        link = connect(local, token, caller, node_name, address, self._sharing)
         self._link: Link | LocalLink = Link(context, keys, address, node_name) if link is None else link
         self._tickets = 0
         self._chunks: dict[int, _Chunk] = {}
@@ -127,12 +152,12 @@ class LeaseChannel:
             raise ValueError(f"a chunk has 1 to {wire.MOST_ITEMS} items, not {len(items)}")
         if call.writes and len(items) != 1:
             raise ValueError("a call that writes its arguments travels alone")
-        objects: Sequence[Any] = ()
         if found is None:
-            for args, kwargs in items:
-                objects = pickling.objects(args, kwargs)
-        elif call.writes:
-            objects = found.objects
+            walks = [walk(tuple(args), kwargs) for args, kwargs in items]
+            if call.writes:
+                (found,) = walks
+        if call.writes and found is not None:
+            found.check_writable()
         try:
             items = items if type(items) is list else list(items)
             frames = [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
@@ -140,8 +165,8 @@ class LeaseChannel:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
         chunk = _Chunk(items, len(items), sum(map(len, frames)))
-        if call.writes:
-            chunk.objects = objects
+        if call.writes and found is not None:
+            chunk.objects = found.objects
         return self._ship(call, None, chunk, [], frames)
 
     def submit_tasks(self, call: Call, function: bytes, parcel: Parcel) -> int:
@@ -227,7 +252,7 @@ class LeaseChannel:
         except Exception as error:
             let_pass(error)
             return None
-        del self._chunks[reply.ticket]
+        self._answered(self._chunks.pop(reply.ticket))
         seconds, cpu_seconds = reply.times[0]
         return Outcome(
             reply.ticket,
@@ -244,6 +269,7 @@ class LeaseChannel:
     def close(self) -> None:
         """Hang up. A call that runs is cancelled: its worker exits."""
         self._link.close()
+        self._sharing.close()
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -265,10 +291,48 @@ class LeaseChannel:
         if wire.inside(frames):
             self._send([wire.encode(wire.Submit(ticket, number, chunk.count, ends, frames[0]))])
         else:
-            header = wire.encode(wire.Submit(ticket, number, chunk.count, ends))
-            self._send([header, *frames], copy=chunk.bytes_out * chunk.count < COPY_BELOW)
+            size = chunk.bytes_out * chunk.count
+            if size >= SHARE_FROM:
+                whole = frames
+                frames = self._put_aside(chunk, frames)
+                if frames is not whole:
+                    size = sum(map(len, frames))
+                    chunk.again = lambda: self._ship_again(call, function, chunk, ends, whole, ticket)
+            header = wire.encode(
+                wire.Submit(ticket, number, chunk.count, ends, held=chunk.held, named=chunk.named)
+            )
+            self._send([header, *frames], copy=size < COPY_BELOW)
         self._chunks[ticket] = chunk
         return ticket
+
+    def _put_aside(self, chunk: _Chunk, frames: list[Any]) -> list[Any]:
+        """The frames that have to be sent; of the others the chunk knows."""
+        if self._sharing.near:
+            rest, chunk.held = self._sharing.replace(frames)
+            return rest if chunk.held else frames
+        if isinstance(self._link, Link):
+            rest, chunk.named = self._sent.replace(frames)
+            return rest if chunk.named else frames
+        return frames
+
+    def _ship_again(
+        self,
+        call: Call,
+        function: bytes | None,
+        chunk: _Chunk,
+        ends: list[int],
+        frames: list[Any],
+        ticket: int,
+    ) -> None:
+        """The worker cannot get at something that was not sent: send it."""
+        if chunk.named:
+            self._sent.missing(chunk.named, frames)
+        if chunk.held:
+            self._sharing.give_nothing()  # there may be too many open files
+        chunk.named, chunk.held, chunk.again = [], [], None
+        known = self._numbers.get(call)
+        number = self._define(call, () if function is None else (function,)) if known is None else known
+        self._send([wire.encode(wire.Submit(ticket, number, chunk.count, ends)), *frames], copy=False)
 
     def _define(self, call: Call, function: Sequence[bytes]) -> int:
         number = self._defined % wire.DEFINITIONS
@@ -296,18 +360,32 @@ class LeaseChannel:
     def _understood(self, message: wire.ToCaller, frames: list[Any], outcomes: list[Any]) -> None:
         if isinstance(message, wire.Welcome):
             return
+        if isinstance(message, wire.Kept):
+            for one in message.named:
+                self._sent.places.learn(one)
+            return
         chunk = self._chunks.get(message.ticket)
         if isinstance(message, wire.Refusal) and message.lease_over:
             self.over = True
         if chunk is None:
+            if isinstance(message, wire.Reply):
+                self._sharing.skip(message.held)
             return
         if isinstance(message, wire.Output):
             self._print(chunk, message.output)
             return
         size = sum(len(frame) for frame in frames)
         if isinstance(message, wire.Reply):
+            buffers = [message.body] if message.body else frames[1:]
+            if message.held and isinstance(self._link, LocalLink):
+                try:
+                    buffers = self._sharing.restore(buffers, message.held)
+                except OSError as error:
+                    self._link.give_up(f"its shared memory cannot be opened: {error.strerror or error}")
+                    return  # whoever asks next is told
+                size += sum(one.length for one in message.held)
             self._print(chunk, message.output)
-            self._results(chunk, message, [message.body] if message.body else frames[1:], size, outcomes)
+            self._results(chunk, message, buffers, size, outcomes)
         elif isinstance(message, wire.Raised):
             self._print(chunk, message.output)
             outcome = self._outcome(chunk, message.ticket, message.index, Ended.RAISED, size)
@@ -324,6 +402,10 @@ class LeaseChannel:
                 self._cannot_read(outcome, error)
             outcomes.append(outcome)
         else:
+            if message.reason == wire.WANTED:
+                if chunk.again is not None:
+                    chunk.again()
+                return
             for index in range(message.first, message.first + message.count):
                 outcome = self._outcome(chunk, message.ticket, index, Ended.REFUSED, size)
                 outcome.error = unpack_error(message.error)
@@ -332,7 +414,14 @@ class LeaseChannel:
                     outcome.output = []  # it will run again; a task will not
                 outcomes.append(outcome)
         if chunk.answered >= chunk.count:
-            del self._chunks[message.ticket]
+            self._answered(self._chunks.pop(message.ticket))
+
+    def _answered(self, chunk: _Chunk) -> None:
+        """Every item of it has its outcome."""
+        if chunk.held:
+            self._sharing.take_back(chunk.held)
+        if chunk.named:
+            self._sent.there()
 
     def _results(
         self, chunk: _Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Any]

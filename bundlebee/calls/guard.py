@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import warnings
 from typing import Any
 
 _STOPPED_EVENTS = frozenset(
@@ -47,6 +48,12 @@ _WORDS = {
 }
 
 
+WARNS = "warns"
+"""What it says of a call that issues a warning: whether and how that is shown is up to the caller's filters."""
+
+_UNSEEN = (DeprecationWarning, PendingDeprecationWarning, ImportWarning, ResourceWarning)  # unless asked for
+
+
 class GuardStop(BaseException):
     """Raised in the middle of a shipped call, at the place that would have had an effect."""
 
@@ -59,13 +66,34 @@ class Guard:
         tripped: what it has stopped, or None.
     """
 
-    __slots__ = ("_thread", "active", "tripped")
+    __slots__ = ("_shown", "_thread", "active", "tripped")
 
     def __init__(self) -> None:
         # calls run there; our own other threads may do as they like
         self._thread = threading.main_thread().ident
         self.active = False
         self.tripped: str | None = None
+        self._shown: Any = None  # how warnings are shown, and the filters
+
+    def watch_warnings(self) -> None:
+        """From now on a call that warns is stopped; the interpreter itself warns, too, and so do libraries written in C."""
+        if self._shown is None:
+            self._shown = warnings.showwarning, warnings.filters[:]
+            warnings.simplefilter("always")
+            warnings.showwarning = self._warned
+
+    def leave_warnings(self) -> None:
+        """Tasks may warn: what they write there is shown."""
+        if self._shown is not None:
+            warnings.showwarning, filters = self._shown
+            warnings.resetwarnings()
+            warnings.filters[:] = filters  # type: ignore[index]
+            self._shown = None
+
+    def _warned(self, message: Any, category: type[Warning], *more: Any, **named: Any) -> None:
+        self.stop(WARNS)
+        if self._shown is not None and not issubclass(category, _UNSEEN):
+            self._shown[0](message, category, *more, **named)
 
     def install(self) -> None:
         """Add the audit hook; it stays for the life of the process."""

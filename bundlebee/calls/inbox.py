@@ -10,16 +10,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import zmq
 
 from bundlebee.calls.security import hang_up as hang_up_descriptor
+from bundlebee.calls.sharing import Sharing
 from bundlebee.calls.stream import FrameStream
 from bundlebee.calls.waker import Waker
 from bundlebee.errors import ProtocolError
 
+SWEEP = 0.2
+"""Seconds. An idle worker that has memory which it shares looks so often whether it can let go of it: that takes 10 µs."""
+
+
+WARM_MS = 20  #: so long the next message over TCP is waited for alone, which costs less than to poll
 LAST_WORDS = 0.25  #: seconds; a caller that is not idle reads that it was dismissed, and hangs up itself
 
 
@@ -62,10 +68,11 @@ class RoutedWay:
 class LocalWay:
     """The way back to a caller on this host."""
 
-    __slots__ = ("released", "stream")
+    __slots__ = ("released", "sharing", "stream")
 
     def __init__(self, stream: FrameStream) -> None:
         self.stream = stream
+        self.sharing = Sharing()  #: memory
         self.released = threading.Event()  #: nobody watches its descriptor any more, so it may be closed
 
     def is_same(self, other: Way | None) -> bool:
@@ -87,10 +94,14 @@ class Inbox:
 
     def __init__(self, sock: zmq.Socket[bytes]) -> None:
         self._router = sock
+        sock.rcvtimeo = WARM_MS
+        self._warm = False  # a caller over TCP was here a moment ago, and may come again at once
         self._waker = Waker()
         self._arrived: deque[LocalWay] = deque()
         self._local: LocalWay | None = None
         self._kept: deque[tuple[Way, list[Any]]] = deque()
+        self.idle: Callable[[], bool] = lambda: False
+        """Does something while nothing is asked over TCP, for a millisecond; whether there is more to do."""
         self._dismissed: tuple[LocalWay, float] | None = None  # until when it is listened to
 
     def adopt(self, way: LocalWay) -> None:
@@ -107,7 +118,7 @@ class Inbox:
             if local is not None:
                 left = self._left(local)
                 try:
-                    frames = local.stream.receive() if left is None else local.stream.receive(left)
+                    frames = local.stream.receive(SWEEP if left is None and local.sharing.lends else left)
                 except (EOFError, OSError, ProtocolError):
                     self._drop(local)
                     continue
@@ -115,13 +126,18 @@ class Inbox:
                     self._drop(local)
                 if frames:
                     return local, frames
+                local.sharing.sweep()
             elif self._arrived:
                 self._local = self._arrived.popleft()
-            elif (message := self._routed()) is not None:
+            elif (message := self._routed(0 if self._warm else zmq.DONTWAIT)) is not None:
+                self._warm = True
                 return message
+            elif self._warm:
+                self._warm = False
             else:
-                zmq.zmq_poll([(self._router, zmq.POLLIN), (self._waker.fileno(), zmq.POLLIN)], -1)
-                self._waker.clear()
+                wait = 0 if self.idle() else -1
+                if zmq.zmq_poll([(self._router, zmq.POLLIN), (self._waker.fileno(), zmq.POLLIN)], wait):
+                    self._waker.clear()
 
     def dismiss(self, way: Way) -> None:
         """The lease of that caller is over, and it was told so: listen to what it had on its way, and hang up."""
@@ -137,7 +153,7 @@ class Inbox:
     def poll(self) -> tuple[Way, list[Any]] | None:
         """A message that has come already, and was not kept."""
         if self._local is None:
-            return self._routed()
+            return self._routed(zmq.DONTWAIT)
         try:
             frames = self._local.stream.receive(0.0)
         except (EOFError, OSError, ProtocolError):
@@ -148,10 +164,10 @@ class Inbox:
         """Put a message back, behind those that were put back before: `next` will give it."""
         self._kept.append(message)
 
-    def _routed(self) -> tuple[Way, list[Any]] | None:
+    def _routed(self, flags: int) -> tuple[Way, list[Any]] | None:
         while True:
             try:
-                frames: list[Any] = self._router.recv_multipart(zmq.DONTWAIT, copy=False)
+                frames: list[Any] = self._router.recv_multipart(flags, copy=False)
             except zmq.Again:
                 return None
             if len(frames) > 1:
@@ -163,6 +179,7 @@ class Inbox:
         hang_up(local)
         local.released.wait()
         local.stream.socket.close()
+        local.sharing.close()
 
 
 def hang_up(way: Way | None, descriptor: int = -1) -> None:

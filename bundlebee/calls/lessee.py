@@ -12,6 +12,7 @@ import msgspec
 from bundlebee.calls.client import LeaseChannel
 from bundlebee.calls.fate import Fate
 from bundlebee.calls.leasing import PIECE, BundleOffer, LeaseAnswer, LeaseRequest
+from bundlebee.calls.sent import Places
 from bundlebee.errors import CallError
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ class Lessee:
         self._idle: dict[str, list[LeaseChannel]] = {}
         self._bundles: dict[str, frozenset[str]] = {}  #: digests, by lease token
         self._out: dict[str, int] = {}
+        self._places: dict[str, Places] = {}  #: of buffers, by peer
         self._closed = False
 
     def count(self, place: str) -> tuple[int, int]:
@@ -144,8 +146,17 @@ class Lessee:
             return channel
         needed = frozenset(ref.digest for ref in request.bundles)
         answer = lessor.lease(request)
+        with self._lock:
+            places = self._places.setdefault(lessor.name, Places())
         channel = LeaseChannel(
-            self._context, self._keys, lessor.name, answer.address, answer.token, self._caller, answer.local
+            self._context,
+            self._keys,
+            lessor.name,
+            answer.address,
+            answer.token,
+            self._caller,
+            answer.local,
+            places,
         )
         with self._lock:
             self._bundles[answer.token] = needed

@@ -40,6 +40,8 @@ _WHY = {
 
 Frame = bytes | memoryview
 
+PATIENCE_MS = 20  #: so long an answer is waited for before anybody looks whether the peer is there
+
 
 class Link:
     """A connection to ``address`` (``ip:port``). Connecting never blocks and never fails here: a peer that is
@@ -62,6 +64,7 @@ class Link:
         self.lost: str | None = None  #: why the peer is lost, once it is
         self.socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
         secure_client(self.socket, keys, largest_frame)
+        self.socket.rcvtimeo = PATIENCE_MS
         self.socket.rcvhwm = MOST_MESSAGES
         endpoint = f"inproc://bundlebee.link.{id(self)}.{os.urandom(4).hex()}"
         self.socket.monitor(endpoint, int(_OVER))
@@ -103,6 +106,13 @@ class Link:
                     return self._last_words(copy)
                 return None
         deadline = None if timeout is None else time.monotonic() + timeout
+        if timeout is None or timeout * 1000 > PATIENCE_MS:
+            # most answers come soon: to wait for one socket costs less than to poll two
+            try:
+                with waiting():
+                    return self._receive(0, copy)
+            except zmq.Again:
+                pass
         while True:
             wait = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000 + 0.999))
             with waiting():

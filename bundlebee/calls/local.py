@@ -10,8 +10,9 @@ another container, another user, another system), the caller takes the long way 
 
     caller                                    worker
       │ connect  ── same user? ──────────────▶ │  accept ── same user? else closed
-      │ [ Hello | token, caller ] ───────────▶ │
-      │ ◀──────────────── [ Welcome ] or [ Refusal | … lease_over ]
+      │ [ Hello | token, caller, home ] ─────▶ │
+      │ ◀───────── [ Welcome | home ] or [ Refusal | … lease_over ]
+      │ [ Hello | token, caller ] ───────────▶ │  only if its memory cannot be opened: none is shared, then
       │ as in `wire` from here on
 """
 
@@ -32,6 +33,7 @@ import zmq
 from bundlebee.calls import wire
 from bundlebee.calls.inbox import CallerGone, LocalWay
 from bundlebee.calls.rpc import pack_error, unpack_error
+from bundlebee.calls.sharing import Sharing
 from bundlebee.calls.stream import Frame, FrameStream
 from bundlebee.errors import BundlebeeError, PeerLost, ProtocolError
 from bundlebee.interrupts import waiting
@@ -46,11 +48,14 @@ STOPPED_SECONDS = 5.0  #: stopped for so long, it counts as lost, as a host that
 _open: weakref.WeakSet[LocalLink] = weakref.WeakSet()
 
 
-def connect(name: str, token: str, caller: str, worker: str, address: str) -> LocalLink | None:
+def connect(
+    name: str, token: str, caller: str, worker: str, address: str, sharing: Sharing
+) -> LocalLink | None:
     """A connection to the worker that listens under that name, for that lease; None where there is none to be had.
 
     Args:
         worker: the node's name, and ``address`` the worker's, for messages.
+        sharing: memory that is offered to the worker.
 
     Raises:
         PeerBusy: the lease is over.
@@ -64,17 +69,21 @@ def connect(name: str, token: str, caller: str, worker: str, address: str) -> Lo
         if user != os.geteuid():
             raise PermissionError("another user listens there")
         stream = FrameStream(sock)
-        stream.send([wire.encode(wire.Hello(token, caller))])
+        stream.send([wire.encode(wire.Hello(token, caller, sharing.offer()))])
         answer = stream.receive(GREETING_SECONDS)
     except (OSError, EOFError, ProtocolError):
         sock.close()
+        sharing.close()
         return None
     message = wire.decode_to_caller(answer[0]) if answer else None
     if not isinstance(message, wire.Welcome):
         sock.close()
+        sharing.close()
         if isinstance(message, wire.Refusal):
             raise unpack_error(message.error)
         return None
+    if not sharing.accepted(message.home):
+        stream.send([wire.encode(wire.Hello(token, caller))])
     return LocalLink(stream, pid, worker, address)
 
 
@@ -162,6 +171,11 @@ class LocalLink:
             self.lost = "the connection ended"
         return self.lost is not None
 
+    def give_up(self, why: str) -> None:
+        """Hang up, as if the worker were lost: the next to ask for a message is told so."""
+        self.lost = why
+        self.stream.hang_up()
+
     def peer_lost(self) -> PeerLost:
         """The error to raise for this link."""
         return PeerLost(f"lost {self.name} at {self.address}", why=self.lost)
@@ -240,7 +254,7 @@ class LocalDoor:
             sock.close()
             return None
         try:
-            way.send([wire.encode(wire.Welcome())])
+            way.send([wire.encode(wire.Welcome(way.sharing.accept(hello.home)))])
         except CallerGone:
             pass  # that shows at once, as the end of any connection
         self._adopt(way)

@@ -18,8 +18,9 @@ import pickle
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from bundlebee.bundles.contents import is_array
 from bundlebee.bundles.replicas import TABLE
-from bundlebee.bundles.values import walk, walk_result
+from bundlebee.bundles.values import overlapping, walk, walk_result
 from bundlebee.errors import Unshippable
 
 IN_BAND = 16 << 10  #: bytes; a frame of its own costs some 10 µs, copying this much 2 µs, twice
@@ -107,7 +108,14 @@ def refers(result: Any, item: Item, state: frozenset[int]) -> bool:
     if state and not held.isdisjoint(state):
         raise Unshippable("the result holds a module-level object", why="the caller has one of its own")
     held.update(map(id, found.tuples))
-    return bool(held) and any(id(value) in held for value in objects(args, kwargs))
+    if not held:
+        return False
+    theirs = objects(args, kwargs)
+    if arrays := found.arrays():
+        for one, other in overlapping(arrays, [value for value in theirs if is_array(type(value))]):
+            if one is not other:
+                raise Unshippable("the result is an array on the memory of an argument")
+    return any(id(value) in held for value in theirs)
 
 
 def _is_one_of(atom: Any, item: Item) -> bool:

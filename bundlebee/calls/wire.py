@@ -5,16 +5,17 @@ msgpack array whose first element tells the kind; some kinds have a pickle behin
 behind that::
 
     caller to worker
-      [ Hello  | token, caller                                     ]
+      [ Hello  | token, caller, home                               ]
       [ Define | number, call                                      ][ pickle: function, of a task ]
-      [ Submit | ticket, number, count  ][ pickle: [(args, kwargs) × count] ][ buffer ]…
+      [ Submit | ticket, number, count, ends, body, held, named ][ pickle: [(args, kwargs) × count] ][ buffer ]…
 
     worker to caller
-      [ Reply  | ticket, first, times, output, refers, ends, body, wrote ][ pickle: [result × len(times)] ][ buffer ]…
+      [ Reply  | ticket, first, times, output, refers, ends, body, wrote, held ][ pickle: [result × len(times)] ][ buffer ]…
       [ Raised | ticket, index, seconds, cpu, output, wrote  ][ msgpack: remote error ][ pickle: changes ][ buffer ]…
       [ Refusal| ticket, first, count, reason, error, output       ]
       [ Output | ticket, output                                    ]
-      [ Welcome ]
+      [ Welcome| home                                              ]
+      [ Kept   | named                                             ]
 
 A pickle without large buffers that is itself small travels inside the first frame, as its `body`.
 
@@ -25,6 +26,11 @@ they come quickly. What an item prints precedes its answer. A call that
 writes its arguments is a chunk of its own, and what it changed travels with its answer (`changes`).
 
 The pickle of a whole chunk is one pickle: items that share an object share it there too.
+
+On one host large frames lie in shared memory: ``held`` says which and where (`segments`), and they are missing in the
+message. Over TCP large frames that came before need not come again: ``named`` gives their digests (`larder`); a Kept tells
+the caller what is there. A worker that cannot get at one of them answers with a Refusal, `WANTED`, and the whole chunk is
+sent again with all its frames, under its ticket.
 
 *Tasks* are calls that the program asked for (`bundlebee.Executor`). They may have effects, so they run without the
 guard; each has a pickle of its own, and so has each result (`ends` tells where each ends; see `parcels`). The function
@@ -39,6 +45,8 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from bundlebee.calls.larder import Named
+from bundlebee.calls.segments import Held, Home
 from bundlebee.errors import ProtocolError
 from bundlebee.words import FunctionRef
 
@@ -47,6 +55,9 @@ SMALL: Final = (
     32 << 10
 )  #: bytes of a pickle that travels inside it: to copy it costs less than a frame of its own
 MOST_ITEMS: Final = 1 << 16  #: items in one Submit
+WANTED: Final = (
+    "wanted"  #: reason of a Refusal: a frame that was not sent is not to be had; nothing was begun
+)
 DEFINITIONS: Final = 1024  #: numbers 0 … 1023 are used in turn; a worker keeps no more
 
 Printed = tuple[int, str, str]
@@ -72,6 +83,7 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
     token: str
     caller: str
+    home: Home | None = None  #: of memory that the caller can share
 
 
 class Define(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -85,6 +97,8 @@ class Submit(msgspec.Struct, frozen=True, array_like=True, tag=3):
     count: int
     ends: list[int] = []  #: of a task's items: where the pickle of each ends
     body: bytes = b""  #: the pickle, if it is small and alone; then there is no frame behind
+    held: list[Held] = []
+    named: list[Named] = []  #: their places are counted without the frames that are held
 
 
 class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
@@ -96,6 +110,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
     ends: list[int] = []  #: of tasks' results: where the pickle of each ends
     wrote: bool = False  #: the pickle is one (result, changes of the arguments), see `changes`
     body: bytes = b""  #: as in `Submit`
+    held: list[Held] = []
 
 
 class Raised(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -111,7 +126,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=6):
     ticket: int
     first: int
     count: int  #: this many items were not done
-    reason: str  #: a `bundlebee.words.Reason`
+    reason: str  #: a `bundlebee.words.Reason`, or `WANTED`
     error: bytes  #: `rpc.pack_error` of the error to raise
     lease_over: bool = False  #: and so it will be for whatever else comes on this connection
 
@@ -124,9 +139,18 @@ class Output(msgspec.Struct, frozen=True, array_like=True, tag=7):
 class Welcome(msgspec.Struct, frozen=True, array_like=True, tag=8):
     """The answer to a Hello on the short way (`local`)."""
 
+    home: Home | None = None  #: of the worker's memory; None: none is shared
+
+
+class Kept(msgspec.Struct, frozen=True, array_like=True, tag=9):
+    """The worker has these now, for itself and the others of its node."""
+
+    named: list[Named]
+    ticket: int = 0  #: of no chunk
+
 
 ToWorker = Hello | Define | Submit
-ToCaller = Reply | Raised | Refusal | Output | Welcome
+ToCaller = Reply | Raised | Refusal | Output | Welcome | Kept
 
 _T = TypeVar("_T")
 

@@ -20,6 +20,7 @@ from bundlebee.calls.control import Claimed, End, FromWorker, Given, Kept, Lease
 from bundlebee.calls.functions import find_function
 from bundlebee.calls.guard import guard
 from bundlebee.calls.inbox import CallerGone, Inbox, LocalWay, RoutedWay, Way, hang_up
+from bundlebee.calls.larder import Larder, Missing
 from bundlebee.calls.output import Printing
 from bundlebee.calls.recursion import SLACK, depth
 from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
@@ -87,6 +88,8 @@ class WorkerLoop:
         self._definitions: dict[int, Definition | BundlebeeError] = {}
         self._depth = 0  # of the stack where items run
         self._performer: Performer | None = None  # of tasks; it comes with the first one
+        self._larder = Larder()
+        self.inbox.idle = self._keep
 
     # -- told by other threads ----------------------------------------------------------------------------
 
@@ -195,12 +198,15 @@ class WorkerLoop:
         if isinstance(message, wire.Hello):
             if isinstance(way, RoutedWay):
                 self._greet(way, message)
+            else:
+                way.sharing.close()
             return
         with self._lock:
             mine = way.is_same(self._holder)
             self._busy = mine
             fresh, self._fresh = self._fresh, False
         if fresh:
+            self._larder.clear()
             self._definitions = {}
             self._loaded = False
         try:
@@ -246,6 +252,7 @@ class WorkerLoop:
                 self._loaded = True
             if call.task:
                 return self._define_task(call, frames)
+            guard.watch_warnings()
             return Definition(call, find_function(call.function, call.line))
         except BundlebeeError as error:
             return error
@@ -255,6 +262,7 @@ class WorkerLoop:
     def _define_task(self, call: wire.Call, frames: list[Any]) -> Definition:
         if not frames:
             raise ProtocolError("a task without its function")
+        guard.leave_warnings()
         if self._performer is None:
             from bundlebee.calls.performer import Performer
 
@@ -266,7 +274,10 @@ class WorkerLoop:
     def _submit(self, way: Way, message: wire.Submit, frames: list[Any]) -> None:
         self._answers.begin(way, message.ticket)
         definition = self._definitions.get(message.number)
+        came = frames
         try:
+            if message.named or message.held:
+                frames = self._restore(way, message, frames)
             if definition is None:
                 raise ProtocolError("a call of a function that was not defined")
             if isinstance(definition, BundlebeeError):
@@ -277,6 +288,8 @@ class WorkerLoop:
             items: list[pickling.Item] = [] if task else pickle.loads(frames[0], buffers=frames[1:])
             if len(message.ends if task else items) != message.count or not frames:
                 raise ProtocolError("a chunk has not as many items as its header says")
+        except Missing as missing:
+            self._refuse_all(way, message, wire.WANTED, Refused(str(missing)))
         except _StateDiffers as differs:
             self._refuse_all(way, message, Reason.STATE, Refused(*differs.args))
         except BundlebeeError as error:
@@ -289,8 +302,32 @@ class WorkerLoop:
                 self._performer.perform(definition.function, definition.call, way, message, frames)
             else:
                 self._run_items(definition, items)
+            if isinstance(way, RoutedWay):
+                self._larder.came(came)
 
-    def _refuse_all(self, way: Way, message: wire.Submit, reason: Reason, error: BundlebeeError) -> None:
+    def _restore(self, way: Way, message: wire.Submit, frames: list[Any]) -> list[Any]:
+        """All frames of a chunk, those that were not sent, too."""
+        frames = self._larder.restore(frames, message.named)
+        if not message.held:
+            return frames
+        try:
+            assert isinstance(way, LocalWay)
+            return way.sharing.restore(frames, message.held)
+        except OSError as error:
+            raise Missing(error.strerror or str(error)) from None
+
+    def _keep(self) -> bool:
+        """Nobody asks for anything: look at what came."""
+        more = self._larder.step()
+        news, self._larder.news = self._larder.news, []
+        if news and isinstance(self._holder, RoutedWay):
+            try:
+                self._holder.send([wire.encode(wire.Kept(news))])
+            except CallerGone:
+                pass  # `disconnected` hears of it, too
+        return more
+
+    def _refuse_all(self, way: Way, message: wire.Submit, reason: str, error: BundlebeeError) -> None:
         self._rest()
         self._answers.refuse(way, message.ticket, 0, message.count, reason, error)
 

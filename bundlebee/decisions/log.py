@@ -86,13 +86,19 @@ class DecisionLog:
                 logger.exception("a listener of the decision log failed and was removed: %r", listener)
         return changed
 
-    def add_later(self, verdict: Verdict, *what: Any) -> None:
-        """Take the record of a call that is one of many: the same verdict on the same function as the last time.
-
-        It is written at once where there is a file; else it becomes a record when there are more, or somebody looks.
+    def add_now(self, verdict: Verdict, *what: Any) -> None:
+        """Make a record, behind those that were to be made later.
 
         Args:
             what: function, bundle, seconds, bytes out, bytes back.
+        """
+        self._later.append((verdict, time.time(), what))
+        self.catch_up()
+
+    def add_later(self, verdict: Verdict, *what: Any) -> None:
+        """As `add_now`, for a call that is one of many: the same verdict on the same function as the last time.
+
+        It is written at once where there is a file; else it becomes a record when there are more, or somebody looks.
         """
         self._later.append((verdict, time.time(), what))
         if self._file is not None or len(self._later) >= LATER:

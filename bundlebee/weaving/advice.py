@@ -89,7 +89,7 @@ class Advice:
         """The decorator that the weaver puts innermost: makes a `JoinPoint` and returns the same function."""
 
         def join(function: F) -> F:
-            if type(function) is FunctionType:
+            if isinstance(function, FunctionType):
                 try:
                     if self._on_defined is None or not self._on_defined(self, function, qualname):
                         self.make(function, qualname)

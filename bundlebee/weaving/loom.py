@@ -10,12 +10,15 @@ import threading
 from collections.abc import Callable, Iterator, MutableMapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bundlebee.weaving.advice import Advice, OnDefined, OnJoinPoint, OnScatter
 from bundlebee.weaving.cache import Status, WovenCache, default_directory, status_of
 from bundlebee.weaving.joinpoint import JoinPoint
 from bundlebee.weaving.outcomes import ADVICE_NAME, WovenModule
+
+if TYPE_CHECKING:
+    from bundlebee.weaving.ahead import Ahead
 
 _WORTH_WEAVING = (b"def", b"class", b"for", b"map")
 """A source without any of these has no join point, no loop and no class: it need not be parsed (``-c`` one-liners)."""
@@ -36,6 +39,7 @@ class Loom:
         on_imported: called when an import is over, the outermost one of its thread.
         on_scatter: called at each scatter site that is reached; None weaves no sites.
         cache_dir: where woven modules are kept; None for the user's cache directory.
+        apprentices: how many processes may help when a large package is woven for the first time.
     """
 
     def __init__(
@@ -46,19 +50,22 @@ class Loom:
         on_imported: Callable[[], None] | None = None,
         on_scatter: OnScatter | None = None,
         cache_dir: Path | None = None,
+        apprentices: Callable[[], int] = int,
     ) -> None:
         self.advices: dict[str, Advice] = {}  #: by module name
         self._on_join_point = on_join_point
         self._on_defined = on_defined
         self._on_imported = on_imported
         self._imports = _Imports()
+        self._apprentices = apprentices
+        self._ahead: dict[str, Ahead | None] = {}  #: by top-level name
         self._on_scatter = on_scatter
         self._cache_dir = cache_dir
         self._cache: WovenCache | None = None
 
     def weave(self, source: bytes, *, module: str, path: str) -> WovenModule | None:
         """The woven form of a source, or None where it is to be loaded plain. The log says why; this never raises."""
-        if not _worth_weaving(source):
+        if not is_worth_weaving(source):
             return None
         return self._woven(lambda: source, module, path, None)
 
@@ -75,8 +82,12 @@ class Loom:
                 self._cache = WovenCache(self._cache_dir or default_directory())
             woven = self._cache.load(read, module=module, path=path, scatter=scatter, status=status)
             if woven is None:
+                if self._imports.depth and self._is_done(module, path):
+                    woven = self._cache.load(read, module=module, path=path, scatter=scatter, status=status)
+                    if woven is not None:
+                        return woven
                 source = read()
-                if not _worth_weaving(source):
+                if not is_worth_weaving(source):
                     return None
                 from bundlebee.weaving.weaver import weave  # brings ast and libcst
 
@@ -88,6 +99,38 @@ class Loom:
         except Exception as error:
             _log_plain(module, error)
             return None
+
+    def _is_done(self, module: str, path: str) -> bool:
+        """Whether an apprentice has woven a file meanwhile. The first new module of a large package starts some."""
+        top = module.partition(".")[0]
+        if top not in self._ahead:
+            self._ahead[top] = self._help(module, path)
+        ahead = self._ahead[top]
+        return ahead is not None and ahead.take(path)
+
+    def _help(self, module: str, path: str) -> Ahead | None:
+        count = self._apprentices()
+        if not count:
+            return None
+        from bundlebee.weaving.ahead import WORTH_HELP, Ahead
+        from bundlebee.weaving.order import expected
+
+        modules = expected(module, path)
+        if sum(size for _, _, size in modules) < WORTH_HELP:
+            return None
+        assert self._cache is not None
+        scatter = self._on_scatter is not None
+        names = [(name, file) for name, file, _ in modules]
+        ahead = Ahead(names, self._cache.directory, scatter=scatter, apprentices=count)
+        ahead.start()
+        return ahead
+
+    def after_fork(self) -> None:
+        """In a child process: let go of what belongs to the parent."""
+        for ahead in self._ahead.values():
+            if ahead is not None:
+                ahead.after_fork()
+        self._apprentices = int
 
     def thread(self, woven: WovenModule, namespace: MutableMapping[str, Any]) -> Advice:
         """Give a module its advice; then its woven code may be executed in the namespace."""
@@ -135,7 +178,8 @@ class Loom:
                 point.retire()
 
 
-def _worth_weaving(source: bytes) -> bool:
+def is_worth_weaving(source: bytes) -> bool:
+    """Whether there may be anything to weave in a source."""
     return any(word in source for word in _WORTH_WEAVING)
 
 

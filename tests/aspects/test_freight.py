@@ -142,3 +142,30 @@ def test_a_set_whose_copy_iterates_otherwise_is_looked_at(grid: Grid) -> None:
     assert items != list(set(items))
     with pytest.raises(Stays):
         customs.clear(asked, (shrunk,), {})
+
+
+ADDING = """
+def add(x, y=0):
+    return x + y
+"""
+
+
+@pytest.mark.parametrize(
+    ("calls", "together"),
+    [
+        ([((1,), {}), ((2,), {})], True),
+        ([(("a", "b"), {}), (("c", "d"), {})], True),
+        ([((1,), {}), (("c",), {})], False),  # not alike
+        ([((1,), {}), ((2, 3), {})], False),
+        ([((1,), {}), ((2,), {"y": 3})], False),
+        ([((1.0,), {}), ((float("nan"),), {})], False),
+        ([((1,), {}), (([],), {})], False),
+        ([((1,), {}), (((1, 2),), {})], False),
+    ],
+)
+def test_one_look_at_many_calls(grid: Grid, calls: list[Any], together: bool) -> None:
+    customs = Customs(grid)  # type: ignore[arg-type]
+    asked = profile(grid.load(ADDING, "freight_adding").add)
+    summary = customs.clear(asked, *calls[0]).summary
+    freight: Any = SimpleNamespace(summary=summary, state=frozenset(), call=SimpleNamespace(writes=False))
+    assert (customs.check_all(asked, freight, calls) is not None) is together

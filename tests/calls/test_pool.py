@@ -16,7 +16,9 @@ from typing import Any
 import psutil
 import pytest
 import zmq
+from msgspec.structs import replace
 
+from bundlebee import platform
 from bundlebee.calls.client import Call, LeaseChannel, call, wait
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Link
@@ -586,3 +588,236 @@ sys.stdin.read()
     assert node.stdin is not None
     node.stdin.close()
     node.stdout.close()
+
+
+def _listens(pid: int, address: str) -> bool:
+    port = int(address.rpartition(":")[2])
+    return any(one.laddr and one.laddr.port == port for one in psutil.Process(pid).net_connections())
+
+
+# -- memory that is shared ------------------------------------------------------------------------------------
+
+shares_memory = pytest.mark.skipif(not platform.SHARES_MEMORY, reason="this platform shares no memory")
+
+
+def opened(
+    pool: WorkerPool, tools: BundlePath, context: zmq.Context[Any], keys: GridKeys, way: str = "memory"
+) -> LeaseChannel:
+    """A channel: ``memory`` is shared, or all goes through the ``stream`` of one host, or through ``tcp``."""
+    grant = pool.lease([tools])
+    with pytest.MonkeyPatch.context() as patch:
+        if way != "memory":
+            patch.setattr(platform, "SHARES_MEMORY", False)
+        return LeaseChannel(
+            context, keys, "b", grant.address, grant.token, local="" if way == "tcp" else grant.local
+        )
+
+
+@pytest.fixture(params=["memory", "stream", "tcp"])
+def near_channel(
+    request: pytest.FixtureRequest,
+    pool: WorkerPool,
+    tools: BundlePath,
+    context: zmq.Context[Any],
+    keys: GridKeys,
+) -> Iterator[LeaseChannel]:
+    """The same must hold either way."""
+    if request.param == "memory" and not platform.SHARES_MEMORY:
+        pytest.skip("this platform shares no memory")
+    channel = opened(pool, tools, context, keys, request.param)
+    assert channel._sharing.near is (request.param == "memory")
+    yield channel
+    channel.close()
+    pool.release(channel.token)
+
+
+def test_large_buffers_both_ways(near_channel: LeaseChannel, tools: BundlePath) -> None:
+    big = bytes(range(256)) * 4000
+    for number in range(3):
+        outcome = run(near_channel, tools, "add", big, b=bytes([number]))
+        assert outcome.get() == big + bytes([number])
+        assert outcome.bytes_out > len(big) and outcome.bytes_back > len(big)
+
+
+@shares_memory
+def test_memory_goes_with_a_killed_worker(
+    pool: WorkerPool, tools: BundlePath, context: zmq.Context[Any], keys: GridKeys
+) -> None:
+    before = set(os.listdir("/proc/self/fd"))
+    channel = opened(pool, tools, context, keys)
+    big = bytes(3_000_000)
+    result = run(channel, tools, "echo", [big]).get()
+    channel.submit(calling(tools, "spin"), [((60,), {})])
+    [process] = [pid for pid in pool.pids() if _listens(pid, channel.address)]
+    os.kill(process, signal.SIGKILL)
+    with pytest.raises(PeerLost):
+        channel.poll(10.0)
+    assert result == [big]
+    channel.close()
+    pool.release(channel.token)
+    eventually(lambda: not _segments(pool, before))
+
+
+def _segments(pool: WorkerPool, before: set[str]) -> list[Path]:
+    """Shared memory, the ledgers of connections excepted."""
+    return [
+        link
+        for pid in [os.getpid(), *pool.pids()]
+        for link in Path(f"/proc/{pid}/fd").iterdir()
+        if os.path.lexists(link) and "memfd:bundlebee" in os.readlink(link)
+        if (pid != os.getpid() or link.name not in before) and os.stat(link).st_size > 4096
+    ]
+
+
+@shares_memory
+def test_memory_that_cannot_be_opened_is_done_without(
+    pool: WorkerPool,
+    tools: BundlePath,
+    context: zmq.Context[Any],
+    keys: GridKeys,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bundlebee.calls import segments
+
+    channel = opened(pool, tools, context, keys)
+    big = bytes(1_000_000)
+    assert run(channel, tools, "add", big, b=b"x").get() == big + b"x"
+    put = segments.Outlet.put
+
+    def elsewhere(self: segments.Outlet, index: int, frame: Any) -> Any:
+        held = put(self, index, frame)
+        return None if held is None else replace(held, descriptor=10_000, inode=1)
+
+    monkeypatch.setattr(segments.Outlet, "put", elsewhere)
+    assert run(channel, tools, "add", big, b=b"y").get() == big + b"y"  # it was sent again
+    assert not channel._sharing.near
+    channel.close()
+    pool.release(channel.token)
+
+
+@shares_memory
+def test_a_result_that_cannot_be_opened_is_a_loss(
+    pool: WorkerPool,
+    tools: BundlePath,
+    context: zmq.Context[Any],
+    keys: GridKeys,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bundlebee.calls import segments
+
+    channel = opened(pool, tools, context, keys)
+
+    def fails(self: segments.Inlet, held: segments.Held) -> memoryview:
+        raise OSError(24, "Too many open files")
+
+    assert run(channel, tools, "add", 1).get() == 2
+    monkeypatch.setattr(segments.Inlet, "take", fails)
+    with pytest.raises(PeerLost, match="Too many open files"):
+        run(channel, tools, "add", bytes(1_000_000), b=b"x")
+    channel.close()
+    pool.release(channel.token)
+
+
+@shares_memory
+def test_a_worker_whose_memory_cannot_be_opened_shares_none(
+    pool: WorkerPool,
+    tools: BundlePath,
+    context: zmq.Context[Any],
+    keys: GridKeys,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from bundlebee.calls import segments
+
+    def fails(self: segments.Inlet, home: segments.Home) -> None:
+        raise OSError(13, "Permission denied")
+
+    monkeypatch.setattr(segments.Inlet, "__init__", fails)
+    channel = opened(pool, tools, context, keys)
+    assert not channel._sharing.near
+    assert run(channel, tools, "add", bytes(1_000_000), b=b"x").get() == bytes(1_000_000) + b"x"
+    channel.close()
+    pool.release(channel.token)
+
+
+# -- what was sent before ---------------------------------------------------------------------------------------
+
+
+def test_what_was_sent_before_is_not_sent_again(
+    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    send = channel._link.send
+
+    def counted(frames: Any, **more: Any) -> bool:
+        sent.append(sum(map(len, frames)))
+        return send(frames, **more)
+
+    monkeypatch.setattr(channel._link, "send", counted)
+    big = bytearray(os.urandom(1 << 20))
+
+    def ship() -> tuple[Any, int]:
+        sent.clear()
+        return run(channel, tools, "add", big, b=b"!").get(), sum(sent)
+
+    for expected in (1 << 20, 0, 0):
+        result, size = ship()
+        assert result == big + b"!"
+        assert expected <= size < expected + 5000
+    big[len(big) // 2 + 12345] ^= 1  # in place, where nobody samples
+    result, size = ship()
+    assert result == big + b"!" and size > 1 << 20
+    result, size = ship()
+    assert result == big + b"!"
+
+
+def test_a_chunk_waits_for_what_is_missing(
+    channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bundlebee.calls import sent
+
+    calls = calling(tools, "add")
+    monkeypatch.setattr(sent.Places, "seen", lambda *_: True)
+    monkeypatch.setattr(sent.Places, "get", lambda *_: sent.Place(os.getpid(), 10_000, 1, 1 << 20))
+    tickets = [
+        channel.submit(
+            calls, [((bytes([number]) * (1 << 20),), {"b": b"!"})] if number % 2 else [((number,), {})]
+        )
+        for number in range(6)
+    ]
+    got: dict[int, Any] = {}
+    while len(got) < 6:
+        got |= {outcome.ticket: outcome.get() for outcome in channel.poll(5.0)}
+    assert [got[ticket] for ticket in tickets] == [
+        bytes([number]) * (1 << 20) + b"!" if number % 2 else number + 1 for number in range(6)
+    ]
+
+
+# -- warnings -----------------------------------------------------------------------------------------------------
+
+
+def test_a_call_that_warns_is_left_to_the_caller(
+    pool: WorkerPool, context: zmq.Context[Any], keys: GridKeys, tmp_path: Path
+) -> None:
+    source = """
+import warnings
+def warn(often):
+    for _ in range(often):
+        warnings.warn("careful")
+    return often
+def swallow():
+    try:
+        warnings.warn("careful")
+    except BaseException:
+        pass
+    return 1
+"""
+    tools = bundle(tmp_path, "beewarns", source)
+    channel = opened(pool, tools, context, keys, "tcp")
+    assert run(channel, tools, "warn", 0).get() == 0
+    for name, args in (("warn", (1,)), ("warn", (2,)), ("swallow", ())):
+        outcome = run(channel, tools, name, *args)
+        assert outcome.refused and outcome.reason is Reason.EFFECTS
+        assert "warns" in str(outcome.refusal())
+    assert run(channel, tools, "warn", 0).get() == 0
+    channel.close()
+    pool.release(channel.token)

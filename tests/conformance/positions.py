@@ -1,8 +1,8 @@
 """Where code says that it is: every position of every code object, woven against plain.
 
-    python positions.py IMPORT_NAME ...        e.g. networkx; stdlib modules too
+    python positions.py DISTRIBUTION ...        e.g. networkx, or stdlib:enum
 
-For each module file below those names (their tests too): the file is compiled plainly and woven, and the two trees of code
+For each module file of those (their tests too): the file is compiled plainly and woven, and the two trees of code
 objects are walked side by side. A function that holds no advice must be the same to the last byte. One that does (a module, a
 class with methods, a function with a scatter site) must run the same instructions at the same positions in the same
 order, with the advice in between; and the advice stands on lines that are the author's. Warnings of the compiler must
@@ -13,7 +13,6 @@ made from these tables. Prints one JSON object; exit code 1 where something diff
 from __future__ import annotations
 
 import dis
-import importlib.util
 import json
 import sys
 import warnings
@@ -22,12 +21,14 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from bundlebee.bundles.distributions import from_distribution
 from bundlebee.errors import WeaveError
 from bundlebee.weaving.weaver import weave
 
 _SAME = ("co_name", "co_qualname", "co_filename", "co_firstlineno", "co_argcount", "co_kwonlyargcount")
 _EXACT = (
     "co_code",
+    "co_flags",
     "co_linetable",
     "co_exceptiontable",
     "co_names",
@@ -50,9 +51,10 @@ def compare(plain: CodeType, woven: CodeType) -> Iterator[str]:
         yield f"{where}: holds other code"
         return
     if "__bee__" not in woven.co_names and not advice:
-        yield from (
-            f"{where}: {name} differs" for name in _EXACT if getattr(plain, name) != getattr(woven, name)
-        )
+        exact = [name for name in _EXACT if getattr(plain, name) != getattr(woven, name)]
+        if _constants(plain) != _constants(woven):
+            exact.append("co_consts")
+        yield from (f"{where}: {name} differs" for name in exact)
     else:
         yield from (f"{where}: {difference}" for difference in _among_advice(plain, woven))
     for one, other in inner:
@@ -61,6 +63,10 @@ def compare(plain: CodeType, woven: CodeType) -> Iterator[str]:
 
 def _inner(code: CodeType) -> list[CodeType]:
     return [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+
+
+def _constants(code: CodeType) -> list[str]:
+    return [repr(constant) for constant in code.co_consts if not isinstance(constant, CodeType)]
 
 
 def _key(code: CodeType) -> tuple[Any, ...]:
@@ -118,18 +124,15 @@ def _first_lines(code: CodeType) -> set[int]:
     return {line for inner in _inner(code) for line in range(inner.co_firstlineno, inner.co_firstlineno + 40)}
 
 
-def files(name: str) -> Iterator[tuple[str, Path]]:
-    """Every module below a top-level name, with its file."""
-    spec = importlib.util.find_spec(name)
-    if spec is None or spec.origin is None:
-        raise SystemExit(f"there is no module {name}")
-    if spec.submodule_search_locations is None:
-        yield name, Path(spec.origin)
-        return
-    for root in spec.submodule_search_locations:
-        for file in sorted(Path(root).rglob("*.py")):
-            parts = file.relative_to(root).with_suffix("").parts
-            yield ".".join((name, *(part for part in parts if part != "__init__"))), file
+def files(distribution: str) -> Iterator[tuple[str, Path]]:
+    """Every module of an installed distribution, with its file."""
+    bundle = from_distribution(distribution)
+    for name in bundle.ref.imports:
+        if (single := bundle.path / f"{name}.py").is_file():
+            yield name, single
+        for file in sorted((bundle.path / name).rglob("*.py")):
+            parts = file.relative_to(bundle.path).with_suffix("").parts
+            yield ".".join(part for part in parts if part != "__init__"), file
 
 
 def check(module: str, file: Path) -> tuple[str, list[str], int]:

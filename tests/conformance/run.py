@@ -1,12 +1,13 @@
 """Other people's test suites, plain and woven: does one test end differently?
 
-    python tests/conformance/run.py [PACKAGE ...] [--policy P ...] [--cache DIR] [--write FILE] [--timeout S]
+    python tests/conformance/run.py [PACKAGE ...] [--policy P ...] [--positions] [--cache DIR] [--write FILE] [--timeout S]
 
 For each package of packages.toml: its source distribution is fetched from PyPI and installed, with this checkout,
 into a virtual environment of its own; then its suite runs under plain python twice, and under `bundlebee exec --weave`
 with each policy. ``stdlib:NAME`` is a module of the standard library under CPython's own tests. Tests that differ
-between the two plain runs say nothing, and are counted as unsteady. Exit code 1 where a test differs, 3 where a package
-could not be fetched.
+between the two plain runs say nothing, and are counted as unsteady. With ``--positions`` no test is run: the line
+tables of all modules are compared (positions.py). Exit code 1 where something differs, 3 where a package could not be
+fetched.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from suites import HERE, Outcomes, Package, PackageSuite, StandardSuite, Suite, passed
+from suites import HERE, UNREACHED, Outcomes, Package, PackageSuite, StandardSuite, Suite, passed
 
 POLICIES = ("local", "chaos:0.02:1", "chaos:0.02:2", "chaos:0.02:3")
 
 BEGIN, END = "<!-- suites -->", "<!-- /suites -->"
+PLACES_BEGIN, PLACES_END = "<!-- positions -->", "<!-- /positions -->"
 """Between these, `--write` replaces what a file holds."""
 
 
@@ -142,6 +144,28 @@ def write(file: Path, results: Sequence[Result], order: Sequence[str]) -> None:
     file.write_text(f"{head}{BEGIN}\n\n{text}\n{END}{tail}", encoding="utf-8")
 
 
+def places(known: Sequence[Suite], file: Path | None) -> int:
+    """The table of positions; the number of modules that differ."""
+    text = "| package | modules | lines | code objects | woven | loaded plain | differences |\n|---|---:|---:|---:|---:|---:|---:|\n"
+    differing: list[str] = []
+    for suite in known:
+        suite.prepare()
+        said = suite.positions()
+        modules = said["same"] + said["differs"] + said["plain"]
+        text += (
+            f"| {suite.name} {suite.version} | {modules} | {said['lines']} | {said['code']} "
+            f"| {said['same'] + said['differs']} | {said['plain']} | {len(said['differences'])} |\n"
+        )
+        differing += said["differences"]
+    text += "".join(f"\n- {one}" for one in differing)
+    print(text)
+    if file is not None:
+        head, _, rest = file.read_text(encoding="utf-8").partition(PLACES_BEGIN)
+        tail = rest.partition(PLACES_END)[2]
+        file.write_text(f"{head}{PLACES_BEGIN}\n\n{text}\n{PLACES_END}{tail}", encoding="utf-8")
+    return len(differing)
+
+
 def suites(cache: Path, timeout: float) -> dict[str, Suite]:
     """All there are, by name."""
     entries = tomllib.loads((HERE / "packages.toml").read_text())
@@ -171,19 +195,32 @@ def main() -> int:
     parser.add_argument(
         "--timeout", type=float, default=1800.0, help="seconds for one run of a suite (default 1800)"
     )
+    parser.add_argument(
+        "--positions", action="store_true", help="compare the positions of all code instead of running tests"
+    )
     options = parser.parse_args()
     known = suites(options.cache.absolute(), options.timeout)
     unknown = [name for name in options.package if name not in known]
     if unknown:
         parser.error(f"{unknown[0]} is none of {', '.join(known)}")
+    chosen = [known[name] for name in options.package or known]
+    if options.positions:
+        return 1 if places(chosen, options.write) else 0
     results: list[Result] = []
+    unreached = False
     print(HEAD, end="", flush=True)
-    for name in options.package or known:
-        suite = known[name]
-        results += measure(suite, options.policy or [*POLICIES, *(["remote"] if suite.remote else [])])
+    for suite in chosen:
+        try:
+            results += measure(suite, options.policy or [*POLICIES, *(["remote"] if suite.remote else [])])
+        except SystemExit as end:
+            if end.code != UNREACHED:
+                raise
+            unreached = True
     if options.write is not None:
         write(options.write, results, list(known))
-    return 1 if any(result.differences for result in results) else 0
+    if any(result.differences for result in results):
+        return 1
+    return UNREACHED if unreached else 0
 
 
 if __name__ == "__main__":

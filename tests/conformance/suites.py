@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import urllib.request
 import venv
 import xml.etree.ElementTree as ET
 from collections import Counter
@@ -42,6 +43,7 @@ class Package:
     requires: list[str] = field(default_factory=list)
     environment: dict[str, str] = field(default_factory=dict)
     remote: bool = False
+    archive: str = ""
 
 
 class Suite:
@@ -91,6 +93,17 @@ class Suite:
         with decisions.open() as lines:
             shipped = sum(json.loads(line)["where"] != "here" for line in lines)
         return outcomes, seconds, shipped
+
+    def positions(self) -> dict[str, Any]:
+        """What positions.py says of everything that is woven."""
+        log = self._place / "positions.json"
+        run(
+            [str(self._bin / "python"), str(HERE / "positions.py"), self.weave],
+            timeout=self._timeout,
+            log=log,
+        )
+        said: dict[str, Any] = json.loads(log.read_text())
+        return said
 
     def _fetch(self) -> None:
         """Get what the suite needs beside this checkout."""
@@ -147,12 +160,8 @@ class PackageSuite(Suite):
         self._source = self._place / "source"
 
     def _fetch(self) -> None:
-        name = self._package.name
         if not self._source.exists():
-            fetched = self._place / "sdist"
-            wanted = f"{name}=={self.version}"
-            self._pip("download", "--no-deps", "--no-binary", name, "--dest", str(fetched), wanted)
-            (archive,) = fetched.glob("*.tar.gz")
+            archive = self._archive()
             with tarfile.open(archive) as tar:
                 tar.extractall(self._place / "unpacked", filter="data")
             (top,) = (self._place / "unpacked").iterdir()
@@ -160,6 +169,29 @@ class PackageSuite(Suite):
             top.rename(self._source)
         for directory in self._package.copy:
             shutil.copytree(self._source / directory, self._work / directory, dirs_exist_ok=True)
+
+    def _archive(self) -> Path:
+        fetched = self._place / "sdist"
+        if not any(fetched.glob("*.tar.gz")):
+            name = self._package.name
+            if self._package.archive:
+                self._download(self._package.archive, fetched)
+            else:
+                wanted = f"{name}=={self.version}"
+                self._pip("download", "--no-deps", "--no-binary", name, "--dest", str(fetched), wanted)
+        (archive,) = fetched.glob("*.tar.gz")
+        return archive
+
+    def _download(self, address: str, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        partial = directory / "partial"
+        try:
+            with urllib.request.urlopen(address, timeout=60) as answer, partial.open("wb") as file:
+                shutil.copyfileobj(answer, file)
+        except OSError as error:
+            print(f"{address} cannot be fetched: {error}; {directory} may hold it", file=sys.stderr)
+            raise SystemExit(UNREACHED) from None
+        partial.rename(directory / f"{self.name}-{self.version}.tar.gz")
 
     def _program(self, label: str, report: Path) -> list[str]:
         options = ["-q", "-p", "no:cacheprovider", "-p", "no:randomly", f"--junitxml={report}"]

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import gc
+import pickle
 from array import array
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundlebee.decisions.features import MAX_SIZES, Features, coarse, features
+from bundlebee.decisions.features import MAX_SIZES, Features, coarse, features, volume
 
 
 def of(*args: Any, **kwargs: Any) -> Features:
@@ -157,3 +159,33 @@ def test_any_plain_arguments_have_hashable_bounded_features(args: list[Any], kwa
     assert hash(found) == hash(features(tuple(args), kwargs))
     assert len(found.sizes) <= MAX_SIZES
     assert all(size == size for size in found.sizes)
+
+
+def test_volume_is_about_the_size_of_the_pickle() -> None:
+    for value in (
+        "x" * 10_000,
+        bytes(5000),
+        list(range(1000)),
+        [1.5] * 1000,
+        {"a": "y" * 4000},
+        [f"{number:0100}" for number in range(50)],
+    ):
+        size = len(pickle.dumps(value, 5))
+        assert size / 4 < volume([value]) < 4 * size
+    assert volume([1, None, 2.5, object()]) < 100
+
+
+def test_volume_of_arrays() -> None:
+    numpy = pytest.importorskip("numpy", reason="NumPy is not installed")
+    grid = numpy.zeros((100, 50))
+    assert volume([grid]) == 40_000
+    assert 120_000 <= volume([[grid, grid, grid]]) < 121_000
+    assert of(grid) == of(grid + 1)
+    assert of(grid) != of(grid[:50])
+    assert of(grid) != of(grid.astype("f4"))
+
+
+def test_a_list_in_itself_has_a_volume() -> None:
+    itself: list[object] = []
+    itself.append(itself)
+    assert volume([itself]) < 100

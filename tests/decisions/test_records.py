@@ -176,3 +176,21 @@ class TestLog:
         assert log.summary(now=100.0 + SUMMARY_EVERY / 2) == []
         assert len(log.summary(now=100.0 + SUMMARY_EVERY)) == 1
         assert log.summary(now=100.0 + 2 * SUMMARY_EVERY) == []
+
+
+def test_records_that_are_made_later_are_complete_and_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "decisions.jsonl"
+    verdict = Verdict("b", Reason.FORCED, {"here": 0.5})
+    for file in (None, path):
+        log = DecisionLog(file)
+        heard: list[tuple[float | None, bool]] = []
+        log.listen(lambda record, changed, heard=heard: heard.append((record.seconds, changed)))  # type: ignore[misc]
+        for number in range(600):
+            log.add_later(verdict, "m:f", "m", float(number), 1, 2)
+        assert [record.seconds for record in log.recent("m:f")] == [float(number) for number in range(600)]
+        log.add_later(verdict, "m:f", "m", 600.0, 1, 2)
+        log.add_now(verdict, "m:f", "m", 601.0, 1, 2)
+        assert heard == [(float(number), number == 0) for number in range(602)]
+        assert log.tallies() == {"m:f": {("b", "forced"): 602}}
+        log.close()
+    assert len(path.read_text().splitlines()) == 602

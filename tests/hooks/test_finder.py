@@ -173,3 +173,19 @@ def test_absent_modules_of_the_standard_library_are_not_asked_for() -> None:
     for name in ("_winapi", "msvcrt", "nt"):
         assert fallback.find_spec(name, None) is None
     assert asked == []
+
+
+def test_what_the_standard_library_looks_for_is_not_asked_for() -> None:
+    asked: list[str] = []
+    fallback = FallbackFinder(BundleFinder({}, None), asked.append)  # type: ignore[arg-type,func-returns-value]
+    sys.meta_path.append(fallback)
+    try:
+        for name, source in (
+            ("copy", "try: import bb_none_1\nexcept ImportError: pass"),
+            ("copy", "def f():\n try: import bb_none_2\n except ImportError: pass\nf()"),
+            ("mine", "try: import bb_none_3\nexcept ImportError: pass"),
+        ):
+            exec(compile(source, f"{name}.py", "exec"), {"__name__": name})
+    finally:
+        sys.meta_path.remove(fallback)
+    assert asked == ["bb_none_2", "bb_none_3"]
