@@ -11,6 +11,7 @@ import pytest
 from bundlebee.calls import local, wire
 from bundlebee.calls.inbox import LocalWay
 from bundlebee.calls.local import LocalDoor, LocalLink, connect
+from bundlebee.calls.sharing import Sharing
 from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost
 from bundlebee.platform import has_local_sockets
 
@@ -47,7 +48,7 @@ def worker() -> Worker:
 
 @pytest.fixture
 def link(worker: Worker) -> Iterator[LocalLink]:
-    link = connect(worker.door.name, TOKEN, "test", "b", "1.2.3.4:5")
+    link = connect(worker.door.name, TOKEN, "test", "b", "1.2.3.4:5", Sharing())
     assert link is not None
     yield link
     link.close()
@@ -67,18 +68,18 @@ def test_hanging_up_is_told_at_once(worker: Worker, link: LocalLink) -> None:
 
 def test_a_wrong_token_is_refused(worker: Worker) -> None:
     with pytest.raises(PeerBusy, match="lease is over"):
-        connect(worker.door.name, "wrong", "test", "b", "1.2.3.4:5")
+        connect(worker.door.name, "wrong", "test", "b", "1.2.3.4:5", Sharing())
 
 
 def test_nobody_there_means_the_long_way(worker: Worker) -> None:
-    assert connect("", TOKEN, "test", "b", "1.2.3.4:5") is None
-    assert connect(worker.door.name + "x", TOKEN, "test", "b", "1.2.3.4:5") is None
+    assert connect("", TOKEN, "test", "b", "1.2.3.4:5", Sharing()) is None
+    assert connect(worker.door.name + "x", TOKEN, "test", "b", "1.2.3.4:5", Sharing()) is None
 
 
 def test_another_users_process_is_not_listened_to(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     own = os.geteuid()
     monkeypatch.setattr(local, "peer_of", lambda sock: (1, own + 1))
-    assert connect(worker.door.name, TOKEN, "test", "b", "1.2.3.4:5") is None
+    assert connect(worker.door.name, TOKEN, "test", "b", "1.2.3.4:5", Sharing()) is None
 
 
 def test_whoever_does_not_greet_is_hung_up_on(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +105,7 @@ def test_a_worker_that_was_stopped_counts_as_lost(link: LocalLink, monkeypatch: 
 
 
 def test_a_child_lets_go_of_its_parents_connections(worker: Worker) -> None:
-    link = connect(worker.door.name, TOKEN, "test", "b", "1.2.3.4:5")
+    link = connect(worker.door.name, TOKEN, "test", "b", "1.2.3.4:5", Sharing())
     assert link is not None
     pid = os.fork()
     if not pid:

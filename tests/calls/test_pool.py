@@ -658,12 +658,19 @@ def test_memory_goes_with_a_killed_worker(
     eventually(lambda: not _segments(pool, before))
 
 
+def _files(pid: int) -> list[Path]:
+    try:
+        return list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:  # it has ended
+        return []
+
+
 def _segments(pool: WorkerPool, before: set[str]) -> list[Path]:
     """Shared memory, the ledgers of connections excepted."""
     return [
         link
         for pid in [os.getpid(), *pool.pids()]
-        for link in Path(f"/proc/{pid}/fd").iterdir()
+        for link in _files(pid)
         if os.path.lexists(link) and "memfd:bundlebee" in os.readlink(link)
         if (pid != os.getpid() or link.name not in before) and os.stat(link).st_size > 4096
     ]
@@ -742,6 +749,7 @@ def test_a_worker_whose_memory_cannot_be_opened_shares_none(
 # -- what was sent before ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("way", ["tcp"], indirect=True)
 def test_what_was_sent_before_is_not_sent_again(
     channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
