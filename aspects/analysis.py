@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from time import perf_counter, thread_time
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
@@ -186,11 +187,12 @@ class Analysis:
         except Exception as error:
             let_pass(error)
             # an aspect that fails is switched off for this function; the plain call runs
-            log.warning("advice of %s failed and is off: %s: %s", point.name, type(error).__name__, error)
-            log.debug("advice of %s failed", point.name, exc_info=True)
             profile.hold(Reason.FAILED, f"{type(error).__name__}: {error}")
             point.disarm()
             verdict = None
+            with suppress(Exception):  # what the program did to us may have broken logging, too
+                log.warning("advice of %s failed and is off: %s: %s", point.name, type(error).__name__, error)
+                log.debug("advice of %s failed", point.name, exc_info=True)
         finally:
             running.quiet = False
             release()

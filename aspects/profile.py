@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from bundlebee.weaving.joinpoint import JoinPoint
 
 SHORT = 0.0005
-"""Seconds. A call that is over sooner cannot pay for a message (a null call costs some 0.15 ms each way, and
+"""Seconds. A call that is over sooner cannot pay for a message (a null call costs some 0.1 ms, twice that between hosts, and
 the caller's thread has better things to do); `scatter` sends such calls in chunks, and measures them itself."""
 
 SAMPLES = 3

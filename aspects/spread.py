@@ -48,6 +48,12 @@ CHUNK = 0.1
 AT_ONCE = 64
 """Results that the loop takes in one look; then it sees to the workers again."""
 
+MESSAGE = 0.0005
+"""Seconds of work that a message has at the least, if there is so much: it costs a fifth of that."""
+
+PORTION = 512
+"""Items that are pulled ahead before the workers may have them: they need not wait until all are there."""
+
 WINDOW = 100_000
 """Items that are pulled ahead at the most, whatever their size in time."""
 
@@ -202,12 +208,18 @@ class Spread:
             if self._picks is not None and not self._picks():
                 item.state = State.OURS
             fresh.append(item)
+            if len(fresh) >= PORTION:
+                self._publish(fresh)
+                fresh = []
         if fresh:
-            with held():
-                with self.changed:
-                    self._order.extend(fresh)
-                    self.waiting.extend(item for item in fresh if item.state is State.WAITING)
-                self.wake()
+            self._publish(fresh)
+
+    def _publish(self, fresh: list[Item]) -> None:
+        with held():
+            with self.changed:
+                self._order.extend(fresh)
+                self.waiting.extend(item for item in fresh if item.state is State.WAITING)
+            self.wake()
 
     def _window(self) -> int:
         known = [supply.seconds for supply in self.supplies if supply.seconds]
@@ -345,7 +357,9 @@ class Spread:
             share = len(self.waiting) / (2 * max(1, len(self.supplies) + (1 if self._here else 0)))
             if supply.load() and self._exhausted and not self._in_time(supply, each):
                 return []
-            count = max(1, min(int(CHUNK / max(each, 1e-6)), int(share), len(self.waiting), 4096))
+            each = max(each, 1e-6)
+            fair = max(int(share), int(MESSAGE / each))
+            count = max(1, min(int(CHUNK / each), fair, len(self.waiting), 4096))
             taken = [self.waiting.popleft() for _ in range(count)]
             for item in taken:
                 item.state = State.AWAY

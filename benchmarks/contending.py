@@ -79,7 +79,7 @@ class Contender:
             stdout=subprocess.PIPE,
             stderr=self._errors,
             text=True,
-            start_new_session=True,
+            process_group=0,
         )
         self.pid = self._process.pid
         try:
@@ -129,7 +129,7 @@ class Contender:
         except subprocess.TimeoutExpired:
             pass
         try:
-            os.killpg(self.pid, 9)  # a session of its own: nobody else is in it
+            os.killpg(self.pid, 9)  # a group of its own: nobody else is in it
         except ProcessLookupError:
             pass
         self._process.wait()

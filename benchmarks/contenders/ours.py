@@ -18,14 +18,22 @@ def work(loops):
     return total
 
 
+def add_to_all(count):
+    return [add_one(x) for x in range(count)]
+
+
+def work_all(count, loops):
+    return [work(each) for each in [loops] * count]
+
+
 def main():
     sys.path.insert(0, __file__.rpartition("/")[0])
     import base
 
     base.serve(
         null=lambda count: base.latencies(null, count),
-        tasks=lambda count: base.seconds(lambda: [add_one(x) for x in range(count)], count),
-        bag=lambda what: base.seconds(lambda: [work(x) for x in [what[1]] * what[0]], what[0]),
+        tasks=lambda count: base.seconds(lambda: add_to_all(count), count),
+        bag=lambda what: base.seconds(lambda: work_all(*what), what[0]),
     )
 
 

@@ -8,7 +8,7 @@ from contending import Bench, unique_memory
 from plot import Chart
 from report import Figure
 
-WARM = 20_000  #: calls until memory has settled
+WARM = 80_000  #: calls until memory has settled
 PART = 20_000
 GROWTH = 2.0  #: MiB that allocators may take between two looks; a leak of 3 bytes a call shows in a million
 

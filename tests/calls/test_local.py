@@ -104,6 +104,7 @@ def test_a_worker_that_was_stopped_counts_as_lost(link: LocalLink, monkeypatch: 
         link.recv()
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_child_lets_go_of_its_parents_connections(worker: Worker) -> None:
     link = connect(worker.door.name, TOKEN, "test", "b", "1.2.3.4:5", Sharing())
     assert link is not None

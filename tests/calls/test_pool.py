@@ -753,6 +753,8 @@ def test_a_worker_whose_memory_cannot_be_opened_shares_none(
 def test_what_was_sent_before_is_not_sent_again(
     channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    if isinstance(channel._link, LocalLink):
+        pytest.skip("on one host large buffers are not sent at all")
     sent: list[int] = []
     send = channel._link.send
 
@@ -778,6 +780,7 @@ def test_what_was_sent_before_is_not_sent_again(
     assert result == big + b"!"
 
 
+@pytest.mark.parametrize("way", ["tcp"], indirect=True)
 def test_a_chunk_waits_for_what_is_missing(
     channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:
