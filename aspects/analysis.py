@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import suppress
 from time import perf_counter, thread_time
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ class Analysis:
         # flat, for an object for each function would have the garbage collector run more often
         self._defined: list[Any] = []  #: code, function, advice, qualified name; None, None, None, None
         self._begun = 0  #: entries of imports that are over
-        self._idle: set[Profile] = set()  #: take long, and there is nobody to take them
+        self._idle: list[Profile] = []  #: those with that mark
         self._stopwatch = Stopwatch(running, self._timed, self._calls_itself)
         self._listens = grid.policy.kind is Kind.AUTO and self._stopwatch.start()
 
@@ -88,7 +89,7 @@ class Analysis:
             if self._grid.anybody():
                 profile.point.arm()
             else:
-                self._idle.add(profile)
+                self._wait(profile)
         elif profile.point.blocked is None and not profile.point.armed:
             self._stopwatch.listen(profile)
 
@@ -101,6 +102,7 @@ class Analysis:
         if self._idle and self._grid.anybody():
             while self._idle:
                 profile = self._idle.pop()
+                profile.idle = False
                 if profile.pin is None:
                     profile.point.arm()
 
@@ -185,11 +187,12 @@ class Analysis:
         except Exception as error:
             let_pass(error)
             # an aspect that fails is switched off for this function; the plain call runs
-            log.warning("advice of %s failed and is off: %s: %s", point.name, type(error).__name__, error)
-            log.debug("advice of %s failed", point.name, exc_info=True)
             profile.hold(Reason.FAILED, f"{type(error).__name__}: {error}")
             point.disarm()
             verdict = None
+            with suppress(Exception):  # what the program did to us may have broken logging, too
+                log.warning("advice of %s failed and is off: %s: %s", point.name, type(error).__name__, error)
+                log.debug("advice of %s failed", point.name, exc_info=True)
         finally:
             running.quiet = False
             release()
@@ -266,7 +269,7 @@ class Analysis:
             self._settle(profile)
             if profile.short and profile.pin is None and self._grid.policy.kind is Kind.AUTO:
                 verdict = replace(verdict, why=Reason.TOO_SHORT)
-            elif profile in self._idle:
+            elif profile.idle:
                 verdict = replace(verdict, why=Reason.NO_PEER)
             told = verdict.where, verdict.why
             # short calls are told once, and long ones each time
@@ -289,7 +292,7 @@ class Analysis:
             profile.met = 0.0
         elif kind is Kind.AUTO and not profile.short and self._is_lonely():
             self._leave_alone(profile)
-            self._idle.add(profile)
+            self._wait(profile)
         elif not point.armed and not (self._listens and profile.short):
             if self._listens:
                 self._stopwatch.ignore(profile)
@@ -298,6 +301,11 @@ class Analysis:
     def _is_lonely(self) -> bool:
         """Whether nobody could take a call. Who is about to answer is waited for, unless it would leave a mark to be armed."""
         return not self._grid.anybody() and (self._listens or not self._grid.coming())
+
+    def _wait(self, profile: Profile) -> None:
+        if not profile.idle:
+            profile.idle = True
+            self._idle.append(profile)
 
     def _leave_alone(self, profile: Profile) -> None:
         if self._listens:

@@ -39,6 +39,7 @@ class Profile:
 
     __slots__ = (
         "calls",
+        "idle",
         "last",
         "learnt",
         "met",
@@ -68,6 +69,7 @@ class Profile:
         #: times it was armed again and found short, as a power of two; the watch is the slower for it
         self.trust = 1
         self.met = 0.0  #: seconds that the watch saw it running since it was disarmed
+        self.idle = False  #: it takes long, and runs as written until somebody is there to take it
         self.recursive = False  #: it was entered again before it returned
         #: loops inside it are spread from here, which gains more than to send it as a whole; None: not known yet
         self.spreads: bool | None = None

@@ -16,6 +16,7 @@ from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from bundlebee.decisions.features import Features, features
+from bundlebee.frames import getframe
 from bundlebee.interrupts import hold, let_pass, release
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ class Stopwatch:
         hold()
         running.quiet = True
         try:
-            frame = sys._getframe(1)
+            frame = getframe(1)
             call = running.timed.get(profile)
             if call is not None and _is_inside(frame, call.frame):
                 call.inner += 1
@@ -137,7 +138,7 @@ class Stopwatch:
         running = self._running
         profile = self._profiles.get(id(code))
         call = None if profile is None else running.timed.get(profile)
-        if profile is None or call is None or running.quiet or id(sys._getframe(1)) != call.frame:
+        if profile is None or call is None or running.quiet or id(getframe(1)) != call.frame:
             return
         seconds, cpu = perf_counter() - call.start, thread_time() - call.cpu
         del running.timed[profile]

@@ -49,7 +49,7 @@ class Rule:
         due: list[Profile] = []
         streaks: dict[int, tuple[Profile, int]] = {}
         for key, profile in seen.items():
-            if profile.point.armed or profile.pin is not None:
+            if profile.point.armed or profile.idle or profile.pin is not None:
                 continue
             before, streak = self._last.get(key, (None, 0))
             streak = streak + 1 if before is profile else 0

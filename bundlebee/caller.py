@@ -57,6 +57,9 @@ def call_once(
             channel, place = _lease(peers, ref, places, deadline)
             try:
                 return _ship(channel, place, ref, module, qualname, args, kwargs, deadline)
+            except PeerLost as error:
+                channel.close()
+                raise peers.why_lost(channel, f"{module}:{qualname}", error) from None
             finally:
                 peers.done(channel)
         finally:

@@ -299,7 +299,8 @@ class Peers:
         try:
             fate = self._lessor(place).fate(channel.token)
         except BundlebeeError:
-            fate = None
+            self._leave_out(place, LOST)  # the node is gone, too; its other workers need not ask
+            return error
         if fate is None:
             return error
         return WorkerLost(f"{place} lost the worker that had {function}", why=str(fate))

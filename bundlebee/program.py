@@ -31,6 +31,7 @@ from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
 from bundlebee.decisions.records import Decision, text
 from bundlebee.errors import BundlebeeError
+from bundlebee.frames import getframe
 from bundlebee.guest import Guest
 from bundlebee.interrupts import wrap_handlers
 from bundlebee.peers import Peers
@@ -406,15 +407,15 @@ def _end_quietly() -> None:
 def _depth() -> int:
     """Frames on this thread's stack without the advice's: the function finds so many in use when it runs here."""
     # The same stack as the last time? To walk through it makes an object of each frame.
-    path = sys._getframe(2).f_code
+    path = getframe(2).f_code
     total, count = _depths.get(path, (0, 0))
     if total:
         try:
-            if sys._getframe(total).f_back is None:
+            if getframe(total).f_back is None:
                 return count
         except ValueError:
             pass
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = getframe(1)
     ours = 0
     while frame is not None and frame.f_globals.get("__name__", "").startswith("bundlebee."):
         frame = frame.f_back

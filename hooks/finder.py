@@ -31,6 +31,7 @@ from typing import Any
 
 import msgspec
 
+from bundlebee.frames import getframe
 from bundlebee.interrupts import held
 from bundlebee.words import BundleRef
 
@@ -171,7 +172,7 @@ class FallbackFinder:
 
 def _asked_by_python() -> bool:
     """Whether a module of the standard library looks for it as it is imported itself: `copy` does so for Jython's."""
-    frame = sys._getframe(2)
+    frame = getframe(2)
     while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back  # type: ignore[assignment]
     if frame is None or frame.f_code.co_name != "<module>":

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 
 import msgspec
 
+from bundlebee.frames import getframe
 from bundlebee.hooks.install import Handle
 from bundlebee.hooks.tracebacks import boundary, clean_uncaught, strip_frames
 
@@ -156,7 +157,7 @@ def run_code(code: str, argv: Sequence[str] = (), *, handle: Handle | None = Non
 
 def _depth() -> int:
     """Frames below the program's first that are ours. Until 3.12, functions of C count, too: ``exec``, for one."""
-    frame, count = sys._getframe(1), 1 if sys.version_info >= (3, 12) else 3
+    frame, count = getframe(1), 1 if sys.version_info >= (3, 12) else 3
     while frame.f_back is not None:
         frame = frame.f_back
         count += 1

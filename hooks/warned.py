@@ -8,12 +8,12 @@ finds the frame which is meant, and asks for that one.
 from __future__ import annotations
 
 import functools
-import sys
 import warnings
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
+from bundlebee.frames import getframe
 from bundlebee.hooks.tracebacks import is_boundary
 from bundlebee.weaving.joinpoint import is_dispatcher
 
@@ -31,7 +31,7 @@ def count_theirs() -> None:
             if type(asked) is int:
                 level, prefixes = 2, named.get("skip_file_prefixes", ())
                 if asked > 1 or prefixes:
-                    caller = sys._getframe(1)
+                    caller = getframe(1)
                     if prefixes and _is_skipped(caller, prefixes):
                         # then it skips nothing, and counts each frame
                         asked, prefixes = max(2, asked), named.pop("skip_file_prefixes")[:0]

@@ -6,7 +6,6 @@ Nothing here imports NumPy: a program that has not done so has none of its objec
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -148,6 +147,8 @@ _FUNCTIONS: dict[str, Sequence[str]] = {
 
 def _parameters(function: Any) -> Sequence[str]:
     """Names of the parameters that may be passed by position."""
+    import inspect  # NumPy has loaded it, and a program without NumPy need not
+
     try:
         parameters = inspect.signature(function).parameters
     except (TypeError, ValueError):

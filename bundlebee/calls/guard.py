@@ -16,6 +16,8 @@ import threading
 import warnings
 from typing import Any
 
+from bundlebee.frames import getframe
+
 _STOPPED_EVENTS = frozenset(
     """
     builtins.input builtins.breakpoint os.system os.exec os.fork os.forkpty os.posix_spawn os.spawn
@@ -140,7 +142,7 @@ class Guard:
 
 def _importing() -> bool:
     """Whether the import machinery itself asks, rather than the code of a module that is being imported."""
-    frame = sys._getframe(2)
+    frame = getframe(2)
     file = frame.f_code.co_filename
     return file.startswith(("<frozen importlib", "<frozen zipimport"))
 

@@ -45,7 +45,11 @@ class Lessor(Protocol):
         """Take it back, if that can be said without waiting."""
 
     def fate(self, token: str) -> Fate | None:
-        """How the worker of a lease ended; None where nobody can say, or it was told to. Waits a second at the most."""
+        """How the worker of a lease ended; None if it has not, or was told to. Waits a second at the most.
+
+        Raises:
+            PeerLost, CallTimeout: nobody is there to say.
+        """
 
 
 class NodeLessor:
@@ -72,10 +76,7 @@ class NodeLessor:
         """Nothing to say: the worker notices when its caller hangs up."""
 
     def fate(self, token: str) -> Fate | None:
-        try:
-            body, _ = self._client.request(self._address, "fate", token.encode(), timeout=FATE_SECONDS)
-        except CallError:
-            return None
+        body, _ = self._client.request(self._address, "fate", token.encode(), timeout=FATE_SECONDS)
         return msgspec.msgpack.decode(body, type=Fate | None)
 
     def _ask(self, request: LeaseRequest) -> LeaseAnswer:

@@ -19,6 +19,8 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from bundlebee.frames import getframe
+
 if TYPE_CHECKING:
     from bundlebee.calls.output import Printing
 
@@ -187,7 +189,7 @@ class Telling:
 
 def _module(file: str, line: int) -> str:
     """The module that a warning is about: the one of the frame that stands there."""
-    frame: FrameType | None = sys._getframe(2)
+    frame: FrameType | None = getframe(2)
     while frame is not None:
         if frame.f_lineno == line and frame.f_code.co_filename == file:
             return str(frame.f_globals.get("__name__", "__main__"))
@@ -196,7 +198,7 @@ def _module(file: str, line: int) -> str:
 
 
 def _importing() -> bool:
-    frame: FrameType | None = sys._getframe(2)
+    frame: FrameType | None = getframe(2)
     while frame is not None:
         if frame.f_code.co_filename.startswith("<frozen importlib"):
             return True

@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from bundlebee.errors import ProtocolError, Unshippable
+from bundlebee.frames import getframe
 
 MOST_ENTRIES = 100  #: traceback entries that travel, the innermost ones
 MOST_LINKS = 16  #: causes and contexts followed
@@ -345,7 +346,7 @@ def _frame(entry: Entry, file: str, node: str) -> tuple[FrameType, int]:
     found: list[tuple[FrameType, int]] = []
 
     def here() -> None:
-        frame = sys._getframe(1)
+        frame = getframe(1)
         found.append((frame, frame.f_lasti))
 
     names: dict[str, Any] = {"__name__": entry.module, "__file__": file, _NODE: node, "here": here}

@@ -65,7 +65,7 @@ Examples:
     variable="WEAVE",
     multiple=True,
     metavar="DISTRIBUTION",
-    help="Treat an installed distribution as a bundle. May be given several times.",
+    help="Treat an installed distribution as a bundle, or stdlib:MODULE. May be given several times.",
 )
 @policy_option
 @option(

@@ -12,7 +12,7 @@ from bundlebee.aspects.watch import LONGEST, MEETINGS, SHORTEST, Rule
 
 
 def profile(**more: Any) -> Any:
-    return SimpleNamespace(point=SimpleNamespace(armed=False), pin=None, trust=1, met=0.0, **more)
+    return SimpleNamespace(point=SimpleNamespace(armed=False), pin=None, idle=False, trust=1, met=0.0, **more)
 
 
 def arm(due: list[Any]) -> None:
@@ -40,11 +40,11 @@ def test_what_is_met_often_is_armed_after_a_while() -> None:
     assert MEETINGS <= spent <= MEETINGS + LONGEST
 
 
-def test_the_armed_and_the_pinned_are_left_alone() -> None:
-    rule, armed, pinned = Rule(), profile(), profile()
-    armed.point.armed, pinned.pin = True, "stays"
+def test_the_armed_the_pinned_and_the_idle_are_left_alone() -> None:
+    rule, armed, pinned, idle = Rule(), profile(), profile(), profile()
+    armed.point.armed, pinned.pin, idle.idle = True, "stays", True
     for _ in range(100):
-        assert rule.glance({1: armed, 2: pinned}) == []
+        assert rule.glance({1: armed, 2: pinned, 3: idle}) == []
     assert rule.glance({}) == []
 
 

@@ -780,6 +780,7 @@ def test_what_was_sent_before_is_not_sent_again(
     assert result == big + b"!"
 
 
+@pytest.mark.parametrize("way", ["tcp"], indirect=True)
 def test_a_chunk_waits_for_what_is_missing(
     channel: LeaseChannel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
 ) -> None:

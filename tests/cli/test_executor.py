@@ -234,7 +234,7 @@ def branch(n):
 
 if __name__ == "__main__":
     with Executor() as executor:
-        print(list(executor.map(branch, [3, 3, 3])))
+        print(list(executor.map(branch, [2, 2, 2])))
 """
 
 
@@ -243,6 +243,6 @@ def test_nested_tasks_on_full_nodes(home: Any) -> None:
     for node in nodes:
         node.wait_for("serves at")
     (home.path / "p.py").write_text(NESTED)
-    done = home.python("p.py", timeout=60)
-    assert (done.stdout, done.returncode) == ("[8, 8, 8]\n", 0), done.stderr
+    done = home.python("p.py", timeout=120)
+    assert (done.stdout, done.returncode) == ("[4, 4, 4]\n", 0), done.stderr
     assert [node.stop() for node in nodes] == [0, 0]

@@ -281,3 +281,16 @@ def test_a_node_that_hangs_is_lost_in_seconds(home: Any, start: Any, bundles: An
     record = records(home.path / "d.jsonl")[-1]
     assert (record["where"], record["why"]) == ("here", "peer-lost")
     assert node.stop() == 0
+
+
+def test_a_call_by_hand_says_how_its_worker_died(home: Any, start: Any, bundles: Any) -> None:
+    bundles({"slow.py": "def work(turns):\n    while turns:\n        turns -= 1\n"})
+    node = home.node("--workers", "1", name="n1")
+    node.wait_for("is active")
+    program = start("-m", "bundlebee", "call", "slow:work", "2_000_000_000")
+    worker = busy(psutil.Process(node.process.pid).children)
+    worker.send_signal(signal.SIGKILL)
+    _, errors = program.end()
+    assert program.process.returncode == 1
+    assert "n1 lost the worker that had slow:work" in errors and "was killed by SIGKILL" in errors
+    assert node.stop() == 0

@@ -37,6 +37,8 @@ _EXACT = (
     "co_cellvars",
 )
 _NAMED = frozenset((*dis.hasname, *dis.haslocal, *dis.hasfree))
+#: since 3.12, two moves of local variables become one instruction where they meet; they cannot fail, so nobody sees where they are
+_FUSED = sys.version_info >= (3, 12)
 _FILLING = frozenset({"EXTENDED_ARG", "CACHE", "NOP"})
 
 
@@ -70,7 +72,7 @@ def _constants(code: CodeType) -> list[str]:
 
 
 def _key(code: CodeType) -> tuple[Any, ...]:
-    return code.co_qualname, code.co_firstlineno, "__bee_c" in code.co_varnames
+    return code.co_qualname, code.co_firstlineno
 
 
 def _pairs(
@@ -91,7 +93,9 @@ def _pairs(
 def _steps(code: CodeType) -> Iterator[tuple[Any, ...]]:
     """The instructions in order: operation, name or constant, and position."""
     for one in dis.get_instructions(code):
-        if one.opname in _FILLING:
+        if one.opname in _FILLING or (
+            _FUSED and any(word in one.opname for word in ("_FAST", "_DEREF", "SWAP"))
+        ):
             continue
         operand = one.argval if one.opcode in _NAMED else None
         if one.opcode in dis.hasconst and not isinstance(one.argval, CodeType):

@@ -89,3 +89,36 @@ def test_they_find_what_they_find_under_python(tmp_path: Path, policy: str) -> N
     ]
     assert said[0].stdout.startswith("outer ('near_outer', 'near')"), said[0].stderr
     assert said[1].stdout == said[0].stdout
+
+
+WITHOUT = """
+import sys
+
+def add(a, b):
+    return a + b
+
+before = sys._getframe
+del sys._getframe
+print([add(n, 1) for n in range(20)], add(2, 3))
+sys._getframe = before
+"""
+
+
+@pytest.mark.parametrize("policy", ["local", "remote"])
+def test_a_program_may_take_getframe_away(tmp_path: Path, policy: str) -> None:
+    program, decisions = tmp_path / "program.py", tmp_path / "decisions.jsonl"
+    program.write_text(WITHOUT)
+    command = [
+        sys.executable,
+        "-m",
+        "bundlebee",
+        "exec",
+        "-q",
+        "--policy",
+        policy,
+        "--decisions",
+        str(decisions),
+    ]
+    done = subprocess.run([*command, str(program)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == (f"{list(range(1, 21))} 5\n", "")
+    assert "failed" not in decisions.read_text()
