@@ -36,7 +36,7 @@ from bundlebee.calls.rpc import pack_error, unpack_error
 from bundlebee.calls.sharing import Sharing
 from bundlebee.calls.stream import Frame, FrameStream
 from bundlebee.errors import BundlebeeError, PeerLost, ProtocolError
-from bundlebee.interrupts import waiting
+from bundlebee.interrupts import let_pass, waiting
 from bundlebee.platform import has_local_sockets, is_stopped, peer_of
 from bundlebee.words import Reason
 
@@ -71,9 +71,10 @@ def connect(
         stream = FrameStream(sock)
         stream.send([wire.encode(wire.Hello(token, caller, sharing.offer()))])
         answer = stream.receive(GREETING_SECONDS)
-    except (OSError, EOFError, ProtocolError):
+    except (OSError, EOFError, ProtocolError) as error:
         sock.close()
         sharing.close()
+        let_pass(error)
         return None
     message = wire.decode_to_caller(answer[0]) if answer else None
     if not isinstance(message, wire.Welcome):
@@ -117,7 +118,8 @@ class LocalLink:
             raise self.peer_lost()
         try:
             return self.stream.offer(frames)
-        except OSError:
+        except OSError as error:
+            let_pass(error)
             self.lost = "the connection ended"
             raise self.peer_lost() from None
 
@@ -134,7 +136,8 @@ class LocalLink:
                 if frames is not None:
                     return frames
             return self._recv_until(None if timeout is None else time.monotonic() + timeout)
-        except (EOFError, OSError):
+        except (EOFError, OSError) as error:
+            let_pass(error)  # an alarm's TimeoutError is an OSError
             self.lost = self.lost or "the connection ended"
             raise self.peer_lost() from None
 

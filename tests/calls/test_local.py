@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import queue
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -59,6 +60,23 @@ def test_messages_go_there_and_back(link: LocalLink) -> None:
     assert link.recv(10.0) == [b"a", b"b" * 100_000]
     assert link.recv(0.0) is None
     assert not link.check_lost()
+
+
+def test_a_programs_alarm_is_no_loss(link: LocalLink) -> None:
+    def ring(number: int, frame: object) -> None:
+        raise TimeoutError("rang")  # which is an OSError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        for timeout in (None, 10.0):
+            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            with pytest.raises(TimeoutError, match="rang"):
+                link.recv(timeout)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert link.lost is None
+    link.send([b"goes on"])
+    assert link.recv(5.0) == [b"goes on"]
 
 
 def test_hanging_up_is_told_at_once(worker: Worker, link: LocalLink) -> None:
