@@ -8,6 +8,7 @@ is one (at once), by multicast, and by ``--peer``.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -123,7 +124,18 @@ class Guest:
             self._driver.stop(goodbye=False)
         if self._client is not None:
             self._client.close()
-        if self._context is not None and hang_up:
+        if self._context is None or not hang_up:
+            return
+        # to close a socket that another thread waits at ends the process
+        if self._driver is None or self._driver.asked():
+            self._context.destroy(linger=0)
+        else:
+            threading.Thread(target=self._hang_up, name="bundlebee-ask", daemon=True).start()
+
+    def _hang_up(self) -> None:
+        """When the last question has its answer, or none in time."""
+        if self._driver is not None and self._context is not None:
+            self._driver.asked(None)
             self._context.destroy(linger=0)
 
     @property

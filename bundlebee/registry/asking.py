@@ -58,6 +58,11 @@ class Askers:
             self._keys.clear()
             self._lock.notify_all()
 
+    def ended(self, timeout: float | None = 0.0) -> bool:
+        """Whether the last thread has ended, after `close`; waits up to ``timeout`` seconds for it."""
+        with self._lock:
+            return self._lock.wait_for(lambda: not self._running, timeout)
+
     def _work(self) -> None:
         while True:
             with self._lock:
@@ -67,9 +72,11 @@ class Askers:
                     self._idle -= 1
                     if not more and not self._jobs:
                         self._running -= 1
+                        self._lock.notify_all()
                         return
                 if self._closed:
                     self._running -= 1
+                    self._lock.notify_all()
                     return
                 since, key, job = self._jobs.popleft()
             try:

@@ -128,6 +128,10 @@ class RegistryDriver:
         with self._changed:
             self._changed.notify_all()
 
+    def asked(self, timeout: float | None = 0.0) -> bool:
+        """Whether no question is under way any more, after `stop`; waits up to ``timeout`` seconds for that."""
+        return self._askers.ended(timeout)
+
     def __enter__(self) -> RegistryDriver:
         self.start()
         return self

@@ -303,6 +303,15 @@ class TestAskers:
         gate.set()
         askers.close()
 
+    def test_who_closes_can_wait_for_the_last_question(self) -> None:
+        """Its sockets must not be closed while it waits at one: that ends the process."""
+        askers = Askers(threads=2)
+        gate = self.block(askers)
+        askers.close()
+        assert not askers.ended()
+        gate.set()
+        assert askers.ended(5.0)
+
     def test_the_same_question_is_not_asked_twice_at_once(self) -> None:
         askers, last = Askers(threads=1), threading.Event()
         asked: list[int] = []
