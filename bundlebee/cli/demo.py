@@ -135,7 +135,8 @@ def at_most() -> float:
 
 
 def _command(arguments: list[str]) -> list[str]:
-    return [sys.executable, "-m", "bundlebee", *arguments]
+    # -P: in a checkout, ./bundlebee is not what was installed
+    return [sys.executable, "-P", "-m", "bundlebee", *arguments]
 
 
 def _environment() -> dict[str, str]:
