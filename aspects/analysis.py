@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.aspects.stopwatch import Stopwatch
+from bundlebee.calls.transport import serving
 from bundlebee.decisions.features import Features, features, volume
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
@@ -51,7 +52,8 @@ class Running(threading.local):
 
     def __init__(self) -> None:
         self.points: set[JoinPoint] = set()  #: advised calls on this thread's stack
-        self.quiet = False  #: our own machinery runs, and must not be advised
+        #: our own machinery runs, and must not be advised; in a thread that is a worker nothing is
+        self.quiet = serving.here
         self.timed: dict[Profile, Any] = {}  #: calls that the stopwatch times
 
 

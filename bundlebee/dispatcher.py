@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING, Any
 from bundlebee import settings
 from bundlebee.calls import logged
 from bundlebee.calls.byvalue import Outbound
-from bundlebee.calls.outcome import Outcome
 from bundlebee.calls.parcels import Parcel
 from bundlebee.calls.pickling import blame_items
-from bundlebee.calls.security import LARGEST_FRAME
 from bundlebee.calls.tasks import Hand, Pace, Schedule
+from bundlebee.calls.transport import LARGEST, Outcome
 from bundlebee.errors import CallError, PeerBusy, PeerLost, Unshippable
 from bundlebee.guest import Guest
 from bundlebee.helper import Helper
@@ -35,7 +34,8 @@ from bundlebee.settings import GridOptions
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
-    from bundlebee.calls.client import LeaseChannel, Waker
+    from bundlebee.calls.transport import Channel
+    from bundlebee.calls.waiting import Waker
 
 log = logging.getLogger("bundlebee.executor")
 
@@ -52,7 +52,7 @@ class Worker(Hand[Order]):
 
     __slots__ = ("channel", "holds", "idle_since", "place")
 
-    def __init__(self, place: str, channel: LeaseChannel, holds: int) -> None:
+    def __init__(self, place: str, channel: Channel, holds: int) -> None:
         super().__init__()
         self.holds = holds  #: bundles of the program
         self.place = place
@@ -97,7 +97,7 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin."""
-        from bundlebee.calls.client import Waker
+        from bundlebee.calls.waiting import Waker
 
         self._waker = Waker()
         self.thread.start()
@@ -177,7 +177,7 @@ class Dispatcher:
         return bool(self._schedule.waiting) and any(map(self._schedule.has_room, self._schedule.hands))
 
     def _wait(self) -> None:
-        from bundlebee.calls.client import wait
+        from bundlebee.calls.waiting import wait
 
         workers = self._workers()
         pause = SOON if self._peers.coming() else RETRY
@@ -300,7 +300,7 @@ class Dispatcher:
             except Exception as error:
                 task.fail(blame_items([(task.args, task.kwargs)], error, dumps))
                 continue
-            if added and max(parcel.bytes, *map(len, parcel.buffers), 0) > LARGEST_FRAME:
+            if added and max(parcel.bytes, *map(len, parcel.buffers), 0) > LARGEST:
                 task.fail(
                     Unshippable(f"the arguments of {task.function.name} are too large", why="over 2 GiB")
                 )

@@ -22,12 +22,12 @@ from bundlebee.calls import logged
 from bundlebee.calls.byvalue import by_name
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.tasks import Pace
-from bundlebee.calls.wire import Call
+from bundlebee.calls.transport import Call
 from bundlebee.dispatcher import Dispatcher, dumps
 from bundlebee.errors import Unshippable, UsageError
 from bundlebee.hashing import sha256
 from bundlebee.orders import Function, Item, Order, Round, Task
-from bundlebee.settings import GridOptions, parse_peers
+from bundlebee.settings import GridOptions, parse_peers, parse_transport
 from bundlebee.words import FunctionRef
 
 T = TypeVar("T")
@@ -52,6 +52,7 @@ class Executor(futures.Executor):
         key_file: the grid's key.
         interface: network interface, or its address.
         peers: "HOST:PORT" of nodes that multicast does not reach.
+        transport: "network", or "in-process" for threads of this very process, without a grid: for tests and debugging.
 
     What is None is as `bundlebee exec` was told, if that runs the program; else as the ``BUNDLEBEE_*`` variables say.
 
@@ -68,6 +69,7 @@ class Executor(futures.Executor):
         key_file: str | os.PathLike[str] | None = None,
         interface: str | None = None,
         peers: Iterable[str] | None = None,
+        transport: str | None = None,
     ) -> None:
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
@@ -79,6 +81,7 @@ class Executor(futures.Executor):
             "key_file": None if key_file is None else Path(key_file),
             "interface": interface,
             "peers": None if peers is None else parse_peers(tuple(peers)),
+            "transport": None if transport is None else parse_transport(transport),
         }
         where = msgspec.structs.replace(where, **{k: v for k, v in given.items() if v is not None})
         self._dispatcher = Dispatcher(where, max_workers)

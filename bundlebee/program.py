@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.effects import EffectAnalysis, Summary
     from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.bundles.values import Walk
-    from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.calls.transport import Channel, Outcome
     from bundlebee.errors import PeerLost
     from bundlebee.hooks.install import Handle
     from bundlebee.weaving.joinpoint import JoinPoint
@@ -297,7 +297,7 @@ class Program:
             and last.call.int_max_str_digits == digits
         ):
             return last  # the same object, which the channels know
-        from bundlebee.calls.wire import Call
+        from bundlebee.calls.transport import Call
 
         bundle = self._workshop.bundle_of(point.module)
         call = Call(
@@ -316,13 +316,13 @@ class Program:
     def ready(self, place: str) -> bool:
         return self._peers.ready(place)
 
-    def open(self, place: str, point: JoinPoint) -> LeaseChannel:
+    def open(self, place: str, point: JoinPoint) -> Channel:
         return self._peers.open(place, self._workshop.needed(point.module))
 
-    def done(self, channel: LeaseChannel) -> None:
+    def done(self, channel: Channel) -> None:
         self._peers.done(channel)
 
-    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+    def why_lost(self, channel: Channel, function: str, error: PeerLost) -> PeerLost:
         return self._peers.why_lost(channel, function, error)
 
     # -- Grid: to tell -------------------------------------------------------------------------------------

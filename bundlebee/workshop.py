@@ -9,12 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bundlebee.bundles.repository import Repository, from_distribution
 from bundlebee.bundles.standard import PREFIX
-from bundlebee.calls.control import BundlePath, MainSource
-from bundlebee.calls.leasing import BundlePiece
+from bundlebee.calls.transport import BundlePath, MainSource
 from bundlebee.errors import ConfigurationError
 from bundlebee.hashing import sha256
 from bundlebee.hooks.finder import Claim
@@ -154,10 +151,7 @@ class Workshop:
         return self._claim(bundle)
 
     def _piece(self, address: str, digest: str, offset: int) -> tuple[int, bytes]:
-        body, buffers = self._guest.client.request(
-            address, "bundle.fetch", msgspec.msgpack.encode(BundlePiece(digest, offset)), timeout=30.0
-        )
-        return int(body), buffers[0]
+        return self._guest.network.piece(address, digest, offset)
 
     def _claim(self, bundle: Bundle) -> Claim:
         claim = Claim(bundle.path, bundle.ref)

@@ -447,5 +447,3 @@ class LinkChannel:
             self._sharing.take_back(chunk.held)
         if chunk.named:
             self._sent.there()
-
-
