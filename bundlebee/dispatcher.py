@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import io
 import logging
+import math
 import secrets
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bundlebee import settings
+from bundlebee.bookkeeping import EACH, Bookkeeping
 from bundlebee.calls import logged
 from bundlebee.calls.byvalue import Outbound
 from bundlebee.calls.parcels import Parcel
@@ -60,6 +62,16 @@ class Worker(Hand[Order]):
         self.idle_since = perf_counter()
 
 
+class _Ran:
+    """Tasks of one function that were answered in one go."""
+
+    __slots__ = ("name", "outcomes")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.outcomes: list[Outcome] = []
+
+
 class Dispatcher:
     """Runs from `start` until it was told to `finish` and every task is done.
 
@@ -81,7 +93,9 @@ class Dispatcher:
             tasks=secrets.token_hex(8),
             requires=self._luggage.requires,
         )
+        self._books = Bookkeeping(self._guest)
         self._waker: Waker | None = None
+        self._joined = threading.Event()
         self._awake = True
         self._finishing = False
         self._abandoned = False
@@ -101,6 +115,13 @@ class Dispatcher:
 
         self._waker = Waker()
         self.thread.start()
+
+    def workers(self) -> int:
+        """How many workers it may have at a time; waits until the grid has answered."""
+        self._joined.wait()
+        self._guest.wait_for_nodes()
+        found = sum(slots for _, slots in self._peers.workers(alone=False))
+        return min(found, self._most or found)
 
     def look(self) -> None:
         """Look what of the program's own is imported."""
@@ -131,6 +152,7 @@ class Dispatcher:
         """In a child process: threads and sockets are the parent's."""
         self._guest.forget()
         self._peers.after_fork()
+        self._books.after_fork()
 
     def _wake(self) -> None:
         if not self._awake:
@@ -147,6 +169,7 @@ class Dispatcher:
         error: BaseException | None = None
         try:
             self._guest.join()
+            self._joined.set()
             asked = -RETRY
             while not self._is_done():
                 self._adopt()
@@ -183,6 +206,7 @@ class Dispatcher:
         pause = SOON if self._peers.coming() else RETRY
         if not self._schedule.waiting and not self._at_work():
             pause = IDLE if any(worker.place != OWN for worker in workers) else LONG
+            self._books.settle()
         self._awake = False
         free = self._helper is not None and not self._helper.busy and bool(self._schedule.waiting)
         # it came in between
@@ -330,7 +354,7 @@ class Dispatcher:
         except CallError as error:
             self._lost(worker, error)
             return
-        ran: dict[Pace, tuple[int, float]] = {}
+        ran: dict[Pace, _Ran] = {}
         rounds: set[Round[Any]] = set()
         handed_back: dict[int, int] = {}
         for outcome in outcomes:
@@ -338,15 +362,21 @@ class Dispatcher:
                 handed_back[outcome.ticket] = handed_back.get(outcome.ticket, 0) + 1
                 continue
             task = self._schedule.answered(worker, outcome.ticket)
-            count, seconds = ran.get(task.pace, (0, 0.0))
-            ran[task.pace] = count + 1, seconds + outcome.seconds
+            sum = ran.get(task.pace)
+            if sum is None:
+                sum = ran[task.pace] = _Ran(task.function.name)
+            if outcome.error is not None and outcome.refused:
+                reason = outcome.reason or Reason.UNPICKLABLE
+                self._books.failed(worker.place, sum.name, reason, 1, str(outcome.error))
+            else:
+                sum.outcomes.append(outcome)
             _settle(task, outcome)
             if type(task) is Item:
                 rounds.add(task.round)
         for round in rounds:
             round.announce()
-        for pace, (count, seconds) in ran.items():
-            pace.ran(count, seconds)
+        for pace, sum in ran.items():
+            self._note(worker.place, pace, sum)
         if handed_back:
             tasks: list[Order] = []
             for ticket, count in handed_back.items():
@@ -355,12 +385,35 @@ class Dispatcher:
         if worker.channel.over:
             worker.retiring = True  # it refuses what is still on its way to it; nothing of that was begun
 
+    def _note(self, place: str, pace: Pace, sum: _Ran) -> None:
+        """Tasks of one function have been answered: learn how long they take, and put them on record."""
+        outcomes = sum.outcomes
+        if not outcomes:
+            return
+        seconds = math.fsum([outcome.seconds for outcome in outcomes])
+        count = len(outcomes)
+        pace.ran(count, seconds)
+        if seconds > count * EACH:
+            for outcome in outcomes:
+                self._books.ran(place, sum.name, 1, outcome.seconds, outcome.bytes_out, outcome.bytes_back)
+            return
+        self._books.ran(
+            place,
+            sum.name,
+            count,
+            seconds,
+            count * outcomes[0].bytes_out,
+            count * outcomes[0].bytes_back,
+        )
+
     def _lost(self, worker: Worker, error: CallError) -> None:
         """A worker is gone. Its node need not be: whoever asks it for another one will see."""
         tasks = self._schedule.lost(worker)
         self._hang_up(worker)
         if tasks and isinstance(error, PeerLost):
             error = self._peers.why_lost(worker.channel, tasks[0].function.name, error)
+        for name, count in Counter(task.function.name for task in tasks).items():
+            self._books.failed(worker.place, name, Reason.PEER_LOST, count, error.why or error.what)
         kind = type(error) if isinstance(error, PeerLost) else PeerLost
         for task in tasks:
             task.fail(
@@ -393,6 +446,7 @@ class Dispatcher:
 
     def _close(self, error: BaseException | None) -> None:
         self._finishing = True
+        self._joined.set()
         left: list[Order] = []
         if self._helper is not None:
             self._helper.close()
@@ -407,6 +461,7 @@ class Dispatcher:
             self._hang_up(worker)
         for task in left:
             task.fail(_failed("the executor has failed", error))
+        self._books.close()
         self._peers.close()
         # sockets that a thread still uses must not be closed under it
         self._guest.leave(hang_up=not any(thread.is_alive() for thread in threads))

@@ -158,6 +158,18 @@ class Executor(futures.Executor):
         if wait and thread.ident is not None and thread is not threading.current_thread():
             thread.join()
 
+    def workers(self) -> int:
+        """How many workers there are for it, those that are busy included. Waits until the grid has answered: a second at most."""
+        with self._lock:
+            self._start()
+        return self._dispatcher.workers()
+
+    def abandon(self) -> None:
+        """Shut down at once: what waits is cancelled, what runs is interrupted there, and may have run in part."""
+        if os.getpid() == self._pid:
+            self._dispatcher.abandon()
+        self.shutdown(wait=False, cancel_futures=True)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -182,11 +194,15 @@ class Executor(futures.Executor):
                 raise RuntimeError("cannot schedule new futures after shutdown")
             if _exiting:
                 raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-            if tasks and self._dispatcher.thread.ident is None:
-                self._dispatcher.start()
-                _running.add(self._dispatcher)
             if tasks:
+                self._start()
                 self._dispatcher.put(tasks)
+
+    def _start(self) -> None:
+        """Under the lock."""
+        if self._dispatcher.thread.ident is None and not self._closed:
+            self._dispatcher.start()
+            _running.add(self._dispatcher)
 
     def _submit_from(
         self, round: Round[Any], arguments: Iterator[tuple[int, tuple[Any, ...]]], count: int | None

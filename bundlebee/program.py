@@ -77,7 +77,7 @@ class Program:
         self._guest = Guest(options.where)
         settings.of_program = options.where
         seed = hash_seed.in_force(options.where)
-        self._log = DecisionLog(options.decisions)
+        self._log = settings.decisions = DecisionLog(options.decisions)
         self.deadline = options.deadline
         self._workshop = Workshop(options.directory, options.weave, self._guest)
         self._guest.orient()

@@ -19,6 +19,7 @@ from bundlebee.places import user_directory
 
 if TYPE_CHECKING:
     from bundlebee.calls.keys import GridKey, GridKeys
+    from bundlebee.decisions.log import DecisionLog
 
 PREFIX = "BUNDLEBEE_"
 
@@ -157,6 +158,9 @@ class GridOptions(msgspec.Struct, frozen=True):
 
 of_program: GridOptions | None = None
 """Those that this program was started with, if `bundlebee exec` started it; in a worker those of its node."""
+
+decisions: DecisionLog | None = None
+"""Where this program's decisions go, if `bundlebee exec` started it."""
 
 in_worker = False
 """This process is a worker. What its tasks submit must not wait for itself: a worker has no pool of its own, and lends a hand."""

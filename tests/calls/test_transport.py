@@ -22,7 +22,8 @@ from typing import Any
 
 import pytest
 
-import bundlebee
+import bundlebee.aspects
+import bundlebee.hooks
 from bundlebee import platform
 from bundlebee.bundles.fingerprint import fingerprint
 from bundlebee.calls import byvalue, logged
