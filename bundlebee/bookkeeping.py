@@ -1,7 +1,7 @@
 """The decisions of an executor's tasks: where each ran, what it took, what it cost to send.
 
 A task goes wherever a worker is free, so its reason is ``forced``: the program asked for it. One of `EACH` seconds and more
-has a record of its own. Shorter ones share one: those of the same function at the same place within `TOGETHER` seconds,
+has a record of its own. Shorter ones share one: those of the same function at the same place within a quarter of a second,
 with their number (`Decision.count`), and the sums of their run times and bytes. One that failed because its worker died or
 because it could not travel says so.
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 import logging
 import os
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from bundlebee import settings
@@ -31,20 +30,18 @@ if TYPE_CHECKING:
 log = logging.getLogger("bundlebee.executor")
 
 EACH = 0.01  #: seconds; a record costs some 20 µs
-TOGETHER = 0.25  #: seconds
 
 
 class Sum:
     """Tasks of one function at one place."""
 
-    __slots__ = ("bytes_back", "bytes_out", "count", "seconds", "since")
+    __slots__ = ("bytes_back", "bytes_out", "count", "seconds")
 
     def __init__(self) -> None:
         self.count = 0
         self.seconds = 0.0  #: run times there
         self.bytes_out = 0
         self.bytes_back = 0
-        self.since = perf_counter()
 
 
 class Bookkeeping:
@@ -67,25 +64,33 @@ class Bookkeeping:
         if count == 1 and seconds >= EACH:
             self._add(place, function, Reason.FORCED, 1, seconds, bytes_out, bytes_back)
             return
-        sum = self._sums.get((place, function))
-        if sum is None:
-            sum = self._sums[place, function] = Sum()
-        sum.count += count
-        sum.seconds += seconds
-        sum.bytes_out += bytes_out
-        sum.bytes_back += bytes_back
-        if perf_counter() - sum.since > TOGETHER:
-            self.settle()
+        total = self._sums.get((place, function))
+        if total is None:
+            total = self._sums[place, function] = Sum()
+        total.count += count
+        total.seconds += seconds
+        total.bytes_out += bytes_out
+        total.bytes_back += bytes_back
 
     def failed(self, place: str, function: str, why: Reason, count: int, detail: str) -> None:
         """Tasks came to no end there."""
         self._add(place, function, why, count, None, 0, 0, detail)
 
     def settle(self) -> None:
-        """Make records of what there is."""
+        """Make records of what there is. To be called several times a second, and when there is nothing more to do."""
+        if not self._sums:
+            return
         sums, self._sums = self._sums, {}
-        for (place, function), sum in sums.items():
-            self._add(place, function, Reason.FORCED, sum.count, sum.seconds, sum.bytes_out, sum.bytes_back)
+        for (place, function), total in sums.items():
+            self._add(
+                place,
+                function,
+                Reason.FORCED,
+                total.count,
+                total.seconds,
+                total.bytes_out,
+                total.bytes_back,
+            )
 
     def close(self) -> None:
         """No more tasks will come."""

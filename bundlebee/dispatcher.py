@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import logging
-import math
 import secrets
 import sys
 import threading
@@ -181,6 +180,7 @@ class Dispatcher:
                 if now - asked > (SOON if self._peers.coming() else RETRY):
                     asked = now
                     self._ask(now)
+                    self._books.settle()
                 self._let_go(now)
                 self._wait()
         except BaseException as problem:
@@ -362,21 +362,22 @@ class Dispatcher:
                 handed_back[outcome.ticket] = handed_back.get(outcome.ticket, 0) + 1
                 continue
             task = self._schedule.answered(worker, outcome.ticket)
-            sum = ran.get(task.pace)
-            if sum is None:
-                sum = ran[task.pace] = _Ran(task.function.name)
+            pace = task.pace
+            answered = ran.get(pace)
+            if answered is None:
+                answered = ran[pace] = _Ran(task.function.name)
             if outcome.error is not None and outcome.refused:
                 reason = outcome.reason or Reason.UNPICKLABLE
-                self._books.failed(worker.place, sum.name, reason, 1, str(outcome.error))
+                self._books.failed(worker.place, answered.name, reason, 1, str(outcome.error))
             else:
-                sum.outcomes.append(outcome)
+                answered.outcomes.append(outcome)
             _settle(task, outcome)
             if type(task) is Item:
                 rounds.add(task.round)
         for round in rounds:
             round.announce()
-        for pace, sum in ran.items():
-            self._note(worker.place, pace, sum)
+        for pace, answered in ran.items():
+            self._note(worker.place, pace, answered)
         if handed_back:
             tasks: list[Order] = []
             for ticket, count in handed_back.items():
@@ -385,26 +386,21 @@ class Dispatcher:
         if worker.channel.over:
             worker.retiring = True  # it refuses what is still on its way to it; nothing of that was begun
 
-    def _note(self, place: str, pace: Pace, sum: _Ran) -> None:
+    def _note(self, place: str, pace: Pace, answered: _Ran) -> None:
         """Tasks of one function have been answered: learn how long they take, and put them on record."""
-        outcomes = sum.outcomes
+        outcomes, name = answered.outcomes, answered.name
         if not outcomes:
             return
-        seconds = math.fsum([outcome.seconds for outcome in outcomes])
         count = len(outcomes)
+        seconds = sum([outcome.seconds for outcome in outcomes])
         pace.ran(count, seconds)
         if seconds > count * EACH:
-            for outcome in outcomes:
-                self._books.ran(place, sum.name, 1, outcome.seconds, outcome.bytes_out, outcome.bytes_back)
-            return
-        self._books.ran(
-            place,
-            sum.name,
-            count,
-            seconds,
-            count * outcomes[0].bytes_out,
-            count * outcomes[0].bytes_back,
-        )
+            for one in outcomes:
+                self._books.ran(place, name, 1, one.seconds, one.bytes_out, one.bytes_back)
+        else:
+            out = sum([outcome.bytes_out for outcome in outcomes])
+            back = sum([outcome.bytes_back for outcome in outcomes])
+            self._books.ran(place, name, count, seconds, out, back)
 
     def _lost(self, worker: Worker, error: CallError) -> None:
         """A worker is gone. Its node need not be: whoever asks it for another one will see."""

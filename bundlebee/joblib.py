@@ -73,7 +73,11 @@ class BundlebeeBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
             raise ValueError("n_jobs == 0 in Parallel has no meaning")
         if n_jobs is None:
             return 1
-        return n_jobs if n_jobs > 0 else max(1, _take(self._options, None, count=True) + 1 + n_jobs)
+        return (
+            n_jobs
+            if n_jobs > 0
+            else max(1, _take(self.nesting_level, self._options, None, count=True) + 1 + n_jobs)
+        )
 
     def configure(self, n_jobs: int = 1, parallel: Any = None, **_kwargs: Any) -> int:
         """Get ready for a call of ``Parallel``; what is for backends that write files is ignored."""
@@ -81,7 +85,7 @@ class BundlebeeBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         if workers == 1:
             raise FallbackToBackend(SequentialBackend(nesting_level=self.nesting_level))
         self.parallel = parallel
-        self._shared = _take(self._options, n_jobs if n_jobs > 0 else None)
+        self._shared = _take(self.nesting_level, self._options, n_jobs if n_jobs > 0 else None)
         return workers
 
     def submit(self, func: Callable[[], Any], callback: Callable[[Future[Any]], Any] | None = None) -> Any:
@@ -155,26 +159,29 @@ def _made(nesting_level: int | None, options: dict[str, Any]) -> BundlebeeBacken
 class _Shared:
     """An executor that calls of ``Parallel`` with the same options use, one after the other or at once."""
 
-    def __init__(self, key: Any, executor: Executor) -> None:
+    def __init__(self, place: tuple[int, int], key: Any, executor: Executor) -> None:
+        self.place = place  #: in `_last`
         self.key = key
         self.executor = executor
         self.users = 0
 
 
 _lock = threading.Lock()
-_last: dict[int, _Shared] = {}
-"""The one that was used last, by process (a forked child needs its own): starting workers of our own takes a while."""
+_last: dict[tuple[int, int], _Shared] = {}
+"""The one that was used last, for starting workers of our own takes a while: by process, since a forked child needs its own,
+and by nesting level, since a task in a thread of this process must not wait for the worker that it has itself."""
 
 
-def _take(options: dict[str, Any], most: int | None, count: bool = False) -> Any:
+def _take(level: int | None, options: dict[str, Any], most: int | None, count: bool = False) -> Any:
     """The executor for these options; with ``count``, how many workers it has."""
+    place = os.getpid(), level or 0
     key = most, repr(sorted(options.items()))
     old: _Shared | None = None
     with _lock:
-        shared = _last.get(os.getpid())
+        shared = _last.get(place)
         if shared is None or shared.key != key:
-            old, shared = shared, _Shared(key, Executor(most, **options))
-            _last[os.getpid()] = shared
+            old, shared = shared, _Shared(place, key, Executor(most, **options))
+            _last[place] = shared
         if not count:
             shared.users += 1
     if old is not None and not old.users:
@@ -185,7 +192,7 @@ def _take(options: dict[str, Any], most: int | None, count: bool = False) -> Any
 def _done(shared: _Shared) -> None:
     with _lock:
         shared.users -= 1
-        idle = not shared.users and _last.get(os.getpid()) is not shared
+        idle = not shared.users and _last.get(shared.place) is not shared
     if idle:
         shared.executor.shutdown(wait=False)
 
@@ -195,8 +202,8 @@ def _give_up(shared: _Shared) -> None:
     with _lock:
         shared.users -= 1
         alone = not shared.users
-        if alone and _last.get(os.getpid()) is shared:
-            del _last[os.getpid()]
+        if alone and _last.get(shared.place) is shared:
+            del _last[shared.place]
     if alone:
         shared.executor.abandon()
 

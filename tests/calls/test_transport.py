@@ -562,7 +562,6 @@ def test_stopping_the_workers_loses_what_runs(make: Make, tools: BundlePath) -> 
     with pytest.raises(PeerLost):
         channel.submit(calling(tools, "add"), [((1,), {})])
     channel.close()
-    assert workers.fate(channel.token) is None  # it was told to
     assert not any(platform.is_running(pid) for pid in pids)
     with pytest.raises(PeerBusy):
         workers.lease(LeaseRequest("test", "", 1, ()))

@@ -53,8 +53,8 @@ def inner(x: int) -> list[int]:
 def transport(request: pytest.FixtureRequest, alone: Path) -> Iterator[str]:
     yield str(request.param)
     with bundlebee.joblib._lock:
-        shared = bundlebee.joblib._last.pop(os.getpid(), None)
-    if shared is not None:
+        last = [bundlebee.joblib._last.popitem()[1] for _ in list(bundlebee.joblib._last)]
+    for shared in last:
         shared.executor.shutdown()
 
 
