@@ -357,21 +357,25 @@ class Dispatcher:
         ran: dict[Pace, _Ran] = {}
         rounds: set[Round[Any]] = set()
         handed_back: dict[int, int] = {}
+        chunk = 0
         for outcome in outcomes:
             if outcome.reason is Reason.PEER_BUSY:
                 handed_back[outcome.ticket] = handed_back.get(outcome.ticket, 0) + 1
                 continue
             task = self._schedule.answered(worker, outcome.ticket)
-            pace = task.pace
-            answered = ran.get(pace)
-            if answered is None:
-                answered = ran[pace] = _Ran(task.function.name)
-            if outcome.error is not None and outcome.refused:
-                reason = outcome.reason or Reason.UNPICKLABLE
-                self._books.failed(worker.place, answered.name, reason, 1, str(outcome.error))
-            else:
+            if outcome.ticket != chunk:  # the tasks of a chunk are of one function
+                chunk = outcome.ticket
+                answered = ran.setdefault(task.pace, _Ran(task.function.name))
+            if outcome.error is None:
+                task.succeed(outcome.value)
                 answered.outcomes.append(outcome)
-            _settle(task, outcome)
+            else:
+                task.fail(outcome.error)
+                if outcome.raised:
+                    answered.outcomes.append(outcome)
+                else:
+                    reason = outcome.reason or Reason.UNPICKLABLE
+                    self._books.failed(worker.place, answered.name, reason, 1, str(outcome.error))
             if type(task) is Item:
                 rounds.add(task.round)
         for round in rounds:
@@ -474,13 +478,6 @@ def dumps(value: Any) -> bytes:
 
 def _begin(task: Order) -> bool:
     return task.begin()
-
-
-def _settle(task: Order, outcome: Outcome) -> None:
-    if outcome.error is None:
-        task.succeed(outcome.value)
-    else:
-        task.fail(outcome.error)
 
 
 def _say(stream: str, text: str) -> None:
