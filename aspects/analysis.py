@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.aspects.stopwatch import Stopwatch
-from bundlebee.calls.transport import serving
+from bundlebee.calls.serving import serving
 from bundlebee.decisions.features import Features, features, volume
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind

@@ -17,8 +17,6 @@ import msgspec
 
 from bundlebee import settings
 from bundlebee.calls import transports
-from bundlebee.calls.lessee import Lessee
-from bundlebee.calls.transport import LeaseRequest
 from bundlebee.decisions.estimators import PeerTimes
 from bundlebee.decisions.load import Sampler
 from bundlebee.decisions.load import slots as own_slots
@@ -36,6 +34,7 @@ from bundlebee.words import HERE
 
 if TYPE_CHECKING:
     from bundlebee.calls.keys import GridKeys
+    from bundlebee.calls.lessee import Lessee
     from bundlebee.calls.transport import (
         BundlePath,
         Channel,
@@ -104,7 +103,7 @@ class Peers:
         self._closing = False
         self._told: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
-        self._lessee = Lessee()
+        self._lessee: Lessee | None = None
         self._transport: Transport | None = None
         self._pool: Workers | None = None
         self._sampler: Sampler | None = None
@@ -232,7 +231,7 @@ class Peers:
 
     def ready(self, place: str) -> bool:
         """Whether there is a channel to that peer which nobody uses just now."""
-        return self._lessee.count(place)[0] > 0
+        return self._lessee is not None and self._lessee.count(place)[0] > 0
 
     # -- channels ----------------------------------------------------------------------------------------
 
@@ -243,16 +242,19 @@ class Peers:
             EnvironmentDiffers: it has other versions of what a bundle needs.
             PeerBusy, PeerLost, CallError: see `bundlebee.errors`.
         """
-        channel = self._lessee.reuse(place, bundles)
+        lessee = self._lessees()
+        channel = lessee.reuse(place, bundles)
         if channel is not None:
             return channel
+        from bundlebee.calls.transport import LeaseRequest
+
         for ref in bundles:
             self._compare(place, ref)
         request = LeaseRequest(
             self._caller, self._python, self._hash_seed, tuple(bundles), self.main, self._tasks
         )
         try:
-            return self._lessee.take(self._lessor(place), request)
+            return lessee.take(self._lessor(place), request)
         except PeerBusy:
             self._leave_out(place, BUSY)
             raise
@@ -293,7 +295,7 @@ class Peers:
 
     def done(self, channel: Channel) -> None:
         """Hand a channel back."""
-        self._lessee.give_back(channel)
+        self._lessees().give_back(channel)
 
     def why_lost(self, channel: Channel, function: str, error: PeerLost) -> PeerLost:
         """A channel was lost in the middle of a call: a `WorkerLost` that says how the worker ended, if its node is
@@ -353,7 +355,8 @@ class Peers:
     def close(self) -> None:
         """Hang up everywhere and end the private pool."""
         self._closing = True
-        self._lessee.close()
+        if self._lessee is not None:
+            self._lessee.close()
         if self._pool is not None:
             self._pool.stop()
         if self._sampler is not None:
@@ -421,10 +424,19 @@ class Peers:
 
     def _leases(self, place: str) -> tuple[int, int]:
         """Channels to that peer: idle, and in use."""
-        return self._lessee.count(place)
+        return (0, 0) if self._lessee is None else self._lessee.count(place)
 
     def _own_pids(self) -> list[int]:
         return [] if self._pool is None else self._pool.pids()
+
+    def _lessees(self) -> Lessee:
+        if self._lessee is None:
+            from bundlebee.calls.lessee import Lessee
+
+            with self._lock:
+                if self._lessee is None:
+                    self._lessee = Lessee()
+        return self._lessee
 
     def _carrier(self) -> Transport:
         with self._lock:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from bundlebee.bundles.repository import Repository, from_distribution
 from bundlebee.bundles.standard import PREFIX
-from bundlebee.calls.transport import BundlePath, MainSource
 from bundlebee.errors import ConfigurationError
 from bundlebee.hashing import sha256
 from bundlebee.hooks.finder import Claim
@@ -20,6 +19,7 @@ from bundlebee.words import BundleRef
 if TYPE_CHECKING:
     from bundlebee.bundles.facts import ModuleFacts
     from bundlebee.bundles.repository import Bundle
+    from bundlebee.calls.transport import BundlePath, MainSource
     from bundlebee.guest import Guest
     from bundlebee.hooks.program import MainProgram
 
@@ -83,6 +83,8 @@ class Workshop:
         )
         self._main = BundleRef(name or "main", "0", digest, (MAIN,))
         package = main.module_name.rpartition(".")[0] if main.module_name else None
+        from bundlebee.calls.transport import MainSource
+
         return MainSource(main.source, main.path, digest, package)
 
     def bundle_of(self, module: str) -> BundleRef:
@@ -108,6 +110,8 @@ class Workshop:
 
     def path(self, ref: BundleRef) -> BundlePath:
         """Where a bundle lies on this disk."""
+        from bundlebee.calls.transport import BundlePath
+
         return BundlePath(ref, self._bundles[ref.digest].path)
 
     def requires(self, ref: BundleRef) -> tuple[str, ...]:

@@ -21,8 +21,8 @@ from bundlebee.calls.channel import LinkChannel
 from bundlebee.calls.control import BundlePath, Lease
 from bundlebee.calls.guard import ThreadGuard
 from bundlebee.calls.queues import Ended, QueueLetters, QueueLink, QueueWay
+from bundlebee.calls.serving import serving
 from bundlebee.calls.surroundings import SharedProcess
-from bundlebee.calls.transport import serving
 from bundlebee.calls.wire import Hello
 from bundlebee.calls.worker_loop import WorkerLoop
 from bundlebee.errors import CallError, PeerBusy

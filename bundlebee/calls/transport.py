@@ -26,7 +26,6 @@ worker wait. Nowhere does a queue grow without bound.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -56,7 +55,6 @@ __all__ = [
     "Outcome",
     "Transport",
     "Workers",
-    "serving",
 ]
 
 LARGEST = 2 << 30
@@ -227,11 +225,3 @@ class Transport(Protocol):
 
     def after_fork(self) -> None:
         """In a child process: connections are the parent's."""
-
-
-class _Serving(threading.local):
-    here = False
-
-
-serving = _Serving()
-"""``serving.here``: the calling thread is a worker inside the caller's process. What it runs was shipped already, and stays."""

@@ -776,7 +776,7 @@ CONTENTS = {"byvalue", "logged", "parcels", "pickling", "remote_errors", "tasks"
 """What is in the messages, whatever carries them: pickles, log records, exceptions, who gets how many tasks."""
 IDENTITY = {"keys", "secret"}
 """Who is a member of the grid; the registry's datagrams need that, too."""
-INTERFACE = {"transport", "transports", "waiting", "lessee"}
+INTERFACE = {"transport", "transports", "waiting", "lessee", "serving"}
 SERVING = {"node.py", "worker.py"}
 """The other end of the transport `network`: they are put together from its parts."""
 
