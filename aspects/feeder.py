@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundlebee.aspects.profile import SHORT
 from bundlebee.aspects.spread import Item, Spread
-from bundlebee.calls.transport import Batch
+from bundlebee.calls.outcome import Batch
 from bundlebee.errors import (
     BundlebeeError,
     CallError,

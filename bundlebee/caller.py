@@ -126,7 +126,7 @@ def _ship(
     kwargs: dict[str, Any],
     deadline: float | None,
 ) -> Outcome:
-    from bundlebee.calls.transport import Call
+    from bundlebee.calls.call import Call
 
     function = FunctionRef(ref.name, ref.digest, module, qualname)
     channel.submit(Call(function, recursion_limit=sys.getrecursionlimit()), [(args, kwargs)])

@@ -246,7 +246,7 @@ class Peers:
         channel = lessee.reuse(place, bundles)
         if channel is not None:
             return channel
-        from bundlebee.calls.transport import LeaseRequest
+        from bundlebee.calls.request import LeaseRequest
 
         for ref in bundles:
             self._compare(place, ref)

@@ -297,7 +297,7 @@ class Program:
             and last.call.int_max_str_digits == digits
         ):
             return last  # the same object, which the channels know
-        from bundlebee.calls.transport import Call
+        from bundlebee.calls.call import Call
 
         bundle = self._workshop.bundle_of(point.module)
         call = Call(

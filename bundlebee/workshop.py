@@ -19,7 +19,7 @@ from bundlebee.words import BundleRef
 if TYPE_CHECKING:
     from bundlebee.bundles.facts import ModuleFacts
     from bundlebee.bundles.repository import Bundle
-    from bundlebee.calls.transport import BundlePath, MainSource
+    from bundlebee.calls.request import BundlePath, MainSource
     from bundlebee.guest import Guest
     from bundlebee.hooks.program import MainProgram
 
@@ -83,7 +83,7 @@ class Workshop:
         )
         self._main = BundleRef(name or "main", "0", digest, (MAIN,))
         package = main.module_name.rpartition(".")[0] if main.module_name else None
-        from bundlebee.calls.transport import MainSource
+        from bundlebee.calls.request import MainSource
 
         return MainSource(main.source, main.path, digest, package)
 
@@ -110,7 +110,7 @@ class Workshop:
 
     def path(self, ref: BundleRef) -> BundlePath:
         """Where a bundle lies on this disk."""
-        from bundlebee.calls.transport import BundlePath
+        from bundlebee.calls.request import BundlePath
 
         return BundlePath(ref, self._bundles[ref.digest].path)
 

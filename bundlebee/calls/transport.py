@@ -30,10 +30,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from bundlebee.calls.call import Call
-from bundlebee.calls.control import BundlePath, MainSource
 from bundlebee.calls.fate import Fate
-from bundlebee.calls.leasing import LeaseRequest
 from bundlebee.calls.outcome import Batch, Ended, Outcome
+from bundlebee.calls.request import BundlePath, LeaseRequest, MainSource
 
 if TYPE_CHECKING:
     from bundlebee.bundles.values import Walk
