@@ -11,6 +11,8 @@ from typing import TextIO
 from bundlebee.errors import ConfigurationError
 
 ROOT = "bundlebee"
+PROGRESS = "bundlebee.progress"
+"""Logger of what keeps people waiting. At a terminal it is shown without ``-v``, too; it is not in a program's output else."""
 
 
 class TextLines(logging.Formatter):
@@ -76,6 +78,8 @@ def setup(*, verbosity: int, form: str = "text", path: Path | None = None, prefi
     root.propagate = False
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
     root.setLevel(levels.get(verbosity, logging.DEBUG))
+    if verbosity == 0 and path is None and form == "text" and _stderr().isatty():
+        logging.getLogger(PROGRESS).setLevel(logging.INFO)
 
 
 def _stderr() -> TextIO:

@@ -123,6 +123,13 @@ class Loom:
         names = [(name, file) for name, file, _ in modules]
         ahead = Ahead(names, self._cache.directory, scatter=scatter, apprentices=count)
         ahead.start()
+        import logging
+
+        logging.getLogger("bundlebee.progress").info(
+            "weaving %s for the first time (%d modules); its next start takes them from the cache",
+            module.partition(".")[0],
+            len(modules),
+        )
         return ahead
 
     def after_fork(self) -> None:
