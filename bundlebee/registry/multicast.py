@@ -10,11 +10,11 @@ import os
 import selectors
 import socket
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from bundlebee.clock import clock
 from bundlebee.errors import ProtocolError
 from bundlebee.interrupts import waiting
 from bundlebee.platform import Interface
@@ -77,7 +77,7 @@ class RegistryDriver:
         *,
         group: str = GROUP,
         port: int = PORT,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = clock.monotonic,
     ) -> None:
         self.foreigners = Foreigners()
         self.interface = interface
@@ -174,10 +174,10 @@ class RegistryDriver:
         >>> driver.wait_for(lambda grid: len(grid.nodes()) >= 3, 2.0)  # doctest: +SKIP
         True
         """
-        end = time.monotonic() + timeout
+        end = clock.monotonic() + timeout
         with self._changed:
             while not predicate(self._registry.snapshot()):
-                left = end - time.monotonic()
+                left = end - clock.monotonic()
                 if left <= 0 or self._stopping or self._forked:
                     return False
                 with waiting():
