@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -21,6 +20,7 @@ from bundlebee.errors import (
     Unshippable,
     WorkerLost,
 )
+from bundlebee.loggers import get_logger
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
-log = logging.getLogger("bundlebee.scatter")
+log = get_logger("bundlebee.scatter")
 
 RETRY = 0.5  #: seconds until a busy peer, or the list of peers, is asked again
 DEATHS = 2  #: a chunk that so many workers did not survive is left to the program

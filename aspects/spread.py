@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING, Any
 from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError
 from bundlebee.interrupts import held, hold, let_pass, release, waiting
+from bundlebee.loggers import get_logger
 from bundlebee.words import HERE
 
 if TYPE_CHECKING:
     from bundlebee.aspects.feeder import Supply
 
-log = logging.getLogger("bundlebee.scatter")
+log = get_logger("bundlebee.scatter")
 
 AHEAD = 0.25
 """Seconds of work that a worker is given ahead of its answers, to begin with. The caller's thread holds the

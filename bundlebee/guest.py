@@ -19,6 +19,7 @@ from bundlebee import presence
 from bundlebee.calls.secret import check_grid_name
 from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError, CallError, PeerLost
+from bundlebee.loggers import get_logger
 from bundlebee.registry.rows import BundleRow, NodeRow
 from bundlebee.registry.snapshot import NodeView, Snapshot
 from bundlebee.settings import DISCOVERY, GridOptions
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _NOBODY = Snapshot()
 
-log = logging.getLogger("bundlebee.guest")
+log = get_logger("bundlebee.guest")
 
 
 class Guest:

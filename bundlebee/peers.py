@@ -5,7 +5,6 @@ Peers are the nodes of the grid; with no node anywhere, a private pool of worker
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -29,6 +28,7 @@ from bundlebee.errors import (
     PeerLost,
     WorkerLost,
 )
+from bundlebee.loggers import get_logger
 from bundlebee.settings import cache_directory
 from bundlebee.words import HERE
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from bundlebee.registry.snapshot import NodeView
     from bundlebee.words import BundleRef
 
-log = logging.getLogger("bundlebee.peers")
+log = get_logger("bundlebee.peers")
 
 OWN = "own-cores"
 """The name of the private pool in the log and in records."""

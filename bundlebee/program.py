@@ -34,6 +34,7 @@ from bundlebee.errors import BundlebeeError
 from bundlebee.frames import getframe
 from bundlebee.guest import Guest
 from bundlebee.interrupts import wrap_handlers
+from bundlebee.loggers import get_logger
 from bundlebee.peers import Peers
 from bundlebee.reports import Reports
 from bundlebee.settings import GridOptions
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from bundlebee.hooks.install import Handle
     from bundlebee.weaving.joinpoint import JoinPoint
 
-log = logging.getLogger("bundlebee.exec")
+log = get_logger("bundlebee.exec")
 
 SAY_AGAIN = 10.0
 """Seconds until a verdict that comes and goes is told as a change once more."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from bundlebee import log
+from bundlebee.loggers import ROOT, get_logger
 
 
 class Terminal(io.StringIO):
@@ -20,7 +21,7 @@ class Terminal(io.StringIO):
 
 @pytest.fixture(autouse=True)
 def as_before() -> Iterator[None]:
-    root, progress = logging.getLogger(log.ROOT), logging.getLogger(log.PROGRESS)
+    root, progress = get_logger(ROOT), get_logger(log.PROGRESS)
     kept = root.handlers[:], root.level, root.propagate, progress.level
     yield
     root.handlers[:], root.level, root.propagate = kept[:3]
@@ -37,8 +38,8 @@ def test_progress_is_shown_at_a_terminal(
     stream = Terminal() if terminal else io.StringIO()
     monkeypatch.setattr("sys.__stderr__", stream)
     log.setup(verbosity=verbosity, prefix="bundlebee: ")
-    logging.getLogger(log.PROGRESS).info("weaving it")
-    logging.getLogger("bundlebee.calls").info("not this")
+    get_logger(log.PROGRESS).info("weaving it")
+    get_logger("bundlebee.calls").info("not this")
     assert stream.getvalue().endswith("progress  weaving it\n") is shown
     assert "not this" not in stream.getvalue()
 
@@ -46,6 +47,6 @@ def test_progress_is_shown_at_a_terminal(
 def test_a_file_of_json_lines(tmp_path: Path) -> None:
     path = tmp_path / "log"
     log.setup(verbosity=1, form="json", path=path)
-    logging.getLogger("bundlebee.calls").info("worker %d", 1)
+    get_logger("bundlebee.calls").info("worker %d", 1)
     line = json.loads(path.read_text())
     assert (line["room"], line["level"], line["text"]) == ("calls", "info", "worker 1")

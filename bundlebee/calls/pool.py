@@ -42,6 +42,7 @@ from bundlebee.calls.security import strangers
 from bundlebee.calls.slots import Assign, Effect, Need, Recall, Slot, Slots, SlotState, Start
 from bundlebee.clock import clock
 from bundlebee.errors import CallError, PeerBusy
+from bundlebee.loggers import get_logger
 from bundlebee.platform import children_of_ours, exit_words, memory_kills, wait_for_end
 
 START_SECONDS = 30.0  #: a worker that does not listen by then never will; slow hosts need several seconds
@@ -102,7 +103,7 @@ class WorkerPool:
         self._where = where
         self._name = name
         self._ip = bind_ip
-        self._log = log or logging.getLogger("bundlebee.calls")
+        self._log = log or get_logger("bundlebee.calls")
         self._on_change = on_change or (lambda: None)
         self._hash_seed = keys.hash_seed if hash_seed is None else hash_seed
         self._slots = Slots(slots, self._hash_seed)

@@ -14,7 +14,6 @@ is logged here and reaches the client as a `CallError` that names it.
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
@@ -30,8 +29,9 @@ from bundlebee.calls.link import Frame, Link
 from bundlebee.calls.security import Doorman, secure_server
 from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError, CallError, CallTimeout, PeerBusy, PortInUse
+from bundlebee.loggers import get_logger
 
-log = logging.getLogger("bundlebee.calls")
+log = get_logger("bundlebee.calls")
 
 LARGEST_FRAME = 256 << 20  #: bytes; a bundle's archive travels in smaller pieces, nothing else comes near
 MOST_THREADS = 16  #: handlers at work at once; they wait for disks and starting workers rather than compute

@@ -11,7 +11,6 @@ the next sample: `busy now = load.foreign + calls in flight`.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
@@ -22,8 +21,9 @@ import msgspec
 from bundlebee.clock import clock
 from bundlebee.decisions import cgroup
 from bundlebee.decisions.counters import Counters, counters
+from bundlebee.loggers import get_logger
 
-logger = logging.getLogger("bundlebee.decisions")
+logger = get_logger("bundlebee.decisions")
 
 INTERVAL = 1.0  #: seconds between samples: as often as the registry's beats carry them
 SMOOTHING = 0.6  #: weight of a new sample; a second is short enough that a single one may mislead

@@ -8,7 +8,6 @@ up with one warning.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections import OrderedDict, deque
@@ -21,12 +20,13 @@ import msgspec
 from bundlebee.clock import clock
 from bundlebee.decisions.records import Decision, duration
 from bundlebee.errors import ConfigurationError
+from bundlebee.loggers import get_logger
 from bundlebee.words import HERE
 
 if TYPE_CHECKING:
     from bundlebee.decisions.model import Verdict
 
-logger = logging.getLogger("bundlebee.decisions")
+logger = get_logger("bundlebee.decisions")
 
 Listener = Callable[[Decision, bool], None]
 """Called with each record, and whether the verdict on that function changed with it. Must be quick."""

@@ -6,14 +6,14 @@ that does not answer.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Hashable
 
 from bundlebee.clock import clock
+from bundlebee.loggers import get_logger
 
-_log = logging.getLogger("bundlebee.registry")
+_log = get_logger("bundlebee.registry")
 
 Job = Callable[[bool], None]
 

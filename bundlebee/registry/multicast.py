@@ -5,7 +5,6 @@ The driver has no opinion. It feeds what arrives and the time to `Registry`, and
 
 from __future__ import annotations
 
-import logging
 import os
 import selectors
 import socket
@@ -17,6 +16,7 @@ from collections.abc import Callable, Sequence
 from bundlebee.clock import clock
 from bundlebee.errors import ProtocolError
 from bundlebee.interrupts import waiting
+from bundlebee.loggers import get_logger
 from bundlebee.platform import Interface
 from bundlebee.registry import events as ev
 from bundlebee.registry.asking import Askers
@@ -46,7 +46,7 @@ _RETRY = 1.0
 
 _NIL = encode(None)
 
-_log = logging.getLogger("bundlebee.registry")
+_log = get_logger("bundlebee.registry")
 
 Ask = Callable[[str, str, bytes], bytes | None]
 
