@@ -82,13 +82,16 @@ class Loom:
                 self._cache = WovenCache(self._cache_dir or default_directory())
             woven = self._cache.load(read, module=module, path=path, scatter=scatter, status=status)
             if woven is None:
-                if self._imports.depth and self._is_done(module, path):
-                    woven = self._cache.load(read, module=module, path=path, scatter=scatter, status=status)
-                    if woven is not None:
-                        return woven
                 source = read()
+                # first of all: such a file never gets an entry, and is no sign that the package is new here
                 if not is_worth_weaving(source):
                     return None
+                if self._imports.depth and self._is_done(module, path):
+                    woven = self._cache.load(
+                        lambda: source, module=module, path=path, scatter=scatter, status=status
+                    )
+                    if woven is not None:
+                        return woven
                 from bundlebee.weaving.weaver import weave  # brings ast and libcst
 
                 woven = weave(source, module=module, path=path, scatter=scatter)
