@@ -115,8 +115,11 @@ def measure(sides: Sequence[Turns], rounds: int, share: float) -> tuple[float, R
             turns[which].append(sides[which].turn(loops))
 
     def ratio(kind: int, floor: bool) -> float:
-        threes = [(a[kind], w[kind], b[kind]) for a, w, b in zip(*turns, strict=True)]
-        return statistics.median([b / a if floor else w / math.sqrt(a * b) for a, w, b in threes])
+        found: list[float] = []
+        for a, w, b in zip(*turns, strict=True):
+            mean = statistics.geometric_mean((a[kind], b[kind]))
+            found.append(b[kind] / a[kind] if floor else w[kind] / mean)
+        return statistics.median(found)
 
     plain = min(seconds for seconds, _ in turns[0] + turns[2]) / loops
     return plain, (ratio(0, False), ratio(1, False), ratio(0, True), ratio(1, True))

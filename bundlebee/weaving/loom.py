@@ -59,6 +59,9 @@ class Loom:
         self._imports = _Imports()
         self._apprentices = apprentices
         self._ahead: dict[str, Ahead | None] = {}  #: by top-level name
+        self._begun: dict[
+            str, tuple[str, str]
+        ] = {}  #: likewise, the first module with nothing to weave, and its file
         self._on_scatter = on_scatter
         self._cache_dir = cache_dir
         self._cache: WovenCache | None = None
@@ -83,8 +86,9 @@ class Loom:
             woven = self._cache.load(read, module=module, path=path, scatter=scatter, status=status)
             if woven is None:
                 source = read()
-                # first of all: such a file never gets an entry, and is no sign that the package is new here
                 if not is_worth_weaving(source):
+                    # such a file never gets an entry: that it has none is no sign that the package is new here
+                    self._begun.setdefault(module.partition(".")[0], (module, path))
                     return None
                 if self._imports.depth and self._is_done(module, path):
                     woven = self._cache.load(
@@ -107,7 +111,7 @@ class Loom:
         """Whether an apprentice has woven a file meanwhile. The first new module of a large package starts some."""
         top = module.partition(".")[0]
         if top not in self._ahead:
-            self._ahead[top] = self._help(module, path)
+            self._ahead[top] = self._help(*self._begun.get(top, (module, path)))
         ahead = self._ahead[top]
         return ahead is not None and ahead.take(path)
 
