@@ -59,9 +59,7 @@ class Loom:
         self._imports = _Imports()
         self._apprentices = apprentices
         self._ahead: dict[str, Ahead | None] = {}  #: by top-level name
-        self._begun: dict[
-            str, tuple[str, str]
-        ] = {}  #: likewise, the first module with nothing to weave, and its file
+        self._begun: dict[str, tuple[str, str]] = {}  #: likewise: its first module with nothing to weave
         self._on_scatter = on_scatter
         self._cache_dir = cache_dir
         self._cache: WovenCache | None = None
@@ -148,6 +146,7 @@ class Loom:
             on_defined=self._on_defined if self._imports.depth else None,
             on_scatter=self._on_scatter,
             facts=partial(self._facts, woven.facts, woven.module, woven.path, woven.digest),
+            unwoven=woven.unwoven,
         )
         self.advices[woven.module] = advice
         namespace[ADVICE_NAME] = advice
@@ -179,8 +178,7 @@ class Loom:
     def unthread(self) -> None:
         """Let every woven function and site run as its author wrote it, from now on."""
         for advice in self.advices.values():
-            for site in advice.sites:
-                advice.switch(site.index, False)
+            advice.still()
             for point in advice.points:
                 point.retire()
 
