@@ -215,7 +215,7 @@ def test_only_a_large_package_gets_help_and_people_are_told(
     assert len(told) == 1 and told[0].startswith(
         f"weaving p for the first time ({len(modules(package))} modules)"
     )
-    # with everything in the cache, nobody is needed
+    # with everything in the cache, nobody is needed: not for the empty modules either, which are never there
     before = threading.active_count()
     load(Loom(cache_dir=tmp_path / "three", apprentices=lambda: 3))
-    assert len(started) <= 2 and threading.active_count() == before
+    assert len(started) == 1 and threading.active_count() == before
