@@ -319,9 +319,13 @@ class Feeder:
         with self._spread.changed:
             self._spread.supplies.remove(supply)
         supply.channel.close()
+        idle = not supply.away
         at_work = list(next(iter(supply.away.values()), ()))
         items = items + supply.unanswered()
-        if isinstance(error, PeerLost) and at_work:
+        if isinstance(error, PeerLost) and idle:
+            # nothing was on its way: it was idle for long, and its node has given it to another caller
+            error = PeerBusy("the lease is over", why=error.why or error.what)
+        elif isinstance(error, PeerLost) and at_work:
             error = self._grid.why_lost(supply.channel, self._point.name, error)
             if isinstance(error, WorkerLost):
                 for item in at_work:
