@@ -21,13 +21,14 @@ from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.records import Decision, text
 from bundlebee.errors import BundlebeeError
+from bundlebee.loggers import get_logger
 from bundlebee.reports import Reports
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
     from bundlebee.guest import Guest
 
-log = logging.getLogger("bundlebee.executor")
+log = get_logger("bundlebee.executor")
 
 EACH = 0.01  #: seconds; a record costs some 20 µs
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from bundlebee.bundles.standard import PREFIX
 from bundlebee.errors import ConfigurationError
 from bundlebee.hashing import sha256
 from bundlebee.hooks.finder import Claim
+from bundlebee.loggers import get_logger
 from bundlebee.words import BundleRef
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bundlebee.guest import Guest
     from bundlebee.hooks.program import MainProgram
 
-log = logging.getLogger("bundlebee.bundles")
+log = get_logger("bundlebee.bundles")
 
 MAIN = "__main__"
 

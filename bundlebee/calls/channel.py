@@ -7,7 +7,6 @@ answers them in order. A channel is for one thread at a time, and may be handed 
 from __future__ import annotations
 
 import pickle
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -20,6 +19,7 @@ from bundlebee.calls.pickling import Item
 from bundlebee.calls.segments import SHARE_FROM
 from bundlebee.calls.sent import Sent
 from bundlebee.calls.sharing import Sharing
+from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost
 from bundlebee.interrupts import let_pass
 
@@ -233,13 +233,13 @@ class LinkChannel:
             CallTimeout: no outcome in time; to close the channel ends the work there.
         """
         ticket = self.submit(call, [(args, kwargs)], found=found)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else clock.monotonic() + timeout
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left = None if deadline is None else max(0.0, deadline - clock.monotonic())
             outcome = self._one(ticket, left)
             if outcome is not None:
                 return outcome
-            if deadline is not None and time.monotonic() >= deadline:
+            if deadline is not None and clock.monotonic() >= deadline:
                 raise CallTimeout(
                     f"{self.node_name} has not answered", why=f"the deadline of {timeout:g} s is over"
                 )
@@ -373,7 +373,7 @@ class LinkChannel:
             value,
             seconds=seconds,
             cpu_seconds=cpu_seconds,
-            round_trip=time.perf_counter() - chunk.sent,
+            round_trip=clock.perf_counter() - chunk.sent,
             bytes_out=chunk.bytes_out,
             bytes_back=size,
         )

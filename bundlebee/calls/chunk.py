@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from bundlebee.calls.outcome import Batch, Ended, Outcome
 from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.spool import Spool
+from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError, ProtocolError, Unshippable
 from bundlebee.interrupts import let_pass
 from bundlebee.words import Reason
@@ -56,7 +56,7 @@ class Chunk:
         self.named: list[Named] = []  #: frames that the worker may have
         self.again: Callable[[], None] | None = None  #: sends it with these
         self._output: dict[int, Spool] = {}
-        self.sent = time.perf_counter()
+        self.sent = clock.perf_counter()
 
     def only(self, reply: wire.Reply) -> bool:
         """Whether that is what most answers are: the plain result of the one item of a chunk, which printed nothing."""
@@ -122,7 +122,7 @@ class Chunk:
         if len(values) != count:
             return None
         self.answered += count
-        trip = time.perf_counter() - self.sent
+        trip = clock.perf_counter() - self.sent
         return Batch(reply.ticket, reply.first, values, reply.times, trip, self.bytes_out, size // count)
 
     def task_results(self, reply: wire.Reply, frames: list[Any], size: int, loads: Loads) -> list[Outcome]:
@@ -176,7 +176,7 @@ class Chunk:
             index,
             ended,
             output=self._output.pop(index, ()),
-            round_trip=time.perf_counter() - self.sent,
+            round_trip=clock.perf_counter() - self.sent,
             bytes_out=self.bytes_out,
             bytes_back=size,
         )

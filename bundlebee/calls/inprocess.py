@@ -10,7 +10,6 @@ from __future__ import annotations
 import secrets
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
@@ -25,6 +24,7 @@ from bundlebee.calls.serving import serving
 from bundlebee.calls.surroundings import SharedProcess
 from bundlebee.calls.wire import Hello
 from bundlebee.calls.worker_loop import WorkerLoop
+from bundlebee.clock import clock
 from bundlebee.errors import CallError, PeerBusy
 
 if TYPE_CHECKING:
@@ -96,10 +96,10 @@ class ThreadWorkers:
             self._bundles.close()
         for worker in workers:
             worker.stop()
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = clock.monotonic() + STOP_SECONDS
         for worker in workers:
             if worker.thread is not threading.current_thread():
-                worker.thread.join(max(0.0, deadline - time.monotonic()))
+                worker.thread.join(max(0.0, deadline - clock.monotonic()))
 
     def after_fork(self) -> None:
         self._stopped = True

@@ -7,7 +7,6 @@ memory, are copied, so that each end has its own.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ import zmq
 
 from bundlebee.calls.waker import Waker
 from bundlebee.calls.way import CallerGone, Way
+from bundlebee.clock import clock
 from bundlebee.errors import PeerLost
 from bundlebee.interrupts import waiting
 
@@ -61,12 +61,12 @@ class QueueLink:
         return True
 
     def recv(self, timeout: float | None = None) -> list[Any] | None:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else clock.monotonic() + timeout
         with self._lock:
             while not self._back:
                 if self.lost is not None:
                     raise self.peer_lost()
-                left = None if deadline is None else deadline - time.monotonic()
+                left = None if deadline is None else deadline - clock.monotonic()
                 if left is not None and left <= 0:
                     return None
                 with waiting():
