@@ -159,8 +159,13 @@ class Executor(futures.Executor):
             thread.join()
 
     def workers(self) -> int:
-        """How many workers there are for it, those that are busy included. Waits until the grid has answered: a second at most."""
+        """How many workers there are for it, those that are busy included. Waits until the grid has answered: a second at most.
+
+        Raises:
+            RuntimeError: it was shut down.
+        """
         with self._lock:
+            self._check()
             self._start()
         return self._dispatcher.workers()
 
@@ -186,21 +191,23 @@ class Executor(futures.Executor):
 
     def _put(self, tasks: list[Order]) -> None:
         with self._lock:
-            if os.getpid() != self._pid:
-                raise RuntimeError(
-                    "this executor belongs to the parent process: make another one after a fork"
-                )
-            if self._closed:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            if _exiting:
-                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+            self._check()
             if tasks:
                 self._start()
                 self._dispatcher.put(tasks)
 
+    def _check(self) -> None:
+        """Under the lock: whether it takes tasks."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("this executor belongs to the parent process: make another one after a fork")
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if _exiting:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
     def _start(self) -> None:
         """Under the lock."""
-        if self._dispatcher.thread.ident is None and not self._closed:
+        if self._dispatcher.thread.ident is None:
             self._dispatcher.start()
             _running.add(self._dispatcher)
 

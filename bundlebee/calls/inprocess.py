@@ -158,12 +158,19 @@ class _Worker:
         except (Ended, KeyboardInterrupt):
             pass
         finally:
-            self.surroundings.exit()
+            self._exit()
             _streams.exit()
             self._guard.remove()
             self._loop.close()
             self.link.end("its worker has ended")
             self._ended(self)
+
+    def _exit(self) -> None:
+        while True:
+            try:
+                return self.surroundings.exit()
+            except BaseException:
+                continue  # an interrupt that came too late
 
 
 class _Streams:

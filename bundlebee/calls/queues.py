@@ -133,13 +133,14 @@ class QueueLink:
             Ended: the caller has hung up.
         """
         with self._lock:
-            while not self._there or self.closed:
+            while True:
                 if self.closed or self.lost is not None:
                     raise Ended
+                if self._there:
+                    return self._there.popleft()
                 if not wait:
                     return None
                 self._worker.wait()
-            return self._there.popleft()
 
 
 class QueueWay:

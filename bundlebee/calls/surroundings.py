@@ -144,16 +144,11 @@ class SharedProcess:
         self._thread = self.guard.thread = threading.get_ident()
 
     def exit(self) -> None:
-        """From now on nothing comes up in this thread any more, not even what was about to."""
-        thread = self._thread
-        assert thread is not None
-        while self._thread is not None:
-            try:
-                with self._lock:
-                    self._thread = None
-            except BaseException:
-                continue  # it has come up just now
-        interrupt_thread(thread, None)
+        """From now on nothing comes up in this thread any more, not even what was about to. What does so just now is raised
+        from here: call it again then."""
+        with self._lock:
+            self._thread = None
+        interrupt_thread(threading.get_ident(), None)
 
     def _raise(self, kind: type[BaseException]) -> None:
         with self._lock:
