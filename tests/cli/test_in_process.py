@@ -87,9 +87,11 @@ def test_a_program_ends_as_under_python(tmp_path: Path, policy: str) -> None:
     there = [one["function"] for one in decisions if one["where"] == "own-cores"]
     assert "heavy:inner" in there
     if policy == "remote":
-        # what a shipped call calls is not shipped on: the loop's 40 are all there are of it
-        assert sum(one["count"] for one in decisions if one["function"] == "heavy:inner") == 40
-        assert {"heavy:work", "heavy:grow", "heavy:fail", "__main__:mine"} <= set(there)
+        assert "heavy:work" in there
+        # what a shipped call calls is not shipped on: there are the loop's 40, and two of each call that was busy or stayed
+        stayed = [one for one in decisions if one["where"] == "here" and one["function"] != "heavy:inner"]
+        shipped = sum(one["count"] for one in decisions if one["function"] == "heavy:inner")
+        assert 40 <= shipped <= 40 + 2 * len(stayed)
 
 
 def test_an_unknown_transport_is_named(tmp_path: Path) -> None:
