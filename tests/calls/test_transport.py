@@ -636,7 +636,7 @@ def _mark_and_spin(path: str, seconds: float) -> None:
             file.write("began\n")
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            pass
+            time.sleep(0.01)
     finally:
         with open(path, "a") as file:
             file.write("ended\n")
