@@ -636,7 +636,7 @@ def _mark_and_spin(path: str, seconds: float) -> None:
             file.write("began\n")
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            time.sleep(0.01)
+            time.sleep(0.01)  # CPython 3.13.0 leaves a loop of ``pass`` without its ``finally``
     finally:
         with open(path, "a") as file:
             file.write("ended\n")
