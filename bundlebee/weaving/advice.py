@@ -204,8 +204,7 @@ def _only(argument: Any) -> Arguments:
 
 
 def _log_failure(what: str, error: Exception) -> None:
-    import logging  # a failure is rare; the import is not free
 
-    logging.getLogger("bundlebee.weaving").warning(
-        "%s: %s: %s", what, type(error).__name__, error, exc_info=error
-    )
+    from bundlebee.loggers import get_logger  # a failure is rare; the import is not free
+
+    get_logger("bundlebee.weaving").warning("%s: %s: %s", what, type(error).__name__, error, exc_info=error)

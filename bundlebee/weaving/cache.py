@@ -22,7 +22,6 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-import time
 import zlib
 from collections.abc import Callable
 from importlib.util import MAGIC_NUMBER, source_hash
@@ -31,6 +30,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from bundlebee.clock import clock
 from bundlebee.places import user_directory
 from bundlebee.weaving.outcomes import ScatterSite, SkippedSite, WovenModule
 
@@ -182,7 +182,7 @@ def status_of(path: str) -> Status | None:
         found = os.stat(path)
     except (OSError, ValueError):
         return None
-    if max(found.st_mtime, found.st_ctime) > time.time() - SETTLED:
+    if max(found.st_mtime, found.st_ctime) > clock.time() - SETTLED:
         return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 

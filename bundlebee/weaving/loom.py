@@ -128,6 +128,13 @@ class Loom:
         names = [(name, file) for name, file, _ in modules]
         ahead = Ahead(names, self._cache.directory, scatter=scatter, apprentices=count)
         ahead.start()
+        from bundlebee.loggers import get_logger
+
+        get_logger("bundlebee.progress").info(
+            "weaving %s for the first time (%d modules); its next start takes them from the cache",
+            module.partition(".")[0],
+            len(modules),
+        )
         return ahead
 
     def after_fork(self) -> None:
@@ -189,19 +196,16 @@ def is_worth_weaving(source: bytes) -> bool:
 
 
 def _log_failure(what: str, error: Exception) -> None:
-    import logging
+    from bundlebee.loggers import get_logger
 
-    logging.getLogger("bundlebee.weaving").warning(
-        "%s: %s: %s", what, type(error).__name__, error, exc_info=error
-    )
+    get_logger("bundlebee.weaving").warning("%s: %s: %s", what, type(error).__name__, error, exc_info=error)
 
 
 def _log_plain(module: str, error: Exception) -> None:
-    import logging
-
     from bundlebee.errors import WeaveError
+    from bundlebee.loggers import get_logger
 
-    log = logging.getLogger("bundlebee.hooks")
+    log = get_logger("bundlebee.hooks")
     if isinstance(error, WeaveError):
         log.info("%s runs plain: %s", module, error)
     else:
