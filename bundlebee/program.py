@@ -140,7 +140,9 @@ class Program:
             fetch=self._workshop.fetch,
         )
         if self.policy.kind is Kind.AUTO:
+            # the thread is there before the program can lay hands on how threads begin
             self._watch.start()
+            self._analysis.once_there_is_one(self._watch.begin)
         prepare = {
             "m": program.prepare_module,
             "c": program.prepare_code,
