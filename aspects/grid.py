@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.effects import Summary
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.calls.courier import Courier
     from bundlebee.decisions.model import Place, Verdict
     from bundlebee.decisions.policy import Policy, Trials
     from bundlebee.errors import PeerLost
@@ -87,6 +88,9 @@ class Grid(Protocol):
 
     def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
         """The error with what is known of the worker's end. May take a second."""
+
+    def courier(self) -> Courier:
+        """Who waits for the outcomes of calls whose callers must not wait."""
 
     # -- to tell -----------------------------------------------------------------------------------------
 

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.calls.courier import Courier
     from bundlebee.errors import PeerLost
     from bundlebee.hooks.install import Handle
     from bundlebee.weaving.joinpoint import JoinPoint
@@ -109,6 +110,7 @@ class Program:
         self._freights: dict[JoinPoint, tuple[Remembered, Freight]] = {}
         self._closing = threading.Lock()
         self._closed = False
+        self._courier: Courier | None = None
         self._pid = os.getpid()
 
     def execute(self, kind: str, target: str, arguments: Sequence[str]) -> None:
@@ -186,6 +188,8 @@ class Program:
         self._watch.stop()
         _end_quietly()
         ended = self._scatter.close(1.0)
+        if self._courier is not None:
+            self._courier.close()
         self._peers.close()
         summary = self._log.summary()
         for line in summary:
@@ -216,6 +220,10 @@ class Program:
         self.policy = Policy(Kind.LOCAL)
         self._log.after_fork()
         self._peers.after_fork()
+        if self._courier is not None:
+            from bundlebee.errors import PeerLost
+
+            self._courier.after_fork(PeerLost("the call is the parent process's"))
         log.info("process %d was forked off: its calls run there", os.getpid())
 
     # -- Grid: to decide -----------------------------------------------------------------------------------
@@ -324,6 +332,15 @@ class Program:
 
     def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
         return self._peers.why_lost(channel, function, error)
+
+    def courier(self) -> Courier:
+        if self._courier is None:
+            from bundlebee.calls.courier import Courier
+
+            with self._closing:
+                if self._courier is None:
+                    self._courier = Courier()
+        return self._courier
 
     # -- Grid: to tell -------------------------------------------------------------------------------------
 

@@ -69,7 +69,7 @@ class _Chunk:
         self.objects: Sequence[Any] | None = None  #: among the arguments that the call may write
         self.count = count
         self.answered = 0
-        self.bytes_out = bytes_out // count
+        self.bytes_out = bytes_out // max(1, count)
         self.output: dict[int, Spool] = {}
         self.sent = time.perf_counter()
 
@@ -117,6 +117,7 @@ class LeaseChannel:
         self._defined = 0
         self._last: Call | None = None  # to look a call up means to hash all that is in it
         self._last_number = 0
+        self._accepted: set[Any] = set()
         if link is None:
             self._link.send([wire.encode(wire.Hello(token, caller))])
 
@@ -134,13 +135,61 @@ class LeaseChannel:
         """Whether the channel still stands, as far as is known without asking."""
         return not self.over and not self._link.closed and not self._link.check_lost()
 
-    def submit(self, call: Call, items: Sequence[Item], *, found: Walk | None = None) -> int:
+    def has_accepted(self, call: Call) -> bool:
+        """Whether `ask` was told that calls of this kind are welcome."""
+        return _kind(call) in self._accepted
+
+    def ask(self, call: Call, timeout: float | None = None) -> Outcome | None:
+        """Ask whether the worker would run such calls: it has the function, and the state that it reads is the same
+        there. Nothing may be under way.
+
+        Returns:
+            None if it would, else the refusal.
+
+        Raises:
+            PeerBusy, PeerLost: as `submit` and `poll`.
+            CallTimeout: no answer in time.
+        """
+        if _kind(call) in self._accepted:
+            return None
+        self._check_lease()
+        deadline = None if timeout is None else time.monotonic() + timeout
+        # a chunk of no items
+        ticket = self._ship(call, None, _Chunk([], 0, 0), [], [pickle.dumps([], 5)])
+        del self._chunks[ticket]
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            frames = self._link.recv(left)
+            if frames is None:
+                if deadline is not None and time.monotonic() >= deadline:
+                    raise CallTimeout(f"{self.node_name} has not answered")
+                continue
+            message = wire.decode_to_caller(frames[0])
+            if not isinstance(message, wire.Reply | wire.Refusal) or message.ticket != ticket:
+                self._understood(message, frames, [])
+            elif isinstance(message, wire.Reply):
+                self._accepted.add(_kind(call))
+                return None
+            else:
+                self.over = self.over or message.lease_over
+                error, reason = unpack_error(message.error), Reason(message.reason)
+                return Outcome(ticket, 0, Ended.REFUSED, error=error, reason=reason)
+
+    def submit(
+        self,
+        call: Call,
+        items: Sequence[Item],
+        *,
+        found: Walk | None = None,
+        snapshot: list[Any] | None = None,
+    ) -> int:
         """Ship a chunk of one or more ``(args, kwargs)`` and return its ticket, without waiting.
 
         The arguments are pickled now; large buffers in them must not change until the outcome is there.
 
         Args:
             found: what there is among the arguments, if somebody has looked already.
+            snapshot: of the one item's arguments, which may change from now on; ``found`` was found in them.
 
         Raises:
             Unshippable: an argument may not or cannot travel; nothing was sent.
@@ -160,12 +209,15 @@ class LeaseChannel:
             found.check_writable()
         try:
             items = items if type(items) is list else list(items)
-            frames = [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
+            if snapshot is not None:
+                frames = snapshot
+            else:
+                frames = [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
         except Exception as error:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
         chunk = _Chunk(items, len(items), sum(map(len, frames)))
-        if call.writes and found is not None:
+        if found is not None and (call.writes or snapshot is not None):
             chunk.objects = found.objects
         return self._ship(call, None, chunk, [], frames)
 
@@ -443,7 +495,7 @@ class LeaseChannel:
                 value, changes = pickling.loads_referring(frames, chunk.items[reply.first], chunk.objects)
                 values = [value]
             elif reply.refers:
-                values = [pickling.loads_referring(frames, chunk.items[reply.first])]
+                values = [pickling.loads_referring(frames, chunk.items[reply.first], chunk.objects)]
             else:
                 values = pickling.loads(frames)
             if len(values) != count:
@@ -523,6 +575,28 @@ class LeaseChannel:
             if isinstance(error, BundlebeeError)
             else Unshippable("the result cannot be read here", why=f"{type(error).__name__}: {error}")
         )
+
+
+def _kind(call: Call) -> Any:
+    """What a worker looks at to accept a call."""
+    return call.function, call.line, call.state
+
+
+def snapshot(args: tuple[Any, ...], kwargs: dict[str, Any], found: Walk) -> list[Any]:
+    """The arguments of a call as they are now, for `LeaseChannel.submit`.
+
+    Raises:
+        Unshippable: one of them cannot travel.
+    """
+    items = [(args, kwargs)]
+    try:
+        if found.atoms:
+            return [pickle.dumps(items, 5)]
+        body, *buffers = pickling.dumps(items)
+    except Exception as error:
+        let_pass(error)
+        raise pickling.blame_items(items, error) from None
+    return [bytes(body), *map(bytes, buffers)]
 
 
 def call(
