@@ -20,6 +20,7 @@ from __future__ import annotations
 import logging
 import threading
 import types
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
 from time import perf_counter, thread_time
@@ -33,7 +34,7 @@ from bundlebee.aspects.turns import Line, Turn, drivers, loop_that_awaits
 from bundlebee.decisions.features import Features, features
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
-from bundlebee.errors import BundlebeeError, CallError, PeerLost
+from bundlebee.errors import BundlebeeError, CallError, PeerLost, Unshippable
 from bundlebee.frames import getframe
 from bundlebee.interrupts import hold, let_pass, release
 from bundlebee.words import HERE, Reason
@@ -82,7 +83,7 @@ class Away:
         self.freight: Freight
         self.snapshot: list[Any]  #: of the arguments
         self.trip: Trip
-        self.turn: Turn
+        self.turn: Turn | None = None
 
 
 class Awaited:
@@ -107,6 +108,11 @@ class Awaited:
         self._observe = observe
         self._leave_alone = leave_alone
         self._preparing: set[str] = set()  #: peers that a worker is asked of in the background
+        # without a lock, for a fork may come at any time; only the courier takes calls that wait
+        self._under_way: set[Away] = set()
+        self._queue: deque[Away] = (
+            deque()
+        )  #: calls that wait for a worker of ours, under the policies that demand one
 
     def advise(self, point: JoinPoint, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         """What to await for one call of an armed function; asked in its first step."""
@@ -139,7 +145,9 @@ class Awaited:
                 answer = verdict
                 if cleared is not None:
                     line = loop_that_awaits(getframe(1))
-                    if verdict.where != HERE:
+                    if verdict.where != HERE or (
+                        verdict.why is Reason.PEER_BUSY and policy.kind is not Kind.AUTO
+                    ):
                         answer = self._send(profile, verdict, cleared, marks, args, kwargs, line)
             except Exception as error:
                 let_pass(error)
@@ -264,27 +272,35 @@ class Awaited:
         line: Line | None,
     ) -> Away | Verdict:
         """Send a call on its way to the peer of the verdict; or why it runs here."""
-        grid, remote, point = self._grid, self._remote, profile.point
+        grid, remote = self._grid, self._remote
         if line is None:
             return replace(verdict, where=HERE, why=Reason.NO_LOOP)
         # nobody minds under the other policies that the loop stands still until a worker has started
-        patient = grid.policy.kind is not Kind.AUTO
+        patient = grid.policy.kind is not Kind.AUTO and verdict.where not in self._preparing
+        if verdict.here:
+            return self._wait_for_one(Away(profile, verdict, cleared, marks, args, kwargs), line)
         if not patient and not grid.ready(verdict.where):
-            return self._prepare(profile, verdict, cleared)
+            if grid.policy.kind is not Kind.AUTO:
+                busy = replace(verdict, where=HERE, why=Reason.PEER_BUSY)
+                return self._wait_for_one(Away(profile, busy, cleared, marks, args, kwargs), line)
+            return self._prepare(profile, verdict, grid.freight(profile.point, cleared.summary))
         embarked = remote.embark(profile, verdict, cleared)
         if isinstance(embarked, Verdict):
             return embarked
         freight, channel = embarked
         if not patient and not channel.has_accepted(freight.call):
-            return self._prepare(profile, verdict, cleared, freight, channel)
+            return self._prepare(profile, verdict, freight, channel)
+        away = Away(profile, verdict, cleared, marks, args, kwargs)
+        away.freight = freight
         try:
             refusal = channel.ask(freight.call, ASKING)
             if refusal is None:
-                away = Away(profile, verdict, cleared, marks, args, kwargs)
-                away.freight, away.channel = freight, channel
-                self._submit(away, line)
+                self._pack(away, line)
+                self._submit(away, channel)
                 return away
         except BaseException as error:
+            if away.turn is not None:
+                away.turn.leave()
             if isinstance(error, PeerLost):
                 error = remote.why_lost(channel, profile, error)
             return remote.sunk(profile, verdict, channel, error)
@@ -293,19 +309,63 @@ class Awaited:
         assert isinstance(landed, Verdict)
         return landed
 
-    def _submit(self, away: Away, line: Line) -> None:
+    def _pack(self, away: Away, line: Line) -> None:
+        """Take the arguments as they are, and a place in the line."""
         from bundlebee.calls.client import snapshot
+
+        away.snapshot = snapshot(away.args, away.kwargs, away.cleared.walk)
+        away.turn = line.join()
+
+    def _submit(self, away: Away, channel: LeaseChannel) -> None:
         from bundlebee.calls.courier import Trip
 
-        found = away.cleared.walk
-        away.snapshot = snapshot(away.args, away.kwargs, found)
-        channel, deadline = away.channel, self._grid.deadline
-        ticket = channel.submit(
-            away.freight.call, [(away.args, away.kwargs)], found=found, snapshot=away.snapshot
-        )
-        away.turn = line.join()
-        away.trip = Trip(channel, ticket, lambda result: self._landed(away, result), deadline)
+        call, found = away.freight.call, away.cleared.walk
+        ticket = channel.submit(call, [(away.args, away.kwargs)], found=found, snapshot=away.snapshot)
+        away.channel = channel
+        away.trip = Trip(channel, ticket, lambda result: self._landed(away, result), self._grid.deadline)
+        self._under_way.add(away)
         self._grid.courier().carry(away.trip)
+
+    def _wait_for_one(self, away: Away, line: Line) -> Away | Verdict:
+        """All workers are busy, and the policy wants one: wait for the first of ours that would take the call."""
+        try:
+            away.freight = freight = self._grid.freight(away.profile.point, away.cleared.summary)
+            self._remote.check(freight, away.cleared)
+            channels = [other.channel for other in list(self._under_way)]
+            place = next((one.node_name for one in channels if one.has_accepted(freight.call)), None)
+            if place is None:
+                return away.verdict
+            self._pack(away, line)
+        except Unshippable:  # it will be said when a worker is free
+            return away.verdict
+        away.verdict = replace(away.verdict, where=place, why=Reason.FORCED)
+        self._queue.append(away)
+        if not self._under_way:
+            self._call_off()
+        return away
+
+    def _next(self, channel: LeaseChannel) -> Away | None:
+        """The next call for a worker that is free again."""
+        for away in list(self._queue):
+            if channel.has_accepted(away.freight.call):
+                with suppress(ValueError):  # nobody waits for it any more
+                    self._queue.remove(away)
+                    return away
+        return None
+
+    def _over(self, away: Away) -> None:
+        """A call is no longer under way."""
+        self._under_way.discard(away)
+        if not self._under_way:
+            self._call_off()
+
+    def _call_off(self) -> None:
+        """There is no worker to wait for: the calls that do run here."""
+        with suppress(IndexError):
+            while True:
+                waiting = self._queue.popleft()
+                assert waiting.turn is not None
+                waiting.turn.ready()
 
     def _landed(self, away: Away, result: Outcome | BaseException) -> None:
         """In the courier's thread: what became of a call. The worker is free for the next one."""
@@ -314,6 +374,7 @@ class Awaited:
         if isinstance(result, PeerLost):
             channel.close()
             self._grid.done(channel)
+            self._over(away)
             # to ask its node why takes a while, and others wait for the courier
             threading.Thread(
                 target=self._explain, args=(away, result), name="bundlebee-lost", daemon=True
@@ -321,31 +382,52 @@ class Awaited:
             return
         if isinstance(result, BaseException):
             channel.close()  # stops the work there
-        if away.trip.dropped or not isinstance(result, BaseException):
+        elif (following := self._next(channel)) is not None:
+            try:
+                self._submit(following, channel)
+            except Exception:
+                channel.close()
+                self._grid.done(channel)
+                assert following.turn is not None
+                following.turn.ready()
+        else:
             self._grid.done(channel)
+        if away.trip.dropped and isinstance(result, BaseException):
+            self._grid.done(channel)  # nobody else will
+        self._over(away)
         away.result = result
+        assert away.turn is not None
         away.turn.ready()
 
     def _explain(self, away: Away, error: PeerLost) -> None:
         with suppress(Exception):
             error = self._grid.why_lost(away.channel, away.profile.point.name, error)
         away.result = error
+        assert away.turn is not None
         away.turn.ready()
 
     def _drop(self, away: Away) -> None:
         """Nobody waits for it any more."""
-        self._grid.courier().drop(away.trip)
+        assert away.turn is not None
         away.turn.leave()
+        with suppress(ValueError):
+            self._queue.remove(away)
+        if away in self._under_way:
+            self._grid.courier().drop(away.trip)
+            # its worker ends; the next one shall be there before somebody waits for it
+            self._prepare(away.profile, away.verdict, away.freight)
 
     async def _there(self, away: Away) -> Any:
         """Wait for a call that is away: its result, or what it raised."""
+        assert away.turn is not None
         try:
             await away.turn.wait()
         except BaseException:
             self._drop(away)  # cancelled, or closed
             raise
         result, profile, verdict = away.result, away.profile, away.verdict
-        assert result is not None
+        if result is None:
+            return await self._here_after_all(away, replace(verdict, where=HERE, why=Reason.PEER_BUSY))
         hold()
         running = self._running
         running.quiet = True
@@ -414,16 +496,13 @@ class Awaited:
         self,
         profile: Profile,
         verdict: Verdict,
-        cleared: Cleared,
-        freight: Freight | None = None,
+        freight: Freight,
         channel: LeaseChannel | None = None,
     ) -> Verdict:
         """See to a worker for the calls to come, in the background; this one runs here."""
         place = verdict.where
         if place not in self._preparing or channel is not None:
             self._preparing.add(place)
-            if freight is None:
-                freight = self._grid.freight(profile.point, cleared.summary)
             threading.Thread(
                 target=self._prepared,
                 args=(profile, place, freight, channel),
@@ -432,9 +511,7 @@ class Awaited:
             ).start()
         return replace(verdict, where=HERE, why=Reason.PEER_BUSY, detail="its worker is being prepared")
 
-    def _prepared(
-        self, profile: Profile, place: str, freight: Freight, channel: LeaseChannel | None
-    ) -> None:
+    def _prepared(self, profile: Profile, place: str, freight: Freight, channel: LeaseChannel | None) -> None:
         grid = self._grid
         try:
             if channel is None:
@@ -465,8 +542,6 @@ class Awaited:
 drivers.add(Awaited._here.__code__)
 
 
-def _coroutine(
-    point: JoinPoint, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Coroutine[Any, Any, Any]:
+def _coroutine(point: JoinPoint, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
     found: Coroutine[Any, Any, Any] = point.plain(*args, **kwargs)
     return found

@@ -28,8 +28,8 @@ from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, Un
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
-    from bundlebee.aspects.grid import Grid
     from bundlebee.aspects.freight import Freight
+    from bundlebee.aspects.grid import Grid
     from bundlebee.calls.client import LeaseChannel, Outcome
     from bundlebee.decisions.features import Features
 
@@ -182,6 +182,10 @@ class Remote:
         except BundlebeeError as error:  # it cannot run this bundle, or does not take it
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
+
+    def check(self, freight: Freight, cleared: Cleared) -> None:
+        """Whether the call may go under that freight. Raises Unshippable."""
+        self._customs.check_state(freight, cleared.walk)
 
     def why_lost(self, channel: LeaseChannel, profile: Profile, error: PeerLost) -> PeerLost:
         """Hang up, and ask how the worker ended. May take a second."""

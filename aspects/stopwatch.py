@@ -154,7 +154,6 @@ class Stopwatch:
         del running.timed[profile]
         self._done(profile, call.marks, seconds, cpu)
 
-
     def _yields(self, code: CodeType, _offset: int, _value: object) -> None:
         running = self._running
         profile = self._profiles.get(id(code))

@@ -30,7 +30,7 @@ from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
 from bundlebee.decisions.records import Decision, text
-from bundlebee.errors import BundlebeeError
+from bundlebee.errors import BundlebeeError, CallError
 from bundlebee.frames import getframe
 from bundlebee.guest import Guest
 from bundlebee.interrupts import wrap_handlers
@@ -221,9 +221,7 @@ class Program:
         self._log.after_fork()
         self._peers.after_fork()
         if self._courier is not None:
-            from bundlebee.errors import PeerLost
-
-            self._courier.after_fork(PeerLost("the call is the parent process's"))
+            self._courier.after_fork(CallError("the call is the parent process's"))
         log.info("process %d was forked off: its calls run there", os.getpid())
 
     # -- Grid: to decide -----------------------------------------------------------------------------------

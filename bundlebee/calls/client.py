@@ -212,7 +212,9 @@ class LeaseChannel:
             if snapshot is not None:
                 frames = snapshot
             else:
-                frames = [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
+                frames = (
+                    [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
+                )
         except Exception as error:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
