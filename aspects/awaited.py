@@ -23,7 +23,7 @@ import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
-from time import perf_counter, thread_time
+from time import perf_counter, sleep, thread_time
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -36,7 +36,7 @@ from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.errors import BundlebeeError, CallError, PeerLost, Unshippable
 from bundlebee.frames import getframe
-from bundlebee.interrupts import hold, let_pass, release
+from bundlebee.interrupts import held, hold, let_pass, release, waiting
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -54,6 +54,9 @@ Observe = Callable[[Profile, Verdict, Features, float, float, Any], None]
 
 ASKING = 30.0
 """Seconds for a worker to say whether it would run a call; it may have to import the bundle first."""
+
+RESTART = 5.0  #: seconds; a call that nobody waits for any more ends its worker, and another one has to start
+PAUSE = 0.005  #: seconds between two looks whether it has
 
 SUSPENDS = "it waits for its event loop"
 
@@ -110,6 +113,9 @@ class Awaited:
         self._preparing: set[str] = set()  #: peers that a worker is asked of in the background
         # without a lock, for a fork may come at any time; only the courier takes calls that wait
         self._under_way: set[Away] = set()
+        self._restarting = (
+            0.0  #: until when workers of calls that were dropped may be missing (`perf_counter`)
+        )
         self._queue: deque[Away] = (
             deque()
         )  #: calls that wait for a worker of ours, under the policies that demand one
@@ -148,7 +154,7 @@ class Awaited:
                     if verdict.where != HERE or (
                         verdict.why is Reason.PEER_BUSY and policy.kind is not Kind.AUTO
                     ):
-                        answer = self._send(profile, verdict, cleared, marks, args, kwargs, line)
+                        answer = self._send(profile, verdict, cleared, marks, args, kwargs, draw, line)
             except Exception as error:
                 let_pass(error)
                 self._fail(profile, error)
@@ -269,31 +275,50 @@ class Awaited:
         marks: Features,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        draw: float,
         line: Line | None,
     ) -> Away | Verdict:
         """Send a call on its way to the peer of the verdict; or why it runs here."""
-        grid, remote = self._grid, self._remote
         if line is None:
             return replace(verdict, where=HERE, why=Reason.NO_LOOP)
-        # nobody minds under the other policies that the loop stands still until a worker has started
-        patient = grid.policy.kind is not Kind.AUTO and verdict.where not in self._preparing
-        if verdict.here:
-            return self._wait_for_one(Away(profile, verdict, cleared, marks, args, kwargs), line)
+        while True:
+            away = Away(profile, verdict, cleared, marks, args, kwargs)
+            answer = self._wait_for_one(away, line) if verdict.here else self._try(away, line)
+            if (
+                isinstance(answer, Away)
+                or self._grid.policy.kind is Kind.AUTO
+                or answer.why not in (Reason.PEER_BUSY, Reason.PEER_LOST, Reason.NO_PEER)
+                or perf_counter() >= self._restarting
+            ):
+                return answer
+            # what was dropped a moment ago took its worker along; the next one is about to come
+            with waiting():
+                sleep(PAUSE)
+            verdict, again = self._remote.decide(profile, marks, args, kwargs, draw)
+            if again is None:
+                return verdict
+            cleared = again
+
+    def _try(self, away: Away, line: Line) -> Away | Verdict:
+        """Send a call to the peer of its verdict."""
+        grid, remote = self._grid, self._remote
+        profile, verdict = away.profile, away.verdict
+        # the other policies demand a worker, though the loop stands still until it has started
+        patient = grid.policy.kind is not Kind.AUTO
         if not patient and not grid.ready(verdict.where):
-            if grid.policy.kind is not Kind.AUTO:
-                busy = replace(verdict, where=HERE, why=Reason.PEER_BUSY)
-                return self._wait_for_one(Away(profile, busy, cleared, marks, args, kwargs), line)
-            return self._prepare(profile, verdict, grid.freight(profile.point, cleared.summary))
-        embarked = remote.embark(profile, verdict, cleared)
+            try:
+                freight = grid.freight(profile.point, away.cleared.summary)
+            except Unshippable as error:  # it reads what cannot be compared
+                return replace(verdict, where=HERE, why=Reason.STATE, detail=str(error))
+            return self._prepare(profile, verdict, freight)
+        embarked = remote.embark(profile, verdict, away.cleared)
         if isinstance(embarked, Verdict):
             return embarked
-        freight, channel = embarked
-        if not patient and not channel.has_accepted(freight.call):
-            return self._prepare(profile, verdict, freight, channel)
-        away = Away(profile, verdict, cleared, marks, args, kwargs)
-        away.freight = freight
+        away.freight, channel = embarked
+        if not patient and not channel.has_accepted(away.freight.call):
+            return self._prepare(profile, verdict, away.freight, channel)
         try:
-            refusal = channel.ask(freight.call, ASKING)
+            refusal = channel.ask(away.freight.call, ASKING)
             if refusal is None:
                 self._pack(away, line)
                 self._submit(away, channel)
@@ -305,7 +330,7 @@ class Awaited:
                 error = remote.why_lost(channel, profile, error)
             return remote.sunk(profile, verdict, channel, error)
         grid.done(channel)
-        landed = remote.landed(profile, verdict, marks, 0.0, refusal)
+        landed = remote.landed(profile, verdict, away.marks, 0.0, refusal)
         assert isinstance(landed, Verdict)
         return landed
 
@@ -363,9 +388,9 @@ class Awaited:
         """There is no worker to wait for: the calls that do run here."""
         with suppress(IndexError):
             while True:
-                waiting = self._queue.popleft()
-                assert waiting.turn is not None
-                waiting.turn.ready()
+                first = self._queue.popleft()
+                assert first.turn is not None
+                first.turn.ready()
 
     def _landed(self, away: Away, result: Outcome | BaseException) -> None:
         """In the courier's thread: what became of a call. The worker is free for the next one."""
@@ -413,17 +438,19 @@ class Awaited:
         with suppress(ValueError):
             self._queue.remove(away)
         if away in self._under_way:
+            self._restarting = perf_counter() + RESTART
             self._grid.courier().drop(away.trip)
-            # its worker ends; the next one shall be there before somebody waits for it
-            self._prepare(away.profile, away.verdict, away.freight)
 
     async def _there(self, away: Away) -> Any:
         """Wait for a call that is away: its result, or what it raised."""
         assert away.turn is not None
         try:
             await away.turn.wait()
-        except BaseException:
-            self._drop(away)  # cancelled, or closed
+        except BaseException:  # cancelled, or closed
+            self._drop(away)
+            with held(), suppress(Exception):
+                verdict = replace(away.verdict, detail="cancelled")
+                self._grid.decided(away.profile.point, verdict, seconds=perf_counter() - away.start)
             raise
         result, profile, verdict = away.result, away.profile, away.verdict
         if result is None:

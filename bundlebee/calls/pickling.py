@@ -16,6 +16,7 @@ import copyreg
 import io
 import pickle
 from collections.abc import Callable, Iterable, Sequence
+from types import CoroutineType
 from typing import Any
 
 from bundlebee.bundles.contents import is_array
@@ -218,7 +219,8 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
     path, culprit, cause = _search(value, root, error, set(), 0, dumps)
     kind = type(culprit)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return Unshippable(f"{path} cannot travel", why=f"a {name}: {type(cause).__name__}: {cause}")
+    hint = "run it there: submit a function that calls asyncio.run" if kind is CoroutineType else None
+    return Unshippable(f"{path} cannot travel", why=f"a {name}: {type(cause).__name__}: {cause}", hint=hint)
 
 
 def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dumps) -> Unshippable:
