@@ -55,7 +55,7 @@ Observe = Callable[[Profile, Verdict, Features, float, float, Any], None]
 ASKING = 30.0
 """Seconds for a worker to say whether it would run a call; it may have to import the bundle first."""
 
-RESTART = 5.0  #: seconds; a call that nobody waits for any more ends its worker, and another one has to start
+RESTART = 30.0  #: seconds, as for a lease; a call that nobody waits for any more ends its worker, and another one has to start
 PAUSE = 0.005  #: seconds between two looks whether it has
 
 SUSPENDS = "it waits for its event loop"
