@@ -356,7 +356,7 @@ class Awaited:
         try:
             away.freight = freight = self._grid.freight(away.profile.point, away.cleared.summary)
             self._remote.check(freight, away.cleared)
-            channels = [other.channel for other in list(self._under_way)]
+            channels = [other.channel for other in list(self._under_way) if not other.trip.dropped]
             place = next((one.node_name for one in channels if one.has_accepted(freight.call)), None)
             if place is None:
                 return away.verdict
