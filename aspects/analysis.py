@@ -63,7 +63,7 @@ class Analysis:
         self._grid = grid
         self._remote = remote
         self._running = running
-        # both by identity of the original code object, which they keep
+        # both by identity of the original code object, which they keep; with loops that spread, of both originals
         self._profiles: dict[int, Profile] = {}
         self._waiting: dict[int, int] = {}  #: where in the next one a function's four entries begin
         # flat, for an object for each function would have the garbage collector run more often
@@ -80,6 +80,8 @@ class Analysis:
         point.data = profile
         point.advice = self._awaited.advise if point.awaited else self.advise
         self._profiles[id(point.original)] = profile
+        if point.unwoven is not None:
+            self._profiles[id(point.unwoven)] = profile
         self.sample(profile)
 
     def sample(self, profile: Profile) -> None:
@@ -133,7 +135,7 @@ class Analysis:
                     self.profile_by_code(code)
 
     def profile_by_code(self, code: CodeType) -> Profile | None:
-        """The profile of the function that this is the original code of. One that has waited for this is armed."""
+        """The profile of the function that this is an original code of. One that has waited for this is armed."""
         profile = self._profiles.get(id(code))
         if profile is None and (place := self._waiting.pop(id(code), None)) is not None:
             entries = slice(place, place + _ENTRIES)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bundlebee.aspects.profile import SHORT
 from bundlebee.aspects.spread import Item, Spread
 from bundlebee.calls.outcome import Batch
+from bundlebee.clock import clock
 from bundlebee.errors import (
     BundlebeeError,
     CallError,
@@ -21,6 +20,7 @@ from bundlebee.errors import (
     Unshippable,
     WorkerLost,
 )
+from bundlebee.loggers import get_logger
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
-log = logging.getLogger("bundlebee.scatter")
+log = get_logger("bundlebee.scatter")
 
 RETRY = 0.5  #: seconds until a busy peer, or the list of peers, is asked again
 DEATHS = 2  #: a chunk that so many workers did not survive is left to the program
@@ -47,7 +47,7 @@ class Supply:
         self.channel = channel
         self.seconds = seconds  #: run time of one item there, as measured
         self.away: dict[int, deque[Item]] = {}  #: by ticket, in the order of the answers
-        self._since = perf_counter()
+        self._since = clock.perf_counter()
 
     def load(self) -> int:
         """Items that it has."""
@@ -60,7 +60,7 @@ class Supply:
     def given(self, ticket: int, items: Sequence[Item]) -> None:
         """Note a chunk on its way."""
         if not self.away:
-            self._since = perf_counter()
+            self._since = clock.perf_counter()
         self.away[ticket] = deque(items)
 
     def answered(self, ticket: int, seconds: float) -> Item:
@@ -69,13 +69,13 @@ class Supply:
         item = items.popleft()
         if not items:
             del self.away[ticket]
-        self._since = perf_counter()
+        self._since = clock.perf_counter()
         self.seconds = seconds if self.seconds is None else self.seconds + 0.3 * (seconds - self.seconds)
         return item
 
     def silent(self) -> float:
         """Seconds since it was given something, or has answered."""
-        return perf_counter() - self._since
+        return clock.perf_counter() - self._since
 
     def answered_all(self, ticket: int, count: int, seconds: float) -> list[Item]:
         """The items that the next answers to this ticket are for; each took ``seconds`` there."""
@@ -83,7 +83,7 @@ class Supply:
         items = [waiting.popleft() for _ in range(count)]
         if not waiting:
             del self.away[ticket]
-        self._since = perf_counter()
+        self._since = clock.perf_counter()
         self.seconds = seconds if self.seconds is None else self.seconds + 0.3 * (seconds - self.seconds)
         return items
 
@@ -140,14 +140,14 @@ class Feeder:
         """Close the loop, whoever still holds it. False if the workers are not handed back by ``deadline`` (`perf_counter`)."""
         self._spread.close()
         if self._thread.ident is not None:  # Ctrl-C may have come before it was started
-            self._thread.join(max(0.0, deadline - perf_counter()))
+            self._thread.join(max(0.0, deadline - clock.perf_counter()))
         return not self._thread.is_alive()
 
     # -- leases ------------------------------------------------------------------------------------------
 
     def _ask(self) -> None:
         """Ask peers for more workers, each in a thread of its own: a slow one must not hold up the others."""
-        now = perf_counter()
+        now = clock.perf_counter()
         held: dict[str, int] = {}
         for supply in [*self._spread.supplies, *self._new]:
             held[supply.place] = held.get(supply.place, 0) + 1
@@ -183,7 +183,7 @@ class Feeder:
             log.warning("no worker from %s: %s: %s", place, type(error).__name__, error)
             self._grid.lost(place, error)
         finally:
-            self._not_before[place] = perf_counter() + RETRY
+            self._not_before[place] = clock.perf_counter() + RETRY
             self._asking.pop(place, None)
             with self._spread.changed:
                 self._spread.expecting -= 1
@@ -194,15 +194,15 @@ class Feeder:
 
     def _run(self) -> None:
         try:
-            asked = perf_counter()
+            asked = clock.perf_counter()
             while not self._spread.closed:
                 self._adopt()
                 for supply in sorted(self._spread.supplies, key=Supply.load):
                     self._supply(supply)
                 self._answers(self._wait())
                 self._drop_late()
-                if perf_counter() - asked > (SOON if self._grid.coming() else RETRY):
-                    asked = perf_counter()
+                if clock.perf_counter() - asked > (SOON if self._grid.coming() else RETRY):
+                    asked = clock.perf_counter()
                     self._ask()
         except Exception as error:
             self._spread.give_up(error)
@@ -319,9 +319,13 @@ class Feeder:
         with self._spread.changed:
             self._spread.supplies.remove(supply)
         supply.channel.close()
+        idle = not supply.away
         at_work = list(next(iter(supply.away.values()), ()))
         items = items + supply.unanswered()
-        if isinstance(error, PeerLost) and at_work:
+        if isinstance(error, PeerLost) and idle:
+            # nothing was on its way: it was idle for long, and its node has given it to another caller
+            error = PeerBusy("the lease is over", why=error.why or error.what)
+        elif isinstance(error, PeerLost) and at_work:
             error = self._grid.why_lost(supply.channel, self._point.name, error)
             if isinstance(error, WorkerLost):
                 for item in at_work:
@@ -330,4 +334,4 @@ class Feeder:
                         self._spread.ours(item)
         self._spread.back(items)
         self._grid.lost(supply.place, error)
-        self._not_before[supply.place] = perf_counter() + 2 * RETRY
+        self._not_before[supply.place] = clock.perf_counter() + 2 * RETRY

@@ -19,17 +19,18 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum
 from itertools import islice
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError
 from bundlebee.interrupts import held, hold, let_pass, release, waiting
+from bundlebee.loggers import get_logger
 from bundlebee.words import HERE
 
 if TYPE_CHECKING:
     from bundlebee.aspects.feeder import Supply
 
-log = logging.getLogger("bundlebee.scatter")
+log = get_logger("bundlebee.scatter")
 
 AHEAD = 0.25
 """Seconds of work that a worker is given ahead of its answers, to begin with. The caller's thread holds the
@@ -138,7 +139,7 @@ class Spread:
         self._failed: BaseException | None = None
         self.seconds = seconds
         self.ahead = AHEAD
-        self._patient_until = perf_counter() + PATIENCE if slow else 0.0
+        self._patient_until = clock.perf_counter() + PATIENCE if slow else 0.0
 
     def estimates(self) -> dict[str, float]:
         """Seconds of one item, by place, as measured so far."""
@@ -168,9 +169,9 @@ class Spread:
                 elif give.state is State.READY:
                     yield give.targets, Ready(give.value)
                 else:
-                    start = perf_counter()
+                    start = clock.perf_counter()
                     yield give.targets, self._plain
-                    self._ran(perf_counter() - start)
+                    self._ran(clock.perf_counter() - start)
         finally:
             self.close()
 
@@ -286,7 +287,7 @@ class Spread:
             and not self.supplies
             and not self.over
             and self._patient_until > 0.0
-            and perf_counter() < self._patient_until
+            and clock.perf_counter() < self._patient_until
         )
 
     def ran_dry(self) -> None:
@@ -310,7 +311,7 @@ class Spread:
         """The item that is expected last of all, if this thread would be sooner."""
         if self.seconds is None:
             return None
-        now = perf_counter()
+        now = clock.perf_counter()
         best: tuple[float, Item] | None = None
         for supply in self.supplies:
             for item, due in supply.expected(now):
@@ -322,7 +323,7 @@ class Spread:
 
     def _help(self, item: Item) -> None:
         """Run an item out of turn; whoever is first, this thread or the peer, gives the result."""
-        start = perf_counter()
+        start = clock.perf_counter()
         try:
             value = self._plain(*item.args, **item.kwargs)
         except Exception as error:
@@ -330,7 +331,7 @@ class Spread:
             with held(), self.changed:
                 item.state = State.OURS  # the program runs it again at its turn, and raises by itself
             return
-        seconds = perf_counter() - start
+        seconds = clock.perf_counter() - start
         with held(), self.changed:
             if item.state is not State.READY:
                 item.value = value

@@ -8,7 +8,6 @@ what is worth a journey is armed. (3.12 has `sys.monitoring`, too, but there wha
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable
 from time import perf_counter, thread_time
@@ -18,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from bundlebee.decisions.features import Features, features
 from bundlebee.frames import getframe
 from bundlebee.interrupts import hold, let_pass, release
+from bundlebee.loggers import get_logger
 
 if TYPE_CHECKING:
     from bundlebee.aspects.analysis import Running
     from bundlebee.aspects.profile import Profile
 
-log = logging.getLogger("bundlebee.aspects")
+log = get_logger("bundlebee.aspects")
 
 _monitoring: Any = getattr(sys, "monitoring", None)
 

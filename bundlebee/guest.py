@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,7 +17,9 @@ import msgspec
 
 from bundlebee import presence
 from bundlebee.calls.secret import check_grid_name
+from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError, CallError, PeerLost
+from bundlebee.loggers import get_logger
 from bundlebee.registry.rows import BundleRow, NodeRow
 from bundlebee.registry.snapshot import NodeView, Snapshot
 from bundlebee.settings import DISCOVERY, GridOptions
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 _NOBODY = Snapshot()
 
-log = logging.getLogger("bundlebee.guest")
+log = get_logger("bundlebee.guest")
 
 
 class Guest:
@@ -107,11 +108,11 @@ class Guest:
         seeds = self.where.peers
         if self.own_node is not None and self.own_node.address not in seeds:
             seeds = (*seeds, self.own_node.address)
-        registry = Registry(None, time.monotonic())
+        registry = Registry(None, clock.monotonic())
         driver = RegistryDriver(registry, self.keys.datagram, self.interface, seeds, self._ask)
         driver.foreigners.level = logging.INFO
         driver.start()
-        self._joined = time.monotonic()
+        self._joined = clock.monotonic()
         self._driver = driver
 
     def forget(self) -> None:
@@ -163,12 +164,12 @@ class Guest:
 
     def settled(self) -> bool:
         """Whether a node that has not answered yet is not expected any more."""
-        return self._driver is None or time.monotonic() - self._joined > DISCOVERY
+        return self._driver is None or clock.monotonic() - self._joined > DISCOVERY
 
     def wait_for(self, wished: Callable[[Snapshot], bool], seconds: float = DISCOVERY) -> Snapshot:
         """The grid once it looks as wished, or ``seconds`` after we joined."""
         if self._driver is not None:
-            self._driver.wait_for(wished, max(0.0, seconds - (time.monotonic() - self._joined)))
+            self._driver.wait_for(wished, max(0.0, seconds - (clock.monotonic() - self._joined)))
         return self.snapshot()
 
     def wait_for_nodes(self) -> Snapshot:

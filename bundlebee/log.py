@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import TextIO
 
 from bundlebee.errors import ConfigurationError
+from bundlebee.loggers import ROOT, get_logger, set_apart
 
-ROOT = "bundlebee"
+PROGRESS = "bundlebee.progress"
+"""Logger of what keeps people waiting. At a terminal it is shown without ``-v``, too; it is not in a program's output else."""
 
 
 class TextLines(logging.Formatter):
@@ -47,13 +49,16 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, default=str)
 
 
-def setup(*, verbosity: int, form: str = "text", path: Path | None = None, prefix: str = "") -> None:
+def setup(
+    *, verbosity: int, form: str = "text", path: Path | None = None, prefix: str = "", apart: bool = False
+) -> None:
     """Send the log of this process to standard error, or to ``path``.
 
     Args:
         verbosity: -1 errors only, 0 warnings, 1 what happens, 2 everything.
         form: ``text`` or ``json``.
         path: a file to append to.
+        apart: whether this process runs a program, which must not meet our loggers.
         prefix: put in front of each text line, so that a guest's lines are told from its program's.
 
     Raises:
@@ -71,11 +76,15 @@ def setup(*, verbosity: int, form: str = "text", path: Path | None = None, prefi
                 f"cannot write the log file {path}", why=error.strerror, hint="choose another --log-file"
             ) from None
     handler.setFormatter(JsonLines() if form == "json" else TextLines(prefix))
-    root = logging.getLogger(ROOT)
+    if apart:
+        set_apart()
+    root = get_logger(ROOT)
     root.handlers[:] = [handler]
     root.propagate = False
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
     root.setLevel(levels.get(verbosity, logging.DEBUG))
+    if verbosity == 0 and path is None and form == "text" and _stderr().isatty():
+        get_logger(PROGRESS).setLevel(logging.INFO)
 
 
 def _stderr() -> TextIO:

@@ -7,7 +7,6 @@ program's: it becomes a bundle, and every lease names it. A module that cannot b
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import sysconfig
@@ -20,9 +19,10 @@ from bundlebee.bundles.install import read
 from bundlebee.bundles.sources import Source
 from bundlebee.calls.control import BundlePath
 from bundlebee.errors import BundleError
+from bundlebee.loggers import get_logger
 from bundlebee.words import BundleRef
 
-log = logging.getLogger("bundlebee.bundles")
+log = get_logger("bundlebee.bundles")
 
 
 class Luggage:

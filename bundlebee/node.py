@@ -38,6 +38,7 @@ from bundlebee.decisions.records import Decision, text
 from bundlebee.decisions.speed import speed
 from bundlebee.errors import BundleNotFound, CallError, ConfigurationError, PortInUse
 from bundlebee.ledger import Ledger
+from bundlebee.loggers import get_logger
 from bundlebee.platform import choose_interface
 from bundlebee.registry import events as ev
 from bundlebee.registry.multicast import OPERATIONS, RegistryDriver
@@ -48,7 +49,7 @@ from bundlebee.settings import GridOptions, cache_directory
 if TYPE_CHECKING:
     from bundlebee.words import BundleRef
 
-log = logging.getLogger("bundlebee.node")
+log = get_logger("bundlebee.node")
 
 LOOK_SECONDS = 10.0  #: between two looks at what is installed, which take a millisecond each
 DEFAULT_PORT = 7766  #: so that a seed can be named by its host; where it is taken, any free port will do

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Generic, TypeVar
 
 from bundlebee.calls.tasks import Pace
 from bundlebee.calls.wire import Call
+from bundlebee.clock import clock
 
 T = TypeVar("T")
 
@@ -151,7 +151,7 @@ class Round(Generic[T]):
             with self.changed:
                 self._wanted = index  # before the look, so that whoever stores it announces it
                 while index not in outcomes:
-                    left = None if deadline is None else deadline - time.monotonic()
+                    left = None if deadline is None else deadline - clock.monotonic()
                     if left is not None and left <= 0:
                         raise TimeoutError
                     self.changed.wait(left)

@@ -5,11 +5,9 @@ Peers are the nodes of the grid; with no node anywhere, a private pool of worker
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,6 +15,7 @@ import msgspec
 
 from bundlebee import settings
 from bundlebee.calls.leasing import LeaseRequest
+from bundlebee.clock import clock
 from bundlebee.decisions.estimators import PeerTimes
 from bundlebee.decisions.load import Sampler
 from bundlebee.decisions.load import slots as own_slots
@@ -29,6 +28,7 @@ from bundlebee.errors import (
     PeerLost,
     WorkerLost,
 )
+from bundlebee.loggers import get_logger
 from bundlebee.settings import cache_directory
 from bundlebee.words import HERE
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from bundlebee.registry.snapshot import NodeView
     from bundlebee.words import BundleRef
 
-log = logging.getLogger("bundlebee.peers")
+log = get_logger("bundlebee.peers")
 
 OWN = "own-cores"
 """The name of the private pool in the log and in records."""
@@ -124,7 +124,7 @@ class Peers:
         if not views and self._pool is not None:
             leases = [self._leases(OWN), self._pool.free()]
         known = self._places.get(function)
-        now = time.monotonic()
+        now = clock.monotonic()
         if known is not None and known[0] is views and known[1] == leases and now - known[2] < FRESH:
             return known[3]
         places = self._look_at(views, function)
@@ -407,7 +407,7 @@ class Peers:
 
     def _is_left_out(self, place: str) -> bool:
         until = self._left_out.get(place)
-        if until is not None and time.monotonic() >= until:
+        if until is not None and clock.monotonic() >= until:
             # unless somebody else has just put it there again
             if self._left_out.get(place) == until:
                 self._left_out.pop(place, None)
@@ -415,7 +415,7 @@ class Peers:
         return until is not None
 
     def _leave_out(self, place: str, seconds: float) -> None:
-        self._left_out[place] = time.monotonic() + seconds
+        self._left_out[place] = clock.monotonic() + seconds
 
     def _leases(self, place: str) -> tuple[int, int]:
         """Channels to that peer: idle, and in use."""

@@ -12,6 +12,8 @@ import msgspec
 
 from bundlebee.errors import InterfaceError
 
+_open = open  # a test of the program may put its own in the place of the builtin
+
 if TYPE_CHECKING:
     import socket
     import subprocess
@@ -171,7 +173,7 @@ def peer_of(sock: socket.socket) -> tuple[int, int]:
 def is_stopped(pid: int) -> bool:
     """Whether a process of this host was stopped (SIGSTOP, a debugger). False where that cannot be told."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
+        with _open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b")")[2].split()[0] in (b"T", b"t")
     except (OSError, IndexError):
         return False
@@ -345,7 +347,7 @@ def _written(address: int, pages: int) -> bytes:
     import mmap
 
     try:
-        with open("/proc/self/pagemap", "rb", buffering=0) as table:
+        with _open("/proc/self/pagemap", "rb", buffering=0) as table:
             entries = os.pread(table.fileno(), 8 * pages, address // mmap.PAGESIZE * 8)
     except OSError:
         entries = b""
@@ -398,7 +400,7 @@ def children() -> list[int]:
     found: list[int] = []
     try:
         for thread in os.listdir("/proc/self/task"):
-            with open(f"/proc/self/task/{thread}/children") as file:
+            with _open(f"/proc/self/task/{thread}/children") as file:
                 found += map(int, file.read().split())
     except OSError:
         import psutil
@@ -439,7 +441,7 @@ def inherited_peak() -> int:
 
     counted = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     try:
-        with open("/proc/self/status") as status:
+        with _open("/proc/self/status") as status:
             own = next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
     except (OSError, StopIteration, ValueError):
         return 0
@@ -468,7 +470,7 @@ def memory_kills(pid: int) -> int | None:
         return None
     for name, file in (*_memory_groups(pid), ("oom_kill", "/proc/vmstat")):
         try:
-            with open(file) as lines:
+            with _open(file) as lines:
                 for line in lines:
                     key, _, value = line.partition(" ")
                     if key == name:
@@ -481,7 +483,7 @@ def memory_kills(pid: int) -> int | None:
 def _memory_groups(pid: int) -> list[tuple[str, str]]:
     """Where the kernel counts: (name of the figure, file)."""
     try:
-        with open(f"/proc/{pid}/cgroup") as memberships:
+        with _open(f"/proc/{pid}/cgroup") as memberships:
             groups = [line.rstrip("\n").split(":", 2) for line in memberships]
     except OSError:
         return []

@@ -11,7 +11,6 @@ import logging
 import os
 import sys
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, MemberDescriptorType
@@ -25,6 +24,7 @@ from bundlebee.aspects.freight import Customs, Freight, Stays
 from bundlebee.aspects.remote import Remote
 from bundlebee.aspects.scatter import Scatter
 from bundlebee.aspects.watch import Watch
+from bundlebee.clock import clock
 from bundlebee.decisions.load import slots
 from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
@@ -34,6 +34,7 @@ from bundlebee.errors import BundlebeeError, CallError
 from bundlebee.frames import getframe
 from bundlebee.guest import Guest
 from bundlebee.interrupts import wrap_handlers
+from bundlebee.loggers import get_logger
 from bundlebee.peers import Peers
 from bundlebee.reports import Reports
 from bundlebee.settings import GridOptions
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from bundlebee.hooks.install import Handle
     from bundlebee.weaving.joinpoint import JoinPoint
 
-log = logging.getLogger("bundlebee.exec")
+log = get_logger("bundlebee.exec")
 
 SAY_AGAIN = 10.0
 """Seconds until a verdict that comes and goes is told as a change once more."""
@@ -385,7 +386,7 @@ class Program:
     def _heard(self, decision: Decision, changed: bool) -> None:
         if changed:
             # a spread loop goes here and there in turn: say each kind of verdict now and then, not each time
-            kind, now = (decision.function, decision.where == HERE, decision.why), time.monotonic()
+            kind, now = (decision.function, decision.where == HERE, decision.why), clock.monotonic()
             changed = now - self._said.get(kind, -SAY_AGAIN) >= SAY_AGAIN
             if changed:
                 self._said[kind] = now

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,12 +10,13 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bundlebee.errors import BundlebeeError
+from bundlebee.loggers import get_logger
 
 if TYPE_CHECKING:
     from bundlebee.decisions.records import Decision
     from bundlebee.guest import Guest
 
-log = logging.getLogger("bundlebee.reports")
+log = get_logger("bundlebee.reports")
 
 EVERY = 0.5  #: seconds that records are gathered: people read no faster
 MOST = 5_000  #: records that wait; beyond that the oldest are dropped, the program's own file has them all

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from bundlebee.calls.leasing import BundlePiece
 from bundlebee.errors import ConfigurationError
 from bundlebee.hashing import sha256
 from bundlebee.hooks.finder import Claim
+from bundlebee.loggers import get_logger
 from bundlebee.words import BundleRef
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from bundlebee.guest import Guest
     from bundlebee.hooks.program import MainProgram
 
-log = logging.getLogger("bundlebee.bundles")
+log = get_logger("bundlebee.bundles")
 
 MAIN = "__main__"
 

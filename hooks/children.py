@@ -9,11 +9,11 @@ from __future__ import annotations
 import errno
 import functools
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
 from bundlebee import platform
+from bundlebee.clock import clock
 
 PAUSE = 0.001  #: seconds until an ended worker has been noticed by the thread that waits for it
 
@@ -81,7 +81,7 @@ def _ended(block: bool) -> int:
             return 0
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)
         if found is not None and found.si_pid in platform.children_of_ours:
-            time.sleep(PAUSE)
+            clock.sleep(PAUSE)
 
 
 def _no_usage() -> Any:

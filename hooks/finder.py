@@ -154,9 +154,9 @@ class FallbackFinder:
             with held():
                 claim = self._fetch(fullname)
         except Exception as error:
-            import logging
+            from bundlebee.loggers import get_logger
 
-            logging.getLogger("bundlebee.hooks").warning("cannot fetch %s: %s", fullname, error)
+            get_logger("bundlebee.hooks").warning("cannot fetch %s: %s", fullname, error)
             return None
         finally:
             self._busy.now = False

@@ -83,9 +83,9 @@ def install(
     fallback = None if fetch is None else FallbackFinder(finder, fetch)
     early = sorted(name for name, claim in claims.items() if claim.weave and name in sys.modules)
     if early:
-        import logging
+        from bundlebee.loggers import get_logger
 
-        logging.getLogger("bundlebee.hooks").warning(
+        get_logger("bundlebee.hooks").warning(
             "imported before the hook was there, so not woven: %s", ", ".join(early)
         )
     sys.meta_path.insert(0, finder)

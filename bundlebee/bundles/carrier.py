@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
 
 from bundlebee.bundles.archive import MAX_BYTES
 from bundlebee.bundles.repository import Bundle, Repository
 from bundlebee.errors import BundlebeeError, BundleNotFound, ProtocolError
+from bundlebee.loggers import get_logger
 from bundlebee.words import BundleRef
 
-log = logging.getLogger("bundlebee.bundles")
+log = get_logger("bundlebee.bundles")
 
 FetchPiece = Callable[[str, str, int], tuple[int, bytes]]
 """Asks the peer at an address for the archive of a digest from an offset on: its whole size, and a piece."""

@@ -14,7 +14,7 @@ from enum import Enum
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
-from bundlebee.bundles import replicas
+from bundlebee.bundles import own, replicas
 
 ATOMS: frozenset[type] = frozenset(
     {int, float, complex, bool, str, bytes, type(None), type(...), type(NotImplemented), range}
@@ -69,9 +69,9 @@ def by_python(kind: type) -> bool:
     """Whether a class statement made the class. Types written in C may look like it, with their state out of sight."""
     if kind.__flags__ & (_HEAP_TYPE | _IMMUTABLE_TYPE) != _HEAP_TYPE:
         return False
-    own = kind.__dict__
+    members = kind.__dict__
     # A class statement adds a dictionary, a list of weak references, or the slots that it names; else nothing.
-    known = "__slots__" in own or "__dict__" in own or "__weakref__" in own
+    known = "__slots__" in members or "__dict__" in members or "__weakref__" in members
     return known or (kind.__base__ is not None and kind.__basicsize__ == kind.__base__.__basicsize__)
 
 
@@ -93,7 +93,8 @@ def is_callable(value: Any) -> bool:
 def is_known(kind: type) -> bool:
     """Builtin data, and value types of the standard library."""
     return kind in _CONTAINERS or (
-        ((key := (kind.__module__, kind.__qualname__)) in VALUES or key in _LEAVES) and _by_name(*key) is kind
+        ((key := (kind.__module__, kind.__qualname__)) in VALUES or key in _LEAVES)
+        and own.by_name(*key) is kind
     )
 
 
@@ -102,21 +103,16 @@ _CONTAINERS = frozenset({list, tuple, dict, set, frozenset, deque, defaultdict, 
 
 def travelling() -> list[type]:
     """The types of builtin data, as far as their modules are loaded: there are no values of the others."""
-    named = (_by_name(*key) for key in (*VALUES, *_LEAVES))
+    named = (own.by_name(*key) for key in (*VALUES, *_LEAVES))
     return [*ATOMS, *_CONTAINERS, *(kind for kind in named if isinstance(kind, type))]
-
-
-def _by_name(module: str, qualname: str) -> Any:
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    return found
 
 
 def is_array(kind: type) -> bool:
     """Whether it is NumPy's array itself, and no subclass."""
     return (
-        kind.__module__ == "numpy" and kind.__qualname__ == "ndarray" and _by_name("numpy", "ndarray") is kind
+        kind.__module__ == "numpy"
+        and kind.__qualname__ == "ndarray"
+        and own.by_name("numpy", "ndarray") is kind
     )
 
 
@@ -124,8 +120,8 @@ def is_number_of_numpy(kind: type) -> bool:
     """Whether it is one of NumPy's own types of numbers and texts."""
     if kind.__module__ != "numpy":
         return False
-    generic = _by_name("numpy", "generic")
-    return generic is not None and issubclass(kind, generic) and _by_name("numpy", kind.__name__) is kind
+    generic = own.by_name("numpy", "generic")
+    return generic is not None and issubclass(kind, generic) and own.by_name("numpy", kind.__name__) is kind
 
 
 def _check_number(value: Any) -> None:
@@ -156,7 +152,7 @@ def _strides(value: Any) -> tuple[int, ...]:
 
 def check_by_name(value: Any) -> None:
     module = getattr(value, "__module__", None) or ""
-    if _by_name(module, value.__qualname__) is not value:
+    if own.by_name(module, value.__qualname__) is not value:
         raise Refused(value, f"{value!r} cannot be found by its name {module}.{value.__qualname__}")
 
 
@@ -180,7 +176,7 @@ def children(value: Any) -> Iterator[Any]:
         yield from value.values()
     elif is_known(kind):
         zone = getattr(value, "tzinfo", None)
-        if zone is not None and type(zone) is not _by_name("datetime", "timezone"):
+        if zone is not None and type(zone) is not own.by_name("datetime", "timezone"):
             raise Refused(value, "its time zone is looked up in the machine's own tables")
         if kind.__qualname__ == "Fraction" and not _in_lowest_terms(value):
             raise Refused(value, "a fraction that somebody wrote into; pickle would put it in lowest terms")
@@ -244,7 +240,7 @@ def _in_lowest_terms(fraction: Any) -> bool:
 def cannot_travel(kind: type) -> str | None:
     """Why no instance of a bundle's class may travel, whatever it holds; None where it is up to what it holds."""
     name = f"{kind.__module__}.{kind.__qualname__}"
-    if _by_name(kind.__module__, kind.__qualname__) is not kind:
+    if own.by_name(kind.__module__, kind.__qualname__) is not kind:
         return f"its class {name} cannot be found by that name"
     if issubclass(kind, Enum):
         return None
@@ -279,14 +275,10 @@ def _instance(value: Any, kind: type) -> Iterator[Any]:
         yield from dict.values(value)
     elif base in (float, complex) and value != value:
         raise Refused(value, "a nan is compared by identity, which a copy does not keep")
-    state = getattr(value, "__dict__", None)
-    if state:
+    if state := own.attributes(value):
         yield from state.values()
-    for slot in copyreg._slotnames(kind):  # type: ignore[attr-defined]
-        try:
-            yield object.__getattribute__(value, slot)
-        except AttributeError:
-            continue
+    for _slot, held in own.slots(value):
+        yield held
 
 
 _CHECKED: dict[type, str | None] = {}
@@ -344,8 +336,8 @@ def _own_pickling(kind: type, base: type) -> str | None:
             if name != "__init__" and owner is not None and by_python(owner):
                 return f"it has its own {name}"
     owner = _owner(kind, "__setattr__")
-    own = owner is not None and by_python(owner)
+    by_itself = owner is not None and by_python(owner)
     # pickle sets slots one by one, through __setattr__
-    if own and copyreg._slotnames(kind) and _owner(kind, "__setstate__") in (None, object):  # type: ignore[attr-defined]
+    if by_itself and own.slot_names(kind) and _owner(kind, "__setstate__") in (None, object):
         return "it has __slots__ and its own __setattr__"
     return None

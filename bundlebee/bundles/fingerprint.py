@@ -11,7 +11,6 @@ digest's affair.) Shared and recursive structure is encoded by the order of firs
 
 from __future__ import annotations
 
-import copyreg
 import functools
 import re
 import sys
@@ -24,6 +23,7 @@ from typing import Any
 
 import msgspec
 
+from bundlebee.bundles import own
 from bundlebee.bundles.contents import ATOMS, by_python, is_array, is_number_of_numpy
 from bundlebee.bundles.numpy_catalogue import SETTINGS, THREADS, name_in_numpy, settings
 from bundlebee.bundles.originals import names_and_texts, original_code
@@ -370,7 +370,7 @@ class _Encoder:
         self.write("class", str(value.__module__), value.__qualname__)
         if not by_python(value) or value.__module__.partition(".")[0] in sys.stdlib_module_names:
             self._sights.equal(_full_name, value)
-            if _by_name(value.__module__, value.__qualname__) is not value:
+            if own.by_name(value.__module__, value.__qualname__) is not value:
                 self.write("hidden")
             if value.__module__ != "__main__":
                 return
@@ -450,21 +450,13 @@ class _Encoder:
             self.write(base.__repr__(value))
         elif base is not object and not issubclass(base, BaseException):
             raise _Opaque(f"it holds a {kind.__module__}.{kind.__qualname__}, a kind of {base.__name__}")
-        try:
-            attributes = object.__getattribute__(value, "__dict__")
-        except AttributeError:
-            attributes = {}
-        slots = copyreg._slotnames(kind)  # type: ignore[attr-defined]
-        self._sights.instance(value, attributes, slots)
+        attributes = own.attributes(value) or {}
+        self._sights.instance(value, attributes, own.slot_names(kind))
         self.write(str(len(attributes)))
         for name, item in attributes.items():
             self.write(name)
             self.value(item)
-        for slot in slots:
-            try:
-                item = object.__getattribute__(value, slot)
-            except AttributeError:
-                continue
+        for slot, item in own.slots(value):
             self.write(slot)
             self.value(item)
 
@@ -537,13 +529,6 @@ def _text(value: Any) -> str:
         return hex(value)
 
 
-def _by_name(module: str, qualname: str) -> Any:
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    return found
-
-
 def _of_array(value: Any) -> list[str]:
     """All that an array is."""
     return [
@@ -559,7 +544,7 @@ def _full_name(value: type) -> tuple[str, str, bool]:
     return (
         value.__module__,
         value.__qualname__,
-        _by_name(value.__module__, value.__qualname__) is value,
+        own.by_name(value.__module__, value.__qualname__) is value,
     )
 
 

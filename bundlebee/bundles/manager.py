@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -14,8 +13,9 @@ from bundlebee.bundles.states import State
 from bundlebee.bundles.syntax import check
 from bundlebee.bundles.watcher import Watcher
 from bundlebee.errors import BundleError
+from bundlebee.loggers import get_logger
 
-log = logging.getLogger("bundlebee.bundles")
+log = get_logger("bundlebee.bundles")
 
 SETTLE = 0.25
 """Seconds that a package must have been left alone before it is taken: longer than the pauses of a copying

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import copyreg
 from collections import deque
 from collections.abc import Iterator
 from enum import Enum
 from typing import Any
 
+from bundlebee.bundles import own
 from bundlebee.bundles.contents import ATOMS, by_python
 
 
@@ -41,8 +41,7 @@ def _labelled(path: str, value: Any) -> Iterator[tuple[str, Any]]:
         for item in value:
             yield f"an element of {path}", item
     if by_python(type(value)) and not isinstance(value, type | Enum):
-        for name, item in (getattr(value, "__dict__", None) or {}).items():
+        for name, item in (own.attributes(value) or {}).items():
             yield f"{path}.{name}", item
-        for slot in copyreg._slotnames(type(value)):  # type: ignore[attr-defined]
-            if hasattr(value, slot):
-                yield f"{path}.{slot}", getattr(value, slot)
+        for slot, item in own.slots(value):
+            yield f"{path}.{slot}", item

@@ -12,10 +12,11 @@ attributes in the dictionary and in slots. Nothing of the class runs.
 
 from __future__ import annotations
 
-import copyreg
 import sys
 from collections.abc import Callable
 from typing import Any
+
+from bundlebee.bundles import own
 
 TABLE: dict[type, Callable[[Any], Any]] = {}
 """Classes whose instances are copied in this way."""
@@ -43,17 +44,7 @@ def register(kind: type, base: type) -> None:
             content = list(list.__iter__(value))
         elif base is dict:
             content = dict(zip(dict.keys(value), dict.values(value), strict=True))
-        try:
-            attributes = object.__getattribute__(value, "__dict__")
-        except AttributeError:
-            attributes = None
-        slots = {}
-        for name in copyreg._slotnames(kind):  # type: ignore[attr-defined]
-            try:
-                slots[name] = object.__getattribute__(value, name)
-            except AttributeError:
-                continue
-        return make, made, (content, attributes, slots), None, None, fill
+        return make, made, (content, own.attributes(value), dict(own.slots(value))), None, None, fill
 
     TABLE[kind] = reduce
 
@@ -71,8 +62,8 @@ def fill(made: Any, state: tuple[Any, dict[str, Any] | None, dict[str, Any]]) ->
     elif isinstance(made, dict):
         dict.update(made, content)
     if attributes:
-        own = object.__getattribute__(made, "__dict__")
+        into = object.__getattribute__(made, "__dict__")
         for name, held in attributes.items():
-            own[sys.intern(name) if type(name) is str else name] = held
+            into[sys.intern(name) if type(name) is str else name] = held
     for name, held in slots.items():
         object.__setattr__(made, name, held)

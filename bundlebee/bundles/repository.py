@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections import OrderedDict
@@ -18,11 +17,12 @@ from bundlebee.bundles.sources import Listing, Source, look
 from bundlebee.bundles.states import State
 from bundlebee.bundles.store import Store
 from bundlebee.errors import BrokenBundle, BundleError, BundleNotFound
+from bundlebee.loggers import get_logger
 from bundlebee.words import BundleRef
 
 __all__ = ["Bundle", "Repository", "State", "from_distribution"]
 
-log = logging.getLogger("bundlebee.bundles")
+log = get_logger("bundlebee.bundles")
 
 _ARCHIVES = 8  #: packed bundles that are kept at hand while peers fetch them piece by piece
 _ARCHIVE_BYTES = 64 << 20

@@ -18,6 +18,7 @@ from operator import is_
 from types import FunctionType
 from typing import Any
 
+from bundlebee.bundles import own
 from bundlebee.bundles.originals import original_code
 
 MISSING: Any = object()
@@ -116,7 +117,7 @@ class Sights:
 
     def instance(self, thing: Any, attributes: dict[str, Any], slots: Iterable[str]) -> None:
         """An instance of a class that is written in Python: its class, its attributes, its slots."""
-        held = tuple([(slot, _slot(thing, slot)) for slot in slots])
+        held = tuple([(slot, own.slot(thing, slot)) for slot in slots])
         names, values = tuple(attributes), tuple(attributes.values())
         self._add(_instance, thing, (type(thing), names, values, held), len(names) + len(held))
 
@@ -185,22 +186,12 @@ def _instance(thing: Any, held: tuple[Any, ...]) -> bool:
     kind, names, values, slots = held
     if type(thing) is not kind:
         return False
-    try:
-        attributes = object.__getattribute__(thing, "__dict__")
-    except AttributeError:
-        attributes = {}
+    attributes = own.attributes(thing) or {}
     return (
         _same(attributes, names)
         and _same(attributes.values(), values)
-        and all(_slot(thing, slot) is found for slot, found in slots)
+        and all(own.slot(thing, slot) is found for slot, found in slots)
     )
-
-
-def _slot(thing: Any, slot: str) -> Any:
-    try:
-        return object.__getattribute__(thing, slot)
-    except AttributeError:
-        return MISSING
 
 
 def _cell(cell: Any) -> Any:

@@ -6,12 +6,13 @@ elsewhere), so the directory is also looked at every few seconds; and often wher
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-log = logging.getLogger("bundlebee.bundles")
+from bundlebee.loggers import get_logger
+
+log = get_logger("bundlebee.bundles")
 
 SAFETY = 5.0  #: seconds between two looks while the system tells of changes
 POLLING = 0.5  #: seconds between two looks where it does not

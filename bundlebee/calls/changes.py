@@ -17,7 +17,6 @@ for why all objects that were reachable *before* the call must be restored, not 
 
 from __future__ import annotations
 
-import copyreg
 from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,6 +26,7 @@ from random import Random
 from types import MemberDescriptorType
 from typing import Any, TypeAlias
 
+from bundlebee.bundles import own
 from bundlebee.bundles.contents import is_array
 from bundlebee.bundles.values import Walk
 from bundlebee.errors import Unshippable
@@ -52,7 +52,7 @@ class Before:
         self._attributes = [_attributes(value) for value in found.containers]
         # members of an enumeration travel by name: what is written to them here would stay here
         self._members = [
-            (member, dict(vars(member)))
+            (member, dict(own.attributes(member) or {}))
             for kind in found.classes
             if issubclass(kind, Enum)
             for member in kind.__members__.values()
@@ -65,7 +65,7 @@ class Before:
             Unshippable: something was changed of which the caller's own cannot be changed likewise.
         """
         for member, had in self._members:
-            now = vars(member)
+            now = own.attributes(member) or {}
             if now.keys() != had.keys() or not _same(list(had.values()), [now[name] for name in had]):
                 raise Unshippable(f"it writes {member}", why="members of an enumeration travel by name")
         found: list[Change] = []
@@ -139,23 +139,10 @@ def _base(value: Any) -> Any:
 
 def _attributes(value: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """Attributes of an instance: from its dictionary, and from slots."""
-    own = getattr(value, "__dict__", None)
-    names: Sequence[str] = copyreg._slotnames(type(value))  # type: ignore[attr-defined]
-    if own is None and not names:
+    attributes = own.attributes(value)
+    if attributes is None and not own.slot_names(type(value)):
         return None
-    slots: dict[str, Any] = {}
-    for name in names:
-        held = _slot(value, name)
-        if held is not _GONE:
-            slots[name] = held
-    return dict(own or {}), slots
-
-
-def _slot(value: Any, name: str) -> Any:
-    try:
-        return object.__getattribute__(value, name)
-    except AttributeError:
-        return _GONE
+    return dict(attributes or {}), dict(own.slots(value))
 
 
 def _same(old: Sequence[Any], new: Sequence[Any]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -13,6 +12,7 @@ from bundlebee.calls.client import LeaseChannel
 from bundlebee.calls.fate import Fate
 from bundlebee.calls.leasing import PIECE, BundleOffer, LeaseAnswer, LeaseRequest
 from bundlebee.calls.sent import Places
+from bundlebee.clock import clock
 from bundlebee.errors import CallError
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ class Lessee:
                 channel = waiting.pop()
                 has = self._bundles.get(channel.token, frozenset())
                 # one that was in use a moment ago stands, or is lost as it might be in the middle of the call
-                fresh = perf_counter() - channel.rested < MOMENT
+                fresh = clock.perf_counter() - channel.rested < MOMENT
                 if (fresh or channel.usable()) and (not bundles or all(ref.digest in has for ref in bundles)):
                     found = channel
                     self._out[place] = self._out.get(place, 0) + 1
@@ -190,7 +190,7 @@ class Lessee:
         with self._lock:
             self._out[place] = max(0, self._out.get(place, 0) - 1)
             if not self._closed and channel.at_rest:
-                channel.rested = perf_counter()
+                channel.rested = clock.perf_counter()
                 self._idle.setdefault(place, []).append(channel)
                 return
             self._bundles.pop(channel.token, None)

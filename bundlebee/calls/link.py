@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import struct
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ import zmq
 
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.security import LARGEST_FRAME, secure_client
+from bundlebee.clock import clock
 from bundlebee.errors import PeerLost
 from bundlebee.interrupts import waiting
 
@@ -105,7 +105,7 @@ class Link:
                     # between the two looks the last message may have come
                     return self._last_words(copy)
                 return None
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else clock.monotonic() + timeout
         if timeout is None or timeout * 1000 > PATIENCE_MS:
             # most answers come soon: to wait for one socket costs less than to poll two
             try:
@@ -114,7 +114,7 @@ class Link:
             except zmq.Again:
                 pass
         while True:
-            wait = None if deadline is None else max(0, int((deadline - time.monotonic()) * 1000 + 0.999))
+            wait = None if deadline is None else max(0, int((deadline - clock.monotonic()) * 1000 + 0.999))
             with waiting():
                 ready = dict(self._poller.poll(wait))
             if self.socket in ready:

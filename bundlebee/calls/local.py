@@ -23,7 +23,6 @@ import secrets
 import select
 import socket
 import threading
-import time
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,6 +34,7 @@ from bundlebee.calls.inbox import CallerGone, LocalWay
 from bundlebee.calls.rpc import pack_error, unpack_error
 from bundlebee.calls.sharing import Sharing
 from bundlebee.calls.stream import Frame, FrameStream
+from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError, PeerLost, ProtocolError
 from bundlebee.interrupts import let_pass, waiting
 from bundlebee.platform import has_local_sockets, is_stopped, peer_of
@@ -135,7 +135,7 @@ class LocalLink:
                     frames = self.stream.receive(LOOK_SECONDS)
                 if frames is not None:
                     return frames
-            return self._recv_until(None if timeout is None else time.monotonic() + timeout)
+            return self._recv_until(None if timeout is None else clock.monotonic() + timeout)
         except (EOFError, OSError) as error:
             let_pass(error)  # an alarm's TimeoutError is an OSError
             self.lost = self.lost or "the connection ended"
@@ -148,7 +148,7 @@ class LocalLink:
             if stream.behind:
                 stream.flush()
             frames = stream.receive(0.0)
-            now = time.monotonic()
+            now = clock.monotonic()
             if frames is not None or (deadline is not None and now >= deadline):
                 return frames
             if not is_stopped(self._pid):

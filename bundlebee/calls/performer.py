@@ -1,9 +1,10 @@
 """Runs tasks in a worker: without the guard, each unpickled in its turn, each result pickled at its end.
 
 Tasks come in chunks, and nobody knows beforehand which of them takes long. So a second thread, the *steward*, looks
-every `PATIENCE` seconds whether the same task is still at work. If it is, the steward sends the results that wait, and
-hands back all tasks that were not begun, those of chunks that wait in the socket, too: they run elsewhere. Main thread
-and steward use socket and answers in turn, under one lock, which the main thread does not hold while a task runs.
+every `PATIENCE` seconds whether the same task is still at work. If it is, and takes longer than the one before it led
+to expect, the steward sends the results that wait, and hands back all tasks that were not begun, those of chunks that
+wait in the socket, too: they run elsewhere. Main thread and steward use socket and answers in turn, under one lock,
+which the main thread does not hold while a task runs.
 
 A task that nobody wants any more, for its caller has hung up or its node is leaving, is interrupted as by Ctrl-C, so
 that its ``finally`` and ``with`` blocks run; the process ends after it, and `GRACE` seconds later in any case.
@@ -30,11 +31,13 @@ from bundlebee.calls.output import Printing
 from bundlebee.calls.parcels import Parcel, unpack
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.recursion import SLACK, depth
+from bundlebee.calls.tasks import LONG
 from bundlebee.errors import PeerBusy, ProtocolError, Unshippable
 from bundlebee.platform import interrupt_main
 from bundlebee.words import Reason
 
 PATIENCE = 0.02  #: seconds that one task may keep others waiting; a look costs some 20 µs
+MOST_PATIENCE = 2 * LONG  #: seconds; there is no chunk behind a task that is expected to take `LONG`
 GRACE = 1.0  #: seconds; less than a pool waits for its workers (`pool.STOP_SECONDS`)
 MOST_WAITING = 64  #: messages that the steward takes from the socket in one look
 FULL = 256 << 10  #: bytes of results that are sent without waiting for more
@@ -75,6 +78,7 @@ class Performer:
         self._count = 0  # of the chunk at work, less what was handed back; 0: there is none
         self._begun = 0  # tasks begun, of all chunks: it tells the steward whether the same one is at work
         self._index = 0  # of the task at work
+        self._last = 0.0  # seconds of the task before it
         self._first = 0  # of the results that wait
         self._results = Parcel(Homebound)
         self._times: list[Times] = []
@@ -185,6 +189,7 @@ class Performer:
         except Exception as error:
             self._refuse(index, blame(result, error, "result", _pickle))
             return
+        self._last = times[0]
         if not self._times:
             self._first = index
         self._times.append(times)
@@ -248,15 +253,17 @@ class Performer:
         while True:
             self._at_work.wait()
             self._at_work.clear()
-            seen = -1
+            seen, since = -1, 0.0
             while True:
                 time.sleep(PATIENCE)
                 with self._lock:
                     if not self._count:
                         break
-                    if self._begun == seen:
+                    now = perf_counter()
+                    if self._begun != seen:
+                        seen, since = self._begun, now
+                    elif now - since >= min(3 * self._last, MOST_PATIENCE) - PATIENCE:
                         self._hand_back()
-                    seen = self._begun
 
     def _hand_back(self) -> None:
         begun = self._index + 1

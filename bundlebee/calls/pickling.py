@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from types import CoroutineType
 from typing import Any
 
+from bundlebee.bundles import own
 from bundlebee.bundles.contents import is_array
 from bundlebee.bundles.replicas import TABLE
 from bundlebee.bundles.values import overlapping, walk, walk_result
@@ -269,9 +270,6 @@ def _parts(value: Any) -> Iterable[tuple[str, Any]]:
             yield f".key({key!r:.40})", key
     elif isinstance(value, (set, frozenset)):
         yield from ((f".element({part!r:.40})", part) for part in value)
-    yield from ((f".{name}", part) for name, part in getattr(value, "__dict__", {}).items())
-    for kind in type(value).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        for name in (slots,) if isinstance(slots, str) else slots:
-            if hasattr(value, name):
-                yield f".{name}", getattr(value, name)
+    if not isinstance(value, type):
+        yield from ((f".{name}", part) for name, part in (own.attributes(value) or {}).items())
+        yield from ((f".{name}", part) for name, part in own.slots(value))

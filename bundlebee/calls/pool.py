@@ -13,7 +13,6 @@ import secrets
 import subprocess
 import sys
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import IO, Any
@@ -41,7 +40,9 @@ from bundlebee.calls.fate import Fate
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.security import strangers
 from bundlebee.calls.slots import Assign, Effect, Need, Recall, Slot, Slots, SlotState, Start
+from bundlebee.clock import clock
 from bundlebee.errors import CallError, PeerBusy
+from bundlebee.loggers import get_logger
 from bundlebee.platform import children_of_ours, exit_words, memory_kills, wait_for_end
 
 START_SECONDS = 30.0  #: a worker that does not listen by then never will; slow hosts need several seconds
@@ -51,6 +52,8 @@ MOST_FATES = 256  #: ends of workers that are remembered; who lost one asks at o
 MOST_FAILURES = 3  #: workers that die before they listen, in a row; then the pool stops trying for a while
 
 __all__ = ["BundlePath", "LeaseGrant", "MainSource", "WorkerPool"]
+
+_Popen = subprocess.Popen  # a test of the program may put its own in the place of it
 
 
 class LeaseGrant(msgspec.Struct, frozen=True):
@@ -100,7 +103,7 @@ class WorkerPool:
         self._where = where
         self._name = name
         self._ip = bind_ip
-        self._log = log or logging.getLogger("bundlebee.calls")
+        self._log = log or get_logger("bundlebee.calls")
         self._on_change = on_change or (lambda: None)
         self._hash_seed = keys.hash_seed if hash_seed is None else hash_seed
         self._slots = Slots(slots, self._hash_seed)
@@ -162,7 +165,7 @@ class WorkerPool:
             tasks,
             caller,
         )
-        deadline = time.monotonic() + timeout
+        deadline = clock.monotonic() + timeout
         with self._changed:
             for _ in range(1 + self.slots):
                 lease = Lease(secrets.token_hex(16), list(bundles), main)
@@ -201,10 +204,10 @@ class WorkerPool:
             processes = [*self._processes.values(), *self._leaving]
         for process in processes:
             _close(process.popen.stdin)
-        deadline = time.monotonic() + STOP_SECONDS
+        deadline = clock.monotonic() + STOP_SECONDS
         for process in processes:
             try:
-                process.popen.wait(max(0.0, deadline - time.monotonic()))
+                process.popen.wait(max(0.0, deadline - clock.monotonic()))
             except subprocess.TimeoutExpired:
                 process.popen.kill()
                 process.popen.wait()
@@ -235,7 +238,7 @@ class WorkerPool:
         if slot.state is SlotState.LEASED:
             self._assign(slot)
         self._changed.wait_for(
-            lambda: slot.token != token or token in self._given, max(0.0, deadline - time.monotonic())
+            lambda: slot.token != token or token in self._given, max(0.0, deadline - clock.monotonic())
         )
         process = self._processes.get(slot.number)
         if slot.token == token and token in self._given and process is not None:
@@ -244,7 +247,7 @@ class WorkerPool:
         return None
 
     def _take(self, token: str, need: Need) -> Slot | None:
-        slot, effects = self._slots.lease(token, need, time.monotonic())
+        slot, effects = self._slots.lease(token, need, clock.monotonic())
         self._perform([effect for effect in effects if not isinstance(effect, Assign)])
         return slot
 
@@ -304,7 +307,7 @@ class WorkerPool:
             if os.name == "posix"
             else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         )
-        popen = subprocess.Popen(
+        popen = _Popen(
             [sys.executable, "-P", "-m", "bundlebee.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -364,7 +367,7 @@ class WorkerPool:
             process.port, process.local = message.port, message.local
             process.inherited = message.inherited
             self._failures = 0
-            self._perform(self._slots.ready(slot, time.monotonic()))
+            self._perform(self._slots.ready(slot, clock.monotonic()))
         elif isinstance(message, Given):
             self._given.add(message.token)
         elif isinstance(message, Claimed):

@@ -14,11 +14,9 @@ is logged here and reaches the client as a `CallError` that names it.
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -29,9 +27,11 @@ from bundlebee import errors
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Frame, Link
 from bundlebee.calls.security import Doorman, secure_server
+from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError, CallError, CallTimeout, PeerBusy, PortInUse
+from bundlebee.loggers import get_logger
 
-log = logging.getLogger("bundlebee.calls")
+log = get_logger("bundlebee.calls")
 
 LARGEST_FRAME = 256 << 20  #: bytes; a bundle's archive travels in smaller pieces, nothing else comes near
 MOST_THREADS = 16  #: handlers at work at once; they wait for disks and starting workers rather than compute
@@ -224,9 +224,9 @@ class Client:
                 self._number += 1
                 number = self._number.to_bytes(8, "big")
             link.send([number, op.encode(), body, *buffers])
-            deadline = time.monotonic() + timeout
+            deadline = clock.monotonic() + timeout
             while True:
-                answer = link.recv(max(0.0, deadline - time.monotonic()), copy=True)
+                answer = link.recv(max(0.0, deadline - clock.monotonic()), copy=True)
                 if answer is None:
                     raise CallTimeout(f"{address} did not answer {op}", why=f"no answer within {timeout:g} s")
                 if answer[0] == number:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import os
 import socket
 import struct
@@ -25,8 +24,9 @@ from weakref import WeakKeyDictionary
 import zmq
 
 from bundlebee.calls.keys import GridKeys
+from bundlebee.loggers import get_logger
 
-log = logging.getLogger("bundlebee.calls")
+log = get_logger("bundlebee.calls")
 
 HEARTBEAT_MS = 1000  #: a ping a second finds the dead within three, and costs an idle connection 60 bytes
 HEARTBEAT_TIMEOUT_MS = 3000  #: three pings missed; a loaded machine may well be late for one or two

@@ -3,7 +3,8 @@
 Whoever is free takes the next tasks, in the order in which they were submitted. How many at once is learnt for each
 function: one at first, then as many as take `TURN` seconds; never more than a fair share of what waits, so that all
 workers end together. A worker has a second chunk behind the one it works on, so that it need not wait for the way
-there and back, unless its tasks are so long that this does not matter. A worker that is busy with one task for long
+there and back, unless its tasks are so long that this does not matter, or so few are left that somebody else may be free
+for them before. A worker that is busy with one task for long
 hands back what it has not begun; that goes to the front of the queue again. A task that was begun is never given again.
 """
 
@@ -18,6 +19,9 @@ OVERHEAD = 10e-6  #: seconds that a task takes besides its own, for its future, 
 MOST_TASKS = 512  #: tasks in a chunk
 GROWTH = 8  #: a chunk has at most so many times the tasks that were measured
 CHUNKS = 2  #: chunks that a worker has at a time
+LONG = (
+    0.1  #: seconds; on busy cores the caller may take 3 ms until it runs and sends the next task: 3 % of this
+)
 
 
 class Pace:
@@ -36,7 +40,12 @@ class Pace:
 
     @property
     def long(self) -> bool:
-        """Whether a task fills a turn: then the way there and back does not matter."""
+        """Whether the way there and back does not matter beside a task."""
+        return self._seconds is not None and self._seconds > LONG
+
+    @property
+    def fills(self) -> bool:
+        """Whether a task fills a turn."""
         return self._seconds is not None and self._seconds > TURN
 
     def chunk(self) -> int:
@@ -102,7 +111,10 @@ class Schedule(Generic[T]):
         """Whether a worker should get a chunk now."""
         if hand.retiring or hand.stuck or len(hand.away) >= CHUNKS:
             return False
-        return not hand.away or not any(tasks and tasks[0].pace.long for tasks in hand.away.values())
+        paces = [tasks[0].pace for tasks in hand.away.values() if tasks]
+        if any(pace.long for pace in paces):
+            return False
+        return len(self.waiting) > len(self.hands) or not any(pace.fills for pace in paces)
 
     def take(self, hand: Hand[T], wanted: Callable[[T], bool] = lambda task: True) -> list[T]:
         """The next chunk for a worker: tasks of one pace, taken from the queue; empty if it is to get none.

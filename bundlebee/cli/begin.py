@@ -35,7 +35,13 @@ def begin(
     from bundlebee.decisions.policy import Policy
     from bundlebee.program import Program, ProgramOptions
 
-    log.setup(verbosity=verbosity, form=log_format, path=log_file, prefix="" if log_file else "bundlebee: ")
+    log.setup(
+        verbosity=verbosity,
+        form=log_format,
+        path=log_file,
+        prefix="" if log_file else "bundlebee: ",
+        apart=True,
+    )
     options = ProgramOptions(
         where=where,
         directory=bundles,

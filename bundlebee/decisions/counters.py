@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
+_open = open  # a test of the program may put its own in the place of the builtin
+
 
 class Counters(Protocol):
     """What the operating system counts. Not for use from several threads."""
@@ -65,7 +67,7 @@ class LinuxCounters:
         return found.get("MemAvailable", found["MemFree"]), found["MemTotal"]
 
     def _read(self, name: str) -> str:
-        with open(f"{self._root}/{name}", encoding="utf-8", errors="replace") as file:
+        with _open(f"{self._root}/{name}", encoding="utf-8", errors="replace") as file:
             return file.read()
 
 

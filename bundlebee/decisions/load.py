@@ -11,19 +11,19 @@ the next sample: `busy now = load.foreign + calls in flight`.
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable
 
 import msgspec
 
+from bundlebee.clock import clock
 from bundlebee.decisions import cgroup
 from bundlebee.decisions.counters import Counters, counters
+from bundlebee.loggers import get_logger
 
-logger = logging.getLogger("bundlebee.decisions")
+logger = get_logger("bundlebee.decisions")
 
 INTERVAL = 1.0  #: seconds between samples: as often as the registry's beats carry them
 SMOOTHING = 0.6  #: weight of a new sample; a second is short enough that a single one may mislead
@@ -31,6 +31,8 @@ SLOT_TOLERANCE = 0.25  #: a quota of 2.2 cores gets two workers, one of 2.5 thre
 #: Cores, and share of what ran, that must be waited for in vain before a hidden limit is believed in.
 HIDDEN_WAIT = 0.25
 MAX_PROCESSES = 64  #: of a group without accounting, as many are added up
+
+_open = open  # a test of the program may put its own in the place of the builtin
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -101,14 +103,14 @@ class Meter:
     def start(self, own: Iterable[int]) -> None:
         """Take the first reading of all counters."""
         self._counters = counters()
-        self._time = time.monotonic()
+        self._time = clock.monotonic()
         self._counters.cores()
         self._group_used = self._used()
         self._own_seconds(own)
 
     def sample(self, own: Iterable[int], before: Load) -> Load:
         """The load since the last reading, smoothed with the one before."""
-        now = time.monotonic()
+        now = clock.monotonic()
         elapsed = max(now - self._time, 1e-3)
         self._time = now
         if not self.group.limits or self.group.limits[0].exists():
@@ -179,7 +181,7 @@ class Meter:
 def run_delay(pid: int) -> float:
     """Seconds that a process was ready to run and got no core, as Linux counts them; 0.0 elsewhere."""
     try:
-        with open(f"/proc/{pid}/schedstat") as file:
+        with _open(f"/proc/{pid}/schedstat") as file:
             return int(file.read().split()[1]) / 1e9
     except (OSError, ValueError, IndexError):
         return 0.0

@@ -8,10 +8,8 @@ up with one warning.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
-import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from pathlib import Path
@@ -19,14 +17,16 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bundlebee.clock import clock
 from bundlebee.decisions.records import Decision, duration
 from bundlebee.errors import ConfigurationError
+from bundlebee.loggers import get_logger
 from bundlebee.words import HERE
 
 if TYPE_CHECKING:
     from bundlebee.decisions.model import Verdict
 
-logger = logging.getLogger("bundlebee.decisions")
+logger = get_logger("bundlebee.decisions")
 
 Listener = Callable[[Decision, bool], None]
 """Called with each record, and whether the verdict on that function changed with it. Must be quick."""
@@ -92,7 +92,7 @@ class DecisionLog:
         Args:
             what: function, bundle, seconds, bytes out, bytes back.
         """
-        self._later.append((verdict, time.time(), what))
+        self._later.append((verdict, clock.time(), what))
         self.catch_up()
 
     def add_later(self, verdict: Verdict, *what: Any) -> None:
@@ -100,7 +100,7 @@ class DecisionLog:
 
         It is written at once where there is a file; else it becomes a record when there are more, or somebody looks.
         """
-        self._later.append((verdict, time.time(), what))
+        self._later.append((verdict, clock.time(), what))
         if self._file is not None or len(self._later) >= LATER:
             self.catch_up()
 

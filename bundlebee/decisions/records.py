@@ -8,6 +8,7 @@ from functools import lru_cache
 
 import msgspec
 
+from bundlebee.clock import clock
 from bundlebee.decisions.model import Verdict
 from bundlebee.words import HERE
 
@@ -38,7 +39,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=False):
         bytes_back: int = 0,
         when: float | None = None,
     ) -> Decision:
-        """A record of a verdict. `when` is a time as of `time.time()`; None: now."""
+        """A record of a verdict. `when` is a time as of `clock.time()`; None: now."""
         return cls(
             function,
             bundle,
@@ -62,7 +63,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=False):
 
 def iso_time(when: float | None = None) -> str:
     """ISO 8601 with milliseconds and the local zone, as in ``2025-03-01T12:00:00.123+01:00``."""
-    when = time.time() if when is None else when
+    when = clock.time() if when is None else when
     second = int(when)
     date, zone = _second(second)
     return "%s.%03d%s" % (date, (when - second) * 1000, zone)  # noqa: UP031, the quicker of the two

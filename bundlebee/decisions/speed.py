@@ -11,6 +11,8 @@ import os
 import time
 from pathlib import Path
 
+from bundlebee.clock import clock
+
 #: CPU seconds of one round at speed 1.0, the reference: a virtual core of a 2024 server, Python 3.11.
 REFERENCE = 0.0010
 ROUNDS = 8  #: rounds of a measurement; the quickest counts, since disturbances only ever add
@@ -36,12 +38,12 @@ _measured: float | None = None
 
 def _measure() -> float:
     # The thread's own clock is missing or coarse on some systems; there the best of wall-clock times must do.
-    clock = time.thread_time if _fine(time.thread_time) else time.perf_counter
+    now = clock.thread_time if _is_fine() else clock.perf_counter
     best = float("inf")
     for _ in range(ROUNDS):
-        start = clock()
+        start = now()
         _round()
-        best = min(best, clock() - start)
+        best = min(best, now() - start)
     return round(REFERENCE / max(best, 1e-6), 3)
 
 
@@ -61,9 +63,9 @@ def _step(value: float, count: int) -> float:
     return value + count % 7
 
 
-def _fine(clock: object) -> bool:
+def _is_fine() -> bool:
     try:
-        return time.get_clock_info("thread_time").resolution <= 1e-5 and callable(clock)
+        return time.get_clock_info("thread_time").resolution <= 1e-5
     except (ValueError, OSError):
         return False
 
@@ -78,7 +80,7 @@ def _file(cache: Path) -> Path:
 def _load(cache: Path) -> float | None:
     path = _file(cache)
     try:
-        if abs(time.time() - path.stat().st_mtime) > KEEP:
+        if abs(clock.time() - path.stat().st_mtime) > KEEP:
             return None
         value = float(path.read_text())
     except (OSError, ValueError):
@@ -89,7 +91,7 @@ def _load(cache: Path) -> float | None:
 def _store(cache: Path, value: float) -> None:
     path = _file(cache)
     try:
-        if path.exists() and abs(time.time() - path.stat().st_mtime) <= KEEP:
+        if path.exists() and abs(clock.time() - path.stat().st_mtime) <= KEEP:
             return
         import tempfile
 

@@ -6,13 +6,14 @@ that does not answer.
 
 from __future__ import annotations
 
-import logging
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Hashable
 
-_log = logging.getLogger("bundlebee.registry")
+from bundlebee.clock import clock
+from bundlebee.loggers import get_logger
+
+_log = get_logger("bundlebee.registry")
 
 Job = Callable[[bool], None]
 
@@ -41,7 +42,7 @@ class Askers:
                 return
             if len(self._jobs) < self._most:
                 self._keys.add(key)
-                self._jobs.append((time.monotonic(), key, job))
+                self._jobs.append((clock.monotonic(), key, job))
                 if self._idle >= len(self._jobs):
                     self._lock.notify()
                 elif self._running < self._threads:
@@ -80,7 +81,7 @@ class Askers:
                     return
                 since, key, job = self._jobs.popleft()
             try:
-                job(time.monotonic() - since < self._patience)
+                job(clock.monotonic() - since < self._patience)
             except Exception:
                 _log.exception("a question to a peer failed in an unexpected way")
             finally:

@@ -5,18 +5,18 @@ The driver has no opinion. It feeds what arrives and the time to `Registry`, and
 
 from __future__ import annotations
 
-import logging
 import os
 import selectors
 import socket
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from bundlebee.clock import clock
 from bundlebee.errors import ProtocolError
 from bundlebee.interrupts import waiting
+from bundlebee.loggers import get_logger
 from bundlebee.platform import Interface
 from bundlebee.registry import events as ev
 from bundlebee.registry.asking import Askers
@@ -46,7 +46,7 @@ _RETRY = 1.0
 
 _NIL = encode(None)
 
-_log = logging.getLogger("bundlebee.registry")
+_log = get_logger("bundlebee.registry")
 
 Ask = Callable[[str, str, bytes], bytes | None]
 
@@ -77,7 +77,7 @@ class RegistryDriver:
         *,
         group: str = GROUP,
         port: int = PORT,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = clock.monotonic,
     ) -> None:
         self.foreigners = Foreigners()
         self.interface = interface
@@ -174,10 +174,10 @@ class RegistryDriver:
         >>> driver.wait_for(lambda grid: len(grid.nodes()) >= 3, 2.0)  # doctest: +SKIP
         True
         """
-        end = time.monotonic() + timeout
+        end = clock.monotonic() + timeout
         with self._changed:
             while not predicate(self._registry.snapshot()):
-                left = end - time.monotonic()
+                left = end - clock.monotonic()
                 if left <= 0 or self._stopping or self._forked:
                     return False
                 with waiting():

@@ -19,11 +19,13 @@ from collections.abc import Callable
 from nacl.bindings import crypto_secretbox, crypto_secretbox_open
 from nacl.exceptions import CryptoError
 
+from bundlebee.loggers import get_logger
+
 MAGIC = b"BEE\x01"
 NONCE = 24
 OVERHEAD = len(MAGIC) + NONCE + 16
 
-_log = logging.getLogger("bundlebee.registry")
+_log = get_logger("bundlebee.registry")
 
 
 class Seal:

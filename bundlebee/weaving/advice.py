@@ -6,8 +6,9 @@ the log says why.
 
 from __future__ import annotations
 
+import marshal
 from collections.abc import Callable, Iterable, Iterator
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
 from bundlebee.weaving.joinpoint import JoinPoint
@@ -64,6 +65,7 @@ class Advice:
         on_defined: OnDefined | None = None,
         on_scatter: OnScatter | None = None,
         facts: Callable[[], bytes] = bytes,
+        unwoven: bytes = b"",
     ) -> None:
         self.module = module
         self.sites = tuple(sites)
@@ -73,8 +75,12 @@ class Advice:
         self._on_join_point = on_join_point
         self._on_defined = on_defined
         self._on_scatter = on_scatter
+        # the functions that have other code while their sites are off; of few modules, so read when one is asked for
+        self._unwoven = unwoven
+        self._codes: dict[tuple[str, int], CodeType] | None = None
+        self._owners = frozenset([site.qualname for site in self.sites]) if unwoven else frozenset()
         for site in self.sites:
-            self.switch(site.index, on_scatter is not None)
+            setattr(self, f"s{site.index}", on_scatter is not None)
 
     @property
     def facts(self) -> bytes:
@@ -82,8 +88,26 @@ class Advice:
         return self._facts()
 
     def switch(self, site: int, on: bool) -> None:
-        """Turn a scatter site on or off; the same as to assign ``s<site>``."""
+        """Turn a scatter site on or off. A function whose sites are all off runs the code that its author wrote."""
         setattr(self, f"s{site}", on)
+        owner = self.sites[site].qualname
+        if owner in self._owners:
+            for point in self.points:
+                if point.qualname == owner:
+                    point.spread(self._is_on(owner))
+
+    def still(self) -> None:
+        """Turn all sites off, and leave the functions as they are: the program is at its end."""
+        for site in self.sites:
+            setattr(self, f"s{site.index}", False)
+
+    def _is_on(self, owner: str) -> bool:
+        return any(getattr(self, f"s{site.index}") for site in self.sites if site.qualname == owner)
+
+    def _code_without_sites(self, code: CodeType) -> CodeType | None:
+        if self._codes is None:
+            self._codes = marshal.loads(self._unwoven)
+        return self._codes.get((code.co_qualname, code.co_firstlineno))
 
     def join_point(self, qualname: str) -> Callable[[F], F]:
         """The decorator that the weaver puts innermost: makes a `JoinPoint` and returns the same function."""
@@ -102,6 +126,9 @@ class Advice:
     def make(self, function: FunctionType, qualname: str) -> JoinPoint:
         """The join point of a function that the module has defined."""
         point = JoinPoint(function, self.module, qualname)
+        if qualname in self._owners:
+            point.unwoven = self._code_without_sites(point.original)
+            point.spread(self._is_on(qualname))
         self.points.append(point)
         if self._on_join_point is not None:
             self._on_join_point(point)
@@ -177,8 +204,7 @@ def _only(argument: Any) -> Arguments:
 
 
 def _log_failure(what: str, error: Exception) -> None:
-    import logging  # a failure is rare; the import is not free
 
-    logging.getLogger("bundlebee.weaving").warning(
-        "%s: %s: %s", what, type(error).__name__, error, exc_info=error
-    )
+    from bundlebee.loggers import get_logger  # a failure is rare; the import is not free
+
+    get_logger("bundlebee.weaving").warning("%s: %s: %s", what, type(error).__name__, error, exc_info=error)

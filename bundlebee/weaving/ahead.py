@@ -24,6 +24,8 @@ WORTH_HELP = 500_000
 PATIENCE = 60.0
 """Seconds that the importing thread waits for a module that is in an apprentice's hands; then it weaves it itself."""
 
+_Popen = subprocess.Popen  # a test of the program may put its own in the place of it
+
 
 class Ahead:
     """One package's modules that are still to be woven.
@@ -128,7 +130,7 @@ class Ahead:
             else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         )
         optimize = ["-" + "O" * sys.flags.optimize] if sys.flags.optimize else []
-        process = subprocess.Popen(
+        process = _Popen(
             [
                 *(sys.executable, *optimize, "-P", "-m", "bundlebee.weaving.apprentice"),
                 *(str(self._directory), str(int(self._scatter))),

@@ -7,7 +7,7 @@ libcst.
 
     entry = head, facts
     head  = CRC-32 of the rest of the head (4 bytes, big-endian), length of what follows (4 bytes), marshal of
-            (stamp, digest, status, code, sites)
+            (stamp, digest, status, code, sites, unwoven)
     facts = CRC-32 (4 bytes), then what `bundlebee.bundles.facts` encoded; read only when somebody asks
 
 Whether a source is still the one of its entry is asked of the file system, as for ``.pyc`` files: the source is read
@@ -22,7 +22,6 @@ from __future__ import annotations
 import marshal
 import os
 import sys
-import time
 import zlib
 from collections.abc import Callable
 from importlib.util import MAGIC_NUMBER, source_hash
@@ -31,6 +30,7 @@ from pathlib import Path
 from types import CodeType
 from typing import Any
 
+from bundlebee.clock import clock
 from bundlebee.places import user_directory
 from bundlebee.weaving.outcomes import ScatterSite, SkippedSite, WovenModule
 
@@ -99,14 +99,15 @@ class WovenCache:
         if end > len(data) or _checksum(head) != data[:_CHECK]:
             return None
         try:
-            stamp, digest, seen, code, sites = marshal.loads(head[_LENGTH:])
+            stamp, digest, seen, code, sites, unwoven = marshal.loads(head[_LENGTH:])
             if stamp != weaver_stamp() or not isinstance(code, CodeType):
                 return None
             if status is None or seen != status:
                 if digest != digest_of(source()):
                     return None
                 if status is not None:  # the same content in a file that looks another
-                    self._write(file, (stamp, digest, status, code, sites), self._tail(file, digest))
+                    content = stamp, digest, status, code, sites, unwoven
+                    self._write(file, content, self._tail(file, digest))
             return WovenModule(
                 module,
                 path,
@@ -116,6 +117,7 @@ class WovenCache:
                 tuple([_unpacked(site) for site in sites]),
                 None,
                 digest,
+                unwoven,
             )
         except (ValueError, TypeError, EOFError, KeyError):
             return None
@@ -132,6 +134,7 @@ class WovenCache:
             status,
             woven.code,
             tuple(_packed(site) for site in woven.sites),
+            woven.unwoven,
         )
         return self._write(self._file(woven.module, woven.path, scatter), content, woven.facts or b"")
 
@@ -179,7 +182,7 @@ def status_of(path: str) -> Status | None:
         found = os.stat(path)
     except (OSError, ValueError):
         return None
-    if max(found.st_mtime, found.st_ctime) > time.time() - SETTLED:
+    if max(found.st_mtime, found.st_ctime) > clock.time() - SETTLED:
         return None
     return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
 

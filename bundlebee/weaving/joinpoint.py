@@ -65,6 +65,7 @@ class JoinPoint:
 
     __slots__ = (
         "_dispatcher",
+        "_rests",
         "advice",
         "blocked",
         "data",
@@ -73,12 +74,14 @@ class JoinPoint:
         "original",
         "plain",
         "qualname",
+        "unwoven",
     )
 
     function: Any  #: the author's function object
     module: str
     qualname: str
-    original: CodeType  #: the code that its author wrote
+    original: CodeType  #: the code that its author wrote, with the scatter sites in it
+    unwoven: CodeType | None  #: the same without sites, if it has some and may have other code
     plain: Any  #: twin with the original code, globals and closure; run it to run the call here
     advice: Advised | None  #: called by the dispatcher; set it before `arm`
     data: Any  #: free for the aspects
@@ -89,7 +92,8 @@ class JoinPoint:
         self.function = function
         self.module = module
         self.qualname = qualname
-        self.original = code
+        self.original = self._rests = code
+        self.unwoven = None
         self.advice = None
         self.data = None
         self._dispatcher: CodeType | None = None
@@ -135,7 +139,7 @@ class JoinPoint:
         """Let calls reach `advice`. Does nothing where `blocked` is set or there is no advice."""
         if self.blocked is not None or self.advice is None or self.armed:
             return
-        if self.function.__code__ is not self.original:
+        if self.function.__code__ is not self._rests:
             self.blocked = "the program replaced its code"
             return
         if self._dispatcher is None:
@@ -146,7 +150,14 @@ class JoinPoint:
         """Put the original code back. Calls that are under way go on as they began."""
         # code that the program itself put there is not ours to remove
         if self.armed:
-            self.function.__code__ = self.original
+            self.function.__code__ = self._rests
+
+    def spread(self, on: bool) -> None:
+        """Whether some scatter site in it is on. If not, it runs its author's code without sites while it is disarmed."""
+        before = self._rests
+        self._rests = self.original if on or self.unwoven is None else self.unwoven
+        if before is not self._rests and self.function.__code__ is before:
+            self.function.__code__ = self._rests
 
     def retire(self) -> None:
         """Disarm for good. The dispatcher knows the join point, and code is not garbage-collected: as long as the join

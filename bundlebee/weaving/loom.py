@@ -59,6 +59,7 @@ class Loom:
         self._imports = _Imports()
         self._apprentices = apprentices
         self._ahead: dict[str, Ahead | None] = {}  #: by top-level name
+        self._begun: dict[str, tuple[str, str]] = {}  #: likewise: its first module with nothing to weave
         self._on_scatter = on_scatter
         self._cache_dir = cache_dir
         self._cache: WovenCache | None = None
@@ -82,13 +83,17 @@ class Loom:
                 self._cache = WovenCache(self._cache_dir or default_directory())
             woven = self._cache.load(read, module=module, path=path, scatter=scatter, status=status)
             if woven is None:
-                if self._imports.depth and self._is_done(module, path):
-                    woven = self._cache.load(read, module=module, path=path, scatter=scatter, status=status)
-                    if woven is not None:
-                        return woven
                 source = read()
                 if not is_worth_weaving(source):
+                    # such a file never gets an entry: that it has none is no sign that the package is new here
+                    self._begun.setdefault(module.partition(".")[0], (module, path))
                     return None
+                if self._imports.depth and self._is_done(module, path):
+                    woven = self._cache.load(
+                        lambda: source, module=module, path=path, scatter=scatter, status=status
+                    )
+                    if woven is not None:
+                        return woven
                 from bundlebee.weaving.weaver import weave  # brings ast and libcst
 
                 woven = weave(source, module=module, path=path, scatter=scatter)
@@ -104,7 +109,7 @@ class Loom:
         """Whether an apprentice has woven a file meanwhile. The first new module of a large package starts some."""
         top = module.partition(".")[0]
         if top not in self._ahead:
-            self._ahead[top] = self._help(module, path)
+            self._ahead[top] = self._help(*self._begun.get(top, (module, path)))
         ahead = self._ahead[top]
         return ahead is not None and ahead.take(path)
 
@@ -123,6 +128,13 @@ class Loom:
         names = [(name, file) for name, file, _ in modules]
         ahead = Ahead(names, self._cache.directory, scatter=scatter, apprentices=count)
         ahead.start()
+        from bundlebee.loggers import get_logger
+
+        get_logger("bundlebee.progress").info(
+            "weaving %s for the first time (%d modules); its next start takes them from the cache",
+            module.partition(".")[0],
+            len(modules),
+        )
         return ahead
 
     def after_fork(self) -> None:
@@ -141,6 +153,7 @@ class Loom:
             on_defined=self._on_defined if self._imports.depth else None,
             on_scatter=self._on_scatter,
             facts=partial(self._facts, woven.facts, woven.module, woven.path, woven.digest),
+            unwoven=woven.unwoven,
         )
         self.advices[woven.module] = advice
         namespace[ADVICE_NAME] = advice
@@ -172,8 +185,7 @@ class Loom:
     def unthread(self) -> None:
         """Let every woven function and site run as its author wrote it, from now on."""
         for advice in self.advices.values():
-            for site in advice.sites:
-                advice.switch(site.index, False)
+            advice.still()
             for point in advice.points:
                 point.retire()
 
@@ -184,19 +196,16 @@ def is_worth_weaving(source: bytes) -> bool:
 
 
 def _log_failure(what: str, error: Exception) -> None:
-    import logging
+    from bundlebee.loggers import get_logger
 
-    logging.getLogger("bundlebee.weaving").warning(
-        "%s: %s: %s", what, type(error).__name__, error, exc_info=error
-    )
+    get_logger("bundlebee.weaving").warning("%s: %s: %s", what, type(error).__name__, error, exc_info=error)
 
 
 def _log_plain(module: str, error: Exception) -> None:
-    import logging
-
     from bundlebee.errors import WeaveError
+    from bundlebee.loggers import get_logger
 
-    log = logging.getLogger("bundlebee.hooks")
+    log = get_logger("bundlebee.hooks")
     if isinstance(error, WeaveError):
         log.info("%s runs plain: %s", module, error)
     else:

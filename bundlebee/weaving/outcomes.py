@@ -64,6 +64,7 @@ class WovenModule(msgspec.Struct, frozen=True):
         bytes | None
     )  #: `bundlebee.bundles.facts` of the original source, encoded; None: `WovenCache.facts` has them
     digest: str  #: of the original source, see `cache.digest_of`
+    unwoven: bytes = b""  #: see `weaver.unwoven`; empty where there is nothing to exchange
 
     @property
     def woven(self) -> tuple[Woven, ...]:

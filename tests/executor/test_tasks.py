@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundlebee.calls.tasks import CHUNKS, MOST_TASKS, TURN, Hand, Pace, Schedule
+from bundlebee.calls.tasks import CHUNKS, LONG, MOST_TASKS, TURN, Hand, Pace, Schedule
 
 
 class Task:
@@ -43,9 +43,24 @@ def test_the_last_tasks_are_shared() -> None:
     assert len(tasks.take(tasks.hands[0])) == 80 / (4 * CHUNKS)
 
 
-def test_long_tasks_go_one_by_one_and_wait_nowhere() -> None:
+def test_one_waits_behind_a_task_of_a_turn_until_few_are_left() -> None:
     pace = Pace()
     pace.ran(1, 2 * TURN)
+    tasks = schedule(2, 5, pace)
+    hand, other = tasks.hands
+    tasks.given(hand, 1, tasks.take(hand))
+    tasks.given(other, 2, tasks.take(other))
+    assert tasks.has_room(hand)
+    tasks.given(hand, 3, tasks.take(hand))
+    assert hand.load == 2
+    assert not tasks.has_room(other)  # who is free first takes one of the last two
+    tasks.answered(other, 2)
+    assert tasks.has_room(other)
+
+
+def test_long_tasks_go_one_by_one_and_wait_nowhere() -> None:
+    pace = Pace()
+    pace.ran(1, 2 * LONG)
     tasks = schedule(2, 10, pace)
     hand = tasks.hands[0]
     tasks.given(hand, 1, tasks.take(hand))

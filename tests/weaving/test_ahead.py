@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from bundlebee import log
 from bundlebee.weaving import ahead as ahead_module
 from bundlebee.weaving.ahead import Ahead
 from bundlebee.weaving.cache import WovenCache
@@ -180,9 +182,15 @@ def test_an_apprentice_ends_with_its_program(package: Path, cache: WovenCache) -
     until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
 
 
-def test_only_a_large_package_gets_help(
+def test_only_a_large_package_gets_help_and_people_are_told(
     package: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[str] = []
+    progress = logging.getLogger(log.PROGRESS)
+    monkeypatch.setattr(progress, "disabled", False)
+    monkeypatch.setattr(progress, "level", logging.INFO)
+    monkeypatch.setattr(progress, "_cache", {})
+    monkeypatch.setattr(progress, "handle", lambda record: told.append(record.getMessage()))
     started: list[list[tuple[str, str]]] = []
 
     class Noted(Ahead):
@@ -198,13 +206,16 @@ def test_only_a_large_package_gets_help(
             loom.end_import()
 
     load(Loom(cache_dir=tmp_path / "one", apprentices=lambda: 3))
-    assert not started
+    assert not started and not told
     monkeypatch.setattr(ahead_module, "WORTH_HELP", 10)
     load(Loom(cache_dir=tmp_path / "two", apprentices=int))
     assert not started
     load(Loom(cache_dir=tmp_path / "three", apprentices=lambda: 3))
     assert started == [modules(package)]
-    # with everything in the cache, nobody is needed
+    assert len(told) == 1 and told[0].startswith(
+        f"weaving p for the first time ({len(modules(package))} modules)"
+    )
+    # with everything in the cache, nobody is needed: not for the empty modules either, which are never there
     before = threading.active_count()
     load(Loom(cache_dir=tmp_path / "three", apprentices=lambda: 3))
-    assert len(started) <= 2 and threading.active_count() == before
+    assert len(started) == 1 and threading.active_count() == before
