@@ -131,7 +131,8 @@ def _awaits(frame: FrameType) -> bool:
 
 @lru_cache(256)
 def _sends(code: CodeType) -> frozenset[int]:
-    """Offsets of the instructions that send, and of what may count as their place."""
+    """Offsets at which a frame stands that awaits: of the instructions that send, with their caches, and of the two behind
+    them, which yield and go on: there it stands while an exception is thrown into what it awaits."""
     import opcode
 
     send = opcode.opmap["SEND"]
@@ -140,9 +141,9 @@ def _sends(code: CodeType) -> frozenset[int]:
     for offset in range(0, len(instructions), 2):
         if instructions[offset] == send:
             found.add(offset)
-            # its caches: while what it sends to runs, some versions stand there
             behind = offset + 2
-            while behind < len(instructions) and instructions[behind] == 0:
+            while instructions[behind] == 0:
                 found.add(behind)
                 behind += 2
+            found |= {behind, behind + 2}
     return frozenset(found)

@@ -90,6 +90,25 @@ async def in_time(found: Found) -> None:
     await asyncio.wait_for(leaf(found), 60)
 
 
+async def after_a_cancellation(found: Found) -> None:
+    async def cancelled() -> None:
+        try:
+            async with Context(found):
+                await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            await leaf(found)
+            await twice(found)
+
+    async def outer() -> None:
+        await cancelled()
+        await leaf(found)
+
+    task = asyncio.create_task(outer())
+    await asyncio.sleep(0)
+    task.cancel()
+    await task
+
+
 async def from_a_generator(found: Found) -> None:
     async def each() -> Any:
         await leaf(found)
@@ -103,7 +122,9 @@ async def awaitable(found: Found) -> None:
     await Awaitable(found)
 
 
-@pytest.mark.parametrize("main", [leaf, twice, after_a_pause, gathered, in_time, from_a_generator, awaitable])
+@pytest.mark.parametrize(
+    "main", [leaf, twice, after_a_pause, gathered, in_time, after_a_cancellation, from_a_generator, awaitable]
+)
 def test_a_task_awaits_it(main: Callable[[Found], Any]) -> None:
     found: Found = []
     asyncio.run(main(found))
