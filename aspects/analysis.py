@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from bundlebee.aspects.awaited import Awaited
 from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.aspects.stopwatch import Stopwatch
@@ -72,7 +73,8 @@ class Analysis:
         self._defined: list[Any] = []  #: code, function, advice, qualified name; None, None, None, None
         self._begun = 0  #: entries of imports that are over
         self._idle: list[Profile] = []  #: those with that mark
-        self._stopwatch = Stopwatch(running, self._timed, self._calls_itself)
+        self._awaited = Awaited(grid, remote, running, self._observe, self._leave_alone)
+        self._stopwatch = Stopwatch(running, self._timed, self._calls_itself, self._suspends)
         self._listens = grid.policy.kind is Kind.AUTO and self._stopwatch.start()
         self._on_first: Callable[[], None] | None = None
 
@@ -90,7 +92,7 @@ class Analysis:
         self._begin()
         profile = Profile(point)
         point.data = profile
-        point.advice = self.advise
+        point.advice = self._awaited.advise if point.awaited else self.advise
         self._profiles[id(point.original)] = profile
         if point.unwoven is not None:
             self._profiles[id(point.unwoven)] = profile
@@ -265,6 +267,10 @@ class Analysis:
     def _calls_itself(self, profile: Profile) -> None:
         profile.recursive = True
         self.sample(profile)
+
+    def _suspends(self, profile: Profile) -> None:
+        """A call that nobody stood in for waits for its event loop."""
+        self._awaited.suspends(profile)
 
     def _observe(
         self,

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from bundlebee.aspects.freight import Freight
     from bundlebee.bundles.effects import Summary
     from bundlebee.bundles.values import Walk
+    from bundlebee.calls.courier import Courier
     from bundlebee.calls.transport import Channel, Outcome
     from bundlebee.decisions.model import Place, Verdict
     from bundlebee.decisions.policy import Policy, Trials
@@ -87,6 +88,9 @@ class Grid(Protocol):
 
     def why_lost(self, channel: Channel, function: str, error: PeerLost) -> PeerLost:
         """The error with what is known of the worker's end. May take a second."""
+
+    def courier(self) -> Courier:
+        """Who waits for the outcomes of calls whose callers must not wait."""
 
     # -- to tell -----------------------------------------------------------------------------------------
 

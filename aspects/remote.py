@@ -26,8 +26,9 @@ from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, Un
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
+    from bundlebee.aspects.freight import Freight
     from bundlebee.aspects.grid import Grid
-    from bundlebee.calls.transport import Outcome
+    from bundlebee.calls.transport import Channel, Outcome
     from bundlebee.decisions.features import Features
 
 log = logging.getLogger("bundlebee.remote")
@@ -141,12 +142,31 @@ class Remote:
         kwargs: dict[str, Any],
     ) -> Came | Verdict:
         """Take the call to the peer of the verdict, and bring back its outcome; or say why it runs here."""
-        grid, point, place = self._grid, profile.point, verdict.where
         start = perf_counter()
+        embarked = self.embark(profile, verdict, cleared)
+        if isinstance(embarked, Verdict):
+            return embarked
+        freight, channel = embarked
+        try:
+            outcome = channel.call(
+                freight.call, args, kwargs, found=cleared.walk, timeout=self._grid.deadline
+            )
+        except BaseException as error:
+            if isinstance(error, PeerLost):
+                error = self.why_lost(channel, profile, error)
+            return self.sunk(profile, verdict, channel, error)
+        self._grid.done(channel)
+        return self.landed(profile, verdict, features, perf_counter() - start, outcome)
+
+    def embark(
+        self, profile: Profile, verdict: Verdict, cleared: Cleared
+    ) -> tuple[Freight, Channel] | Verdict:
+        """What the call takes along, and a channel to the peer of the verdict; or why it runs here."""
+        grid, point, place = self._grid, profile.point, verdict.where
         try:
             freight = grid.freight(point, cleared.summary)
             self._customs.check_state(freight, cleared.walk)
-            channel = grid.open(place, point)
+            return freight, grid.open(place, point)
         except Stays as error:
             return self._refused(profile, verdict, error.reason, error)
         except Unshippable as error:
@@ -159,33 +179,42 @@ class Remote:
         except BundlebeeError as error:  # it cannot run this bundle, or does not take it
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
-        try:
-            outcome = channel.call(freight.call, args, kwargs, found=cleared.walk, timeout=grid.deadline)
-        except PeerLost as error:
-            channel.close()
-            grid.done(channel)
-            error = grid.why_lost(channel, point.name, error)
+
+    def check(self, freight: Freight, cleared: Cleared) -> None:
+        """Whether the call may go under that freight. Raises Unshippable."""
+        self._customs.check_state(freight, cleared.walk)
+
+    def why_lost(self, channel: Channel, profile: Profile, error: PeerLost) -> PeerLost:
+        """Hang up, and ask how the worker ended. May take a second."""
+        channel.close()
+        self._grid.done(channel)
+        return self._grid.why_lost(channel, profile.point.name, error)
+
+    def sunk(self, profile: Profile, verdict: Verdict, channel: Channel, error: BaseException) -> Verdict:
+        """The call has no outcome: why it runs here. Raises errors of ours, and Ctrl-C."""
+        grid, place = self._grid, verdict.where
+        if isinstance(error, PeerLost):
             grid.lost(place, error)
             if isinstance(error, WorkerLost):  # perhaps it was this very call that its worker did not survive
                 return self._refused(profile, verdict, Reason.PEER_LOST, error)
             return _stays(verdict, Reason.PEER_LOST, error)
-        except CallTimeout as error:
+        if not isinstance(error, PeerBusy | Unshippable):
+            # a time-out, Ctrl-C, or an error of ours: hanging up stops the work there
             channel.close()
-            grid.done(channel)
+        grid.done(channel)
+        if isinstance(error, CallTimeout):
             grid.lost(place, error)
             return _stays(verdict, Reason.DEADLINE, error)
-        except PeerBusy as error:
-            grid.done(channel)
+        if isinstance(error, PeerBusy):
             return _stays(verdict, Reason.PEER_BUSY, error)
-        except Unshippable as error:
-            grid.done(channel)
+        if isinstance(error, Unshippable):
             return self._refused(profile, verdict, Reason.UNPICKLABLE, error)
-        except BaseException:
-            # Ctrl-C, or an error of ours: hanging up stops the work there
-            channel.close()
-            grid.done(channel)
-            raise
-        grid.done(channel)
+        raise error
+
+    def landed(
+        self, profile: Profile, verdict: Verdict, features: Features, seconds: float, outcome: Outcome
+    ) -> Came | Verdict:
+        """The outcome has come, after so many seconds, and the channel is back."""
         try:
             outcome.restore()
         except Unshippable as error:
@@ -195,7 +224,7 @@ class Remote:
             if reason is Reason.PEER_BUSY:  # the lease went to somebody else meanwhile
                 return _stays(verdict, reason, outcome.refusal())
             return self._refused(profile, verdict, reason, outcome.refusal())
-        self._note(profile, verdict, features, perf_counter() - start, outcome)
+        self._note(profile, verdict, features, seconds, outcome)
         if outcome.output:
             replay(outcome.output)
         return Came(outcome.value, outcome.error)

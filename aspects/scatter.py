@@ -237,11 +237,11 @@ class Scatter:
         """The profile of what a loop calls, what to call instead to run it plainly, and the receiver of a method."""
         if type(called) is FunctionType:
             profile = self._profile_of(called)
-            return None if profile is None else (profile, _plain(profile.point), ())
+            return None if profile is None or profile.point.awaited else (profile, _plain(profile.point), ())
         if type(called) is MethodType and type(called.__func__) is FunctionType:
             profile = self._profile_of(called.__func__)
             receiver = called.__self__
-            if profile is not None:
+            if profile is not None and not profile.point.awaited:
                 return profile, MethodType(_plain(profile.point), receiver), (receiver,)
         return None
 

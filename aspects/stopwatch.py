@@ -61,12 +61,20 @@ class Stopwatch:
         running: what the calling thread is in the middle of.
         done: called in the calling thread with each call that was timed.
         gave_up: called with a function whose calls cannot be timed, since it calls itself too often.
+        suspended: called with a coroutine function whose call waits for something: its time is not its own.
     """
 
-    def __init__(self, running: Running, done: Done, gave_up: Callable[[Profile], None]) -> None:
+    def __init__(
+        self,
+        running: Running,
+        done: Done,
+        gave_up: Callable[[Profile], None],
+        suspended: Callable[[Profile], None],
+    ) -> None:
         self._running = running
         self._done = done
         self._gave_up = gave_up
+        self._suspended = suspended
         self._tool: int | None = None
         self._profiles: dict[int, Profile] = {}  #: by identity of the code, which they keep
 
@@ -84,6 +92,7 @@ class Stopwatch:
             self._events = monitoring.events.PY_START | monitoring.events.PY_RETURN
             monitoring.register_callback(tool, monitoring.events.PY_START, self._begins)
             monitoring.register_callback(tool, monitoring.events.PY_RETURN, self._ends)
+            monitoring.register_callback(tool, monitoring.events.PY_YIELD, self._yields)
             return True
         return False
 
@@ -100,7 +109,8 @@ class Stopwatch:
         if self._tool is not None:
             code = profile.point.original
             self._profiles[id(code)] = profile
-            _monitoring.set_local_events(self._tool, code, self._events)
+            events = self._events | (_monitoring.events.PY_YIELD if profile.point.awaited else 0)
+            _monitoring.set_local_events(self._tool, code, events)
 
     def ignore(self, profile: Profile) -> None:
         """Leave it alone."""
@@ -143,6 +153,15 @@ class Stopwatch:
         seconds, cpu = perf_counter() - call.start, thread_time() - call.cpu
         del running.timed[profile]
         self._done(profile, call.marks, seconds, cpu)
+
+    def _yields(self, code: CodeType, _offset: int, _value: object) -> None:
+        running = self._running
+        profile = self._profiles.get(id(code))
+        call = None if profile is None else running.timed.get(profile)
+        if profile is not None and call is not None and id(getframe(1)) == call.frame:
+            del running.timed[profile]
+            self.ignore(profile)
+            self._suspended(profile)
 
 
 def _is_inside(frame: FrameType, outer: int) -> bool:

@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from pathlib import Path
-from types import BuiltinFunctionType, CellType, FunctionType, TracebackType
+from types import BuiltinFunctionType, CellType, FunctionType, MethodType, TracebackType
 from typing import Any, TypeVar
 
 import msgspec
@@ -242,6 +242,13 @@ class Executor(futures.Executor):
             self._settings = settings
             self._named.clear()
             self._functions.clear()
+        if _is_coroutine_function(fn):
+            name = getattr(fn, "__qualname__", type(fn).__qualname__)
+            raise Unshippable(
+                f"the result of {name} cannot travel",
+                why="it is a coroutine function: to call it makes a coroutine object, and runs nothing",
+                hint=f"submit a function that runs it: def run(*args): return asyncio.run({name}(*args))",
+            )
         is_plain = isinstance(fn, _PLAIN)
         if is_plain and (known := self._named.get(fn)) is not None:
             return known
@@ -273,6 +280,7 @@ class Executor(futures.Executor):
         return function
 
 
+_CO_COROUTINE = 0x80  # as in `inspect`
 _PLAIN = (FunctionType, BuiltinFunctionType, type)
 
 
@@ -286,6 +294,12 @@ def _unwrapped(
         args, kwargs = inner.args + args, {**inner.keywords, **kwargs}
         inner = inner.func
     return inner, args, kwargs
+
+
+def _is_coroutine_function(fn: Any) -> bool:
+    if isinstance(fn, MethodType):
+        fn = fn.__func__
+    return isinstance(fn, FunctionType) and bool(fn.__code__.co_flags & _CO_COROUTINE)
 
 
 def _blame(fn: Callable[..., Any], name: str, error: Exception) -> Unshippable:

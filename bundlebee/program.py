@@ -30,7 +30,7 @@ from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Place, Verdict
 from bundlebee.decisions.policy import Kind, Policy, Trials
 from bundlebee.decisions.records import Decision, text
-from bundlebee.errors import BundlebeeError
+from bundlebee.errors import BundlebeeError, CallError
 from bundlebee.frames import getframe
 from bundlebee.guest import Guest
 from bundlebee.interrupts import wrap_handlers
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.effects import EffectAnalysis, Summary
     from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.bundles.values import Walk
+    from bundlebee.calls.courier import Courier
     from bundlebee.calls.transport import Channel, Outcome
     from bundlebee.errors import PeerLost
     from bundlebee.hooks.install import Handle
@@ -110,6 +111,7 @@ class Program:
         self._freights: dict[JoinPoint, tuple[Remembered, Freight]] = {}
         self._closing = threading.Lock()
         self._closed = False
+        self._courier: Courier | None = None
         self._pid = os.getpid()
 
     def execute(self, kind: str, target: str, arguments: Sequence[str]) -> None:
@@ -189,6 +191,8 @@ class Program:
         self._watch.stop()
         _end_quietly()
         ended = self._scatter.close(1.0)
+        if self._courier is not None:
+            self._courier.close()
         self._peers.close()
         summary = self._log.summary()
         for line in summary:
@@ -219,6 +223,8 @@ class Program:
         self.policy = Policy(Kind.LOCAL)
         self._log.after_fork()
         self._peers.after_fork()
+        if self._courier is not None:
+            self._courier.after_fork(CallError("the call is the parent process's"))
         log.info("process %d was forked off: its calls run there", os.getpid())
 
     # -- Grid: to decide -----------------------------------------------------------------------------------
@@ -327,6 +333,15 @@ class Program:
 
     def why_lost(self, channel: Channel, function: str, error: PeerLost) -> PeerLost:
         return self._peers.why_lost(channel, function, error)
+
+    def courier(self) -> Courier:
+        if self._courier is None:
+            from bundlebee.calls.courier import Courier
+
+            with self._closing:
+                if self._courier is None:
+                    self._courier = Courier()
+        return self._courier
 
     # -- Grid: to tell -------------------------------------------------------------------------------------
 

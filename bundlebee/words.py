@@ -23,6 +23,7 @@ class Reason(StrEnum):
     STATE = "state"  #: it reads state that is not the same there
     UNPICKLABLE = "unpicklable"  #: an argument or the result cannot travel
     FORCED = "forced"  #: the policy says so
+    NO_LOOP = "no-loop"  #: no event loop of asyncio awaits it
     HOP_LIMIT = "hop-limit"  #: it was shipped already and may not be shipped on
     PEER_BUSY = "peer-busy"  #: no free slot there
     PEER_LOST = "peer-lost"  #: the peer went away, so it ran here

@@ -152,6 +152,8 @@ class Attributes(Heap):
         return {self.live(getattr(member, own), f"{kind.__qualname__}.{name}") for member in members}
 
     def _made_attribute(self, value: Made, name: str) -> Found:
+        if value.kind is types.CoroutineType:
+            raise Harm("drives a coroutine by hand")
         if not self.classes_of(value):
             if name in value.attributes:
                 return Found(set(value.attributes[name]))

@@ -60,6 +60,10 @@ _OPERATORS = frozenset(
 )
 
 
+_ASYNCHRONOUS = frozenset({"__aenter__", "__aexit__", "__aiter__", "__anext__", "__await__"})
+"""Builtin data has none of these; objects of the standard library that have are not looked into."""
+
+
 class Calls(Builtins):
     """Calls of anything. `bundlebee.bundles.flow.Flow` adds the functions that have facts."""
 
@@ -311,6 +315,8 @@ class Calls(Builtins):
             return set().union(*(self.apply(entry.methods[name], args, value) for value in receiver))
         if owner is not None and entry is None and not issubclass(owner, BaseException):
             raise Harm(f"calls {name}() of a {owner.__qualname__}, of which nothing is known")
+        if name in _ASYNCHRONOUS and any(isinstance(value, Made | Live) for value in receiver):
+            raise Harm(f"calls {name}() of something that may wait")
         everything = args.all()
         if name == "__new__":
             return self.allocate(receiver, args, owner)

@@ -249,8 +249,6 @@ class Expressions(Scope):
     ) -> int:
         scope: dict[str, int] = {}
         for number, generator in enumerate(generators):
-            if generator.is_async:
-                self.emit("bad", line, "waits for an asynchronous iteration")
             # The first iterable belongs to the enclosing scope.
             if number == 1:
                 self.inner.append(scope)
@@ -261,8 +259,7 @@ class Expressions(Scope):
                         if isinstance(name, ast.Name):
                             scope.setdefault(self.mangle(name.id), self.register())
                 self.inner.append(scope)
-            element = self.register()
-            self.emit("iter", generator.iter.lineno, element, source)
+            element = self.next_of(source, generator.iter.lineno, bool(generator.is_async))
             self.assign(generator.target, element)
             for condition in generator.ifs:
                 self.truth(condition)
@@ -281,6 +278,12 @@ class Expressions(Scope):
         return self._comprehension("set", [node.elt], node.generators, node.lineno)
 
     def e_GeneratorExp(self, node: ast.GeneratorExp) -> int:
+        first = node.generators[0].iter  # belongs to the enclosing scope
+        outside = set(map(id, ast.walk(first)))
+        if any(generator.is_async for generator in node.generators) or any(
+            isinstance(part, ast.Await) and id(part) not in outside for part in ast.walk(node)
+        ):
+            self.emit("bad", node.lineno, "makes an asynchronous generator")
         return self._comprehension("iterator", [node.elt], node.generators, node.lineno)
 
     def e_DictComp(self, node: ast.DictComp) -> int:
@@ -321,8 +324,29 @@ class Expressions(Scope):
         return element
 
     def e_Await(self, node: ast.Await) -> int:
-        self.emit("bad", node.lineno, "awaits")
-        return self.expression(node.value)
+        return self.awaited(self.expression(node.value), node.lineno)
+
+    def awaited(self, value: int, line: int) -> int:
+        """What awaiting gives."""
+        result = self.register()
+        self.emit("await", line, result, value)
+        return result
+
+    def next_of(self, source: int, line: int, asynchronous: bool) -> int:
+        """One of what a loop over something gives."""
+        if asynchronous:
+            iterator = self.call_method(source, "__aiter__", [], line)
+            return self.awaited(self.call_method(iterator, "__anext__", [], line), line)
+        element = self.register()
+        self.emit("iter", line, element, source)
+        return element
+
+    def call_method(self, holder: int, name: str, arguments: list[int], line: int) -> int:
+        method = self.register()
+        self.emit("attr", line, method, holder, name)
+        result = self.register()
+        self.emit("call", line, result, method, arguments, [])
+        return result
 
     def e_Starred(self, node: ast.Starred) -> int:
         element = self.register()

@@ -28,6 +28,7 @@ variables come next, then temporaries. An operation is a tuple, its code first, 
     ("setattr", line, object, name, value)        and ("delattr", line, object, name)
     ("setitem", line, object, index, value)       and ("delitem", line, object, index)
     ("return", line, value)   ("yield", line, value)   ("raise", line, value)   ("caught", line, dst)
+    ("await", line, dst, awaitable)
     ("function", line, dst, index, defaults)      a nested function or lambda; index into the module's functions; (parameter, register)
     ("import", line, dst, module, attribute, level)
     ("super", line, dst)                          super() without arguments
@@ -46,10 +47,10 @@ import msgspec
 if TYPE_CHECKING:
     import ast
 
-VERSION = 1
+VERSION = 2
 """Of the format. Facts of another version are not decoded."""
 
-PLAIN, GENERATOR, COROUTINE = 0, 1, 2
+PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR = 0, 1, 2, 3
 
 
 class FunctionFacts(msgspec.Struct, frozen=True, array_like=True):
@@ -57,7 +58,7 @@ class FunctionFacts(msgspec.Struct, frozen=True, array_like=True):
 
     qualname: str  #: as in ``__qualname__``
     line: int  #: as in ``co_firstlineno``: of the first decorator, where there is one
-    kind: int  #: PLAIN, GENERATOR or COROUTINE
+    kind: int  #: PLAIN, GENERATOR, COROUTINE or ASYNC_GENERATOR
     positional: tuple[str, ...]  #: positional parameters; they have the registers 1, 2, …
     keyword_only: tuple[str, ...]  #: with the next registers
     star: str | None  #: name of ``*args``, its register follows

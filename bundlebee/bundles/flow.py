@@ -15,11 +15,11 @@ import os
 import sys
 from collections.abc import Callable
 from enum import Enum
-from types import FunctionType, GeneratorType, ModuleType
+from types import CoroutineType, FunctionType, GeneratorType, ModuleType
 from typing import Any
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Value
-from bundlebee.bundles.facts import COROUTINE, GENERATOR, FunctionFacts, ModuleFacts
+from bundlebee.bundles.facts import ASYNC_GENERATOR, COROUTINE, GENERATOR, FunctionFacts, ModuleFacts
 from bundlebee.bundles.heap import MISSING, Harm, Values
 from bundlebee.bundles.operations import OPERATIONS, Frame, Operations
 from bundlebee.bundles.originals import original_code, used_names
@@ -87,8 +87,8 @@ class Flow(Operations):
         self._frame, self._line = root, facts.line
         if facts.kind == GENERATOR:
             raise Harm("is a generator")
-        if facts.kind == COROUTINE:
-            raise Harm("is a coroutine")
+        if facts.kind == ASYNC_GENERATOR:
+            raise Harm("is an asynchronous generator")
         self.reads.add((root.module, facts.qualname.partition(".")[0]))
         if any(map(self.is_arrays, self._classes)):
             self.uses_numpy()
@@ -113,6 +113,16 @@ class Flow(Operations):
         self._check_result(self._raised, "raises")
         put = self.put_keys.union(self.put_items, *self.put_attributes.values())
         self._check_result(put, "leaves in an argument")
+        if facts.kind == COROUTINE:
+            self._check_unseen()
+
+    def _check_unseen(self) -> None:
+        """While a call is awaited elsewhere, other tasks run here. They must not see that it has not yet done what it would
+        have done at once."""
+        if self.written:
+            raise Harm(f"{self.written}, and other tasks may look at it first")
+        if self.prints:
+            raise Harm("prints, and other tasks may print first")
 
     def _given(self, name: str, shape: Shape, path: str) -> Value:
         """The value of an argument of that shape."""
@@ -229,8 +239,8 @@ class Flow(Operations):
     def _bind(self, frame: Frame, args: Args) -> Values:
         """Give a function its arguments; returns what it returns, as far as that is known by now."""
         facts = frame.facts
-        if facts.kind == COROUTINE:
-            raise Harm(f"calls {frame.label}, a coroutine")
+        if facts.kind == ASYNC_GENERATOR:
+            raise Harm(f"calls {frame.label}, an asynchronous generator")
         count = len(facts.positional)
         star: set[Value] = {self.made((frame, "*"), tuple)} if facts.star is not None else set()
         double_star: set[Value] = {self.made((frame, "**"), dict)} if facts.double_star is not None else set()
@@ -262,6 +272,12 @@ class Flow(Operations):
             made = self.made((frame, "generator"), GeneratorType)
             self.store({made}, frame.returned)
             return {made}
+        if facts.kind == COROUTINE:
+            if self._frame is not None and self._frame.facts.kind != COROUTINE:
+                raise Harm(f"calls {frame.label}, a coroutine")
+            made = self.made((frame, "coroutine"), CoroutineType)
+            self.store({made}, frame.returned)
+            return {made}
         return frame.returned
 
     # -- the result --------------------------------------------------------------------------------------
@@ -285,6 +301,8 @@ class Flow(Operations):
             elif isinstance(value, Made):
                 if value.kind is GeneratorType and how != "raises":
                     raise Harm(f"{how} a generator")
+                if value.kind is CoroutineType and how != "raises":
+                    raise Harm(f"{how} a coroutine")
                 parts = self.elements(value).union(*value.attributes.values())
             for part in parts - found:
                 found.add(part)

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterable
 
 from bundlebee.bundles.expressions import OPERATORS, Expressions
-from bundlebee.bundles.facts import COROUTINE, GENERATOR, PLAIN, FunctionFacts
+from bundlebee.bundles.facts import ASYNC_GENERATOR, COROUTINE, GENERATOR, PLAIN, FunctionFacts
 from bundlebee.bundles.scopes import FunctionNode
 
 
@@ -61,7 +61,7 @@ class Lowering(Expressions):
             self.statements(node.body)
         kind = PLAIN
         if isinstance(node, ast.AsyncFunctionDef):
-            kind = COROUTINE
+            kind = ASYNC_GENERATOR if self.generator else COROUTINE
         elif self.generator:
             kind = GENERATOR
         self.functions[self.position] = FunctionFacts(
@@ -197,19 +197,12 @@ class Lowering(Expressions):
     s_While = s_If
 
     def s_For(self, node: ast.For | ast.AsyncFor) -> None:
-        element = self.register()
-        self.emit("iter", node.lineno, element, self.expression(node.iter))
+        element = self.next_of(self.expression(node.iter), node.lineno, isinstance(node, ast.AsyncFor))
         self.assign(node.target, element)
         self.statements(node.body)
         self.statements(node.orelse)
 
-    def s_AsyncFor(self, node: ast.AsyncFor) -> None:
-        self.emit("bad", node.lineno, "waits for an asynchronous iteration")
-        self.s_For(node)
-
-    def s_AsyncWith(self, node: ast.AsyncWith) -> None:
-        self.emit("bad", node.lineno, "waits for an asynchronous context")
-        self.s_With(node)
+    s_AsyncFor = s_For
 
     def s_Assert(self, node: ast.Assert) -> None:
         self.truth(node.test)
@@ -246,18 +239,17 @@ class Lowering(Expressions):
         for item in node.items:
             line = item.context_expr.lineno
             manager = self.expression(item.context_expr)
-            entered = self.call_method(manager, "__enter__", [], line)
-            self.call_method(manager, "__exit__", [0, 0, 0], line)
+            if isinstance(node, ast.AsyncWith):
+                entered = self.awaited(self.call_method(manager, "__aenter__", [], line), line)
+                self.awaited(self.call_method(manager, "__aexit__", [0, 0, 0], line), line)
+            else:
+                entered = self.call_method(manager, "__enter__", [], line)
+                self.call_method(manager, "__exit__", [0, 0, 0], line)
             if item.optional_vars is not None:
                 self.assign(item.optional_vars, entered)
         self.statements(node.body)
 
-    def call_method(self, holder: int, name: str, arguments: list[int], line: int) -> int:
-        method = self.register()
-        self.emit("attr", line, method, holder, name)
-        result = self.register()
-        self.emit("call", line, result, method, arguments, [])
-        return result
+    s_AsyncWith = s_With
 
     def s_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         decorators = [self.expression(decorator) for decorator in node.decorator_list]

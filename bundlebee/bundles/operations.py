@@ -7,7 +7,7 @@ import sys
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from enum import Enum
-from types import FunctionType, GeneratorType, MemberDescriptorType, ModuleType
+from types import CoroutineType, FunctionType, GeneratorType, MemberDescriptorType, ModuleType
 from typing import Any, TypeAlias
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Text, Value
@@ -196,6 +196,20 @@ class Operations(Calls):
         _, _, target, holder = op
         for value in list(frame.registers[holder]):
             self.add(frame.registers[target], self.next_of(value))
+
+    def o_await(self, frame: Frame, op: Operation) -> None:
+        """Only coroutines of functions that are known are awaited: these suspend only where one of them does."""
+        _, _, target, operand = op
+        for value in list(frame.registers[operand]):
+            if isinstance(value, Made) and value.kind is CoroutineType:
+                self.add(frame.registers[target], value.contents)
+            elif isinstance(value, Live):
+                raise Harm(f"awaits {value.name}")
+            elif isinstance(value, Made) and value.kind is GeneratorType:
+                raise Harm("awaits a generator")
+            for kind in self.classes_of(value):
+                if hasattr(kind, "__await__"):
+                    raise Harm(f"awaits a {kind.__qualname__}")
 
     def o_call(self, frame: Frame, op: Operation) -> None:
         _, _, target, function, arguments, named = op

@@ -11,8 +11,11 @@ import re
 OTHER = "something else"
 
 _KINDS = (
+    ("seen by other tasks", r", and other tasks may "),
     ("generator", r"^is an? (asynchronous )?generator|^(returns|raises|leaves in an argument) a generator"),
-    ("coroutine", r"^is a coroutine|^calls .*, a coroutine$|^awaits|^waits for an asynchronous"),
+    ("generator", r"^(calls|makes) .*\ban asynchronous generator$"),
+    ("event loop", r"^waits for the event loop|^calls __a\w+__\(\) of something"),
+    ("coroutine", r"^(returns|leaves in an argument|drives) a coroutine|^awaits|^calls .*, a coroutine$"),
     ("looks at its caller's frame", r"^looks at its caller's frame"),
     ("called by Python itself", r"^is called by the machinery"),
     ("compiled by a decorator", r"^is compiled by its decorator"),

@@ -16,12 +16,14 @@ from bundlebee.calls import pickling, wire
 from bundlebee.calls.chunk import Chunk
 from bundlebee.calls.outcome import Batch, Ended, Outcome
 from bundlebee.calls.pickling import Item
+from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.segments import SHARE_FROM
 from bundlebee.calls.sent import Sent
 from bundlebee.calls.sharing import Sharing
 from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost
 from bundlebee.interrupts import let_pass
+from bundlebee.words import Reason
 
 if TYPE_CHECKING:
     from bundlebee.bundles.values import Walk
@@ -110,6 +112,7 @@ class LinkChannel:
         self._defined = 0
         self._last: Call | None = None  # to look a call up means to hash all that is in it
         self._last_number = 0
+        self._accepted: set[Any] = set()
 
     @property
     def pending(self) -> int:
@@ -134,13 +137,61 @@ class LinkChannel:
         """What to wait for if it has no news: sockets or descriptors, with events of `zmq.zmq_poll`."""
         return self._link.pollable()
 
-    def submit(self, call: Call, items: Sequence[Item], *, found: Walk | None = None) -> int:
+    def has_accepted(self, call: Call) -> bool:
+        """Whether `ask` was told that calls of this kind are welcome."""
+        return _kind(call) in self._accepted
+
+    def ask(self, call: Call, timeout: float | None = None) -> Outcome | None:
+        """Ask whether the worker would run such calls: it has the function, and the state that it reads is the same
+        there. Nothing may be under way.
+
+        Returns:
+            None if it would, else the refusal.
+
+        Raises:
+            PeerBusy, PeerLost: as `submit` and `poll`.
+            CallTimeout: no answer in time.
+        """
+        if _kind(call) in self._accepted:
+            return None
+        self._check_lease()
+        deadline = None if timeout is None else clock.monotonic() + timeout
+        # a chunk of no items
+        ticket = self._ship(call, None, Chunk([], 0, 0), [], [pickle.dumps([], 5)])
+        del self._chunks[ticket]
+        while True:
+            left = None if deadline is None else max(0.0, deadline - clock.monotonic())
+            frames = self._link.recv(left)
+            if frames is None:
+                if deadline is not None and clock.monotonic() >= deadline:
+                    raise CallTimeout(f"{self.node_name} has not answered")
+                continue
+            message = wire.decode_to_caller(frames[0])
+            if not isinstance(message, wire.Reply | wire.Refusal) or message.ticket != ticket:
+                self._understood(message, frames, [])
+            elif isinstance(message, wire.Reply):
+                self._accepted.add(_kind(call))
+                return None
+            else:
+                self.over = self.over or message.lease_over
+                error, reason = unpack_error(message.error), Reason(message.reason)
+                return Outcome(ticket, 0, Ended.REFUSED, error=error, reason=reason)
+
+    def submit(
+        self,
+        call: Call,
+        items: Sequence[Item],
+        *,
+        found: Walk | None = None,
+        snapshot: list[Any] | None = None,
+    ) -> int:
         """Ship a chunk of one or more ``(args, kwargs)`` and return its ticket, without waiting.
 
         The arguments are pickled now; large buffers in them must not change until the outcome is there.
 
         Args:
             found: what there is among the arguments, if somebody has looked already.
+            snapshot: of the one item's arguments (`pickling.snapshot`), which may change from now on; ``found`` was found in them.
 
         Raises:
             Unshippable: an argument may not or cannot travel; nothing was sent.
@@ -160,11 +211,16 @@ class LinkChannel:
             found.check_writable()
         try:
             items = items if type(items) is list else list(items)
-            frames = [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
+            if snapshot is not None:
+                frames = snapshot
+            else:
+                frames = (
+                    [pickle.dumps(items, 5)] if found is not None and found.atoms else pickling.dumps(items)
+                )
         except Exception as error:
             let_pass(error)
             raise pickling.blame_items(items, error) from None
-        objects = found.objects if call.writes and found is not None else None
+        objects = found.objects if found is not None and (call.writes or snapshot is not None) else None
         return self._ship(call, None, Chunk(items, len(items), sum(map(len, frames)), objects), [], frames)
 
     def submit_tasks(self, call: Call, function: bytes, parcel: Parcel) -> int:
@@ -447,3 +503,8 @@ class LinkChannel:
             self._sharing.take_back(chunk.held)
         if chunk.named:
             self._sent.there()
+
+
+def _kind(call: Call) -> Any:
+    """What a worker looks at to accept a call."""
+    return call.function, call.line, call.state

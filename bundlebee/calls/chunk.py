@@ -28,7 +28,7 @@ class Chunk:
         items: to resolve references in results; those of tasks have none.
         count: of items.
         bytes_out: of all together.
-        objects: among the arguments that the call may write.
+        objects: among the arguments, where these may have changed until the outcome is there.
     """
 
     __slots__ = (
@@ -51,7 +51,7 @@ class Chunk:
         self.objects = objects
         self.count = count
         self.answered = 0  #: items that have their outcome
-        self.bytes_out = bytes_out // count  #: of each
+        self.bytes_out = bytes_out // max(1, count)  #: of each
         self.held: list[Held] = []  #: frames that lie in shared memory
         self.named: list[Named] = []  #: frames that the worker may have
         self.again: Callable[[], None] | None = None  #: sends it with these
@@ -88,7 +88,7 @@ class Chunk:
                 value, changes = pickling.loads_referring(frames, self.items[reply.first], self.objects)
                 values = [value]
             elif reply.refers:
-                values = [pickling.loads_referring(frames, self.items[reply.first])]
+                values = [pickling.loads_referring(frames, self.items[reply.first], self.objects)]
             else:
                 values = pickling.loads(frames)
             if len(values) != count:

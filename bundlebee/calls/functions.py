@@ -18,6 +18,7 @@ from typing import Any
 from bundlebee.errors import UnknownFunction
 from bundlebee.words import FunctionRef
 
+_CO_COROUTINE = 0x80  # as in `inspect`
 _DEPTH = 64  # wrappers looked into; real code has three
 
 
@@ -58,6 +59,11 @@ def find_function(ref: FunctionRef, line: int = 0) -> Callable[..., Any]:
     if not line:
         raise UnknownFunction(f"{ref.name} is not a function", why=f"it is a {type(found).__qualname__}")
     raise UnknownFunction(f"{ref.name} is another function here", why=f"none begins on line {line}")
+
+
+def is_coroutine_function(function: Any) -> bool:
+    """Whether its calls are coroutines. (Without `inspect`, which takes longer to import than a worker to start.)"""
+    return isinstance(function, FunctionType) and bool(function.__code__.co_flags & _CO_COROUTINE)
 
 
 def _offer(owner: Any, missed: str) -> str:

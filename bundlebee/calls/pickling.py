@@ -16,13 +16,15 @@ import copyreg
 import io
 import pickle
 from collections.abc import Callable, Iterable, Sequence
+from types import CoroutineType
 from typing import Any
 
 from bundlebee.bundles import own
 from bundlebee.bundles.contents import is_array
 from bundlebee.bundles.replicas import TABLE
-from bundlebee.bundles.values import overlapping, walk, walk_result
+from bundlebee.bundles.values import Walk, overlapping, walk, walk_result
 from bundlebee.errors import Unshippable
+from bundlebee.interrupts import let_pass
 
 IN_BAND = 16 << 10  #: bytes; a frame of its own costs some 10 µs, copying this much 2 µs, twice
 
@@ -59,6 +61,23 @@ def dumps(value: Any) -> list[Any]:
     else:
         body = pickle.dumps(value, 5, buffer_callback=large)
     return [body, *(buffer.raw() for buffer in buffers)]
+
+
+def snapshot(args: tuple[Any, ...], kwargs: dict[str, Any], found: Walk) -> list[Any]:
+    """The arguments of a call as they are now, for `transport.Channel.submit`.
+
+    Raises:
+        Unshippable: one of them cannot travel.
+    """
+    items = [(args, kwargs)]
+    try:
+        if found.atoms:
+            return [pickle.dumps(items, 5)]
+        body, *buffers = dumps(items)
+    except Exception as error:
+        let_pass(error)
+        raise blame_items(items, error) from None
+    return [bytes(body), *map(bytes, buffers)]
 
 
 def dumps_whole(value: Any) -> bytes:
@@ -219,7 +238,8 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
     path, culprit, cause = _search(value, root, error, set(), 0, dumps)
     kind = type(culprit)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    return Unshippable(f"{path} cannot travel", why=f"a {name}: {type(cause).__name__}: {cause}")
+    hint = "run it there: submit a function that calls asyncio.run" if kind is CoroutineType else None
+    return Unshippable(f"{path} cannot travel", why=f"a {name}: {type(cause).__name__}: {cause}", hint=hint)
 
 
 def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dumps) -> Unshippable:

@@ -93,7 +93,25 @@ class Channel(Protocol):
     def pollable(self) -> list[tuple[Any, int]]:
         """Descriptors or sockets that are ready when there is something to tell, for `waiting.wait`."""
 
-    def submit(self, call: Call, items: Sequence[Item], *, found: Walk | None = None) -> int:
+    def ask(self, call: Call, timeout: float | None = None) -> Outcome | None:
+        """Ask whether the worker would run such calls; None if it would, else the refusal. Nothing may be under way.
+
+        Raises:
+            PeerBusy, PeerLost: as `submit` and `poll`.
+            CallTimeout: no answer in time.
+        """
+
+    def has_accepted(self, call: Call) -> bool:
+        """Whether `ask` was told so before."""
+
+    def submit(
+        self,
+        call: Call,
+        items: Sequence[Item],
+        *,
+        found: Walk | None = None,
+        snapshot: list[Any] | None = None,
+    ) -> int:
         """Ship a chunk of one or more ``(args, kwargs)`` and return its ticket, without waiting for outcomes.
 
         The arguments are pickled now; large buffers in them must not change until the outcome is there. The callee
@@ -101,6 +119,7 @@ class Channel(Protocol):
 
         Args:
             found: what there is among the arguments, if somebody has looked already.
+            snapshot: of the one item's arguments (`pickling.snapshot`), which may change from now on.
 
         Raises:
             Unshippable, PeerBusy, PeerLost: nothing was begun.

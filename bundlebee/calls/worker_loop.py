@@ -8,13 +8,14 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
 from bundlebee.calls import pickling, wire
 from bundlebee.calls.answers import Answers
 from bundlebee.calls.control import Claimed, End, FromWorker, Given, Kept, Lease, Over
+from bundlebee.calls.functions import is_coroutine_function
 from bundlebee.calls.inbox import LocalWay, RoutedWay
 from bundlebee.calls.larder import Larder, Missing
 from bundlebee.calls.output import Printing
@@ -259,7 +260,10 @@ class WorkerLoop:
             if call.task:
                 return self._define_task(call, frames)
             self._guard.watch_warnings()
-            return Definition(call, self._surroundings.find(call))
+            function = self._surroundings.find(call)
+            if is_coroutine_function(function):
+                function = driven(function, self._guard.stop)
+            return Definition(call, function)
         except BundlebeeError as error:
             return error
         except BaseException as error:  # a module may raise SystemExit when it is imported
@@ -306,7 +310,11 @@ class WorkerLoop:
             problem = CallError("the arguments cannot be read here", why=f"{type(error).__name__}: {error}")
             self._refuse_all(way, message, Reason.ENVIRONMENT, problem)
         else:
-            if task and self._performer is not None:
+            if not items and not task:
+                # the caller wants to know whether it would be run here
+                self._rest()
+                self._answers.send(wire.Reply(message.ticket, 0, [], []), [])
+            elif task and self._performer is not None:
                 self._performer.perform(definition.function, definition.call, way, message, frames)
             else:
                 self._run_items(definition, items)
@@ -415,6 +423,26 @@ class WorkerLoop:
             printing.index = None
             error = None  # its traceback knows this frame
         self._answers.flush(len(items))
+
+
+def driven(
+    function: Callable[..., Coroutine[Any, Any, Any]], stop: Callable[[str], None]
+) -> Callable[..., Any]:
+    """A coroutine function as one that runs to its end when it is called. There is no event loop here: what really
+    waits for one is stopped, and runs at the caller."""
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        coroutine = function(*args, **kwargs)
+        try:
+            coroutine.send(None)
+        except StopIteration as end:
+            return end.value
+        try:
+            stop("waits for an event loop")
+        finally:
+            coroutine.close()
+
+    return run
 
 
 def is_token(shown: str, token: str) -> bool:

@@ -16,6 +16,10 @@ A dispatcher for ``def f(a, b=1, /, *rest, c, **more)`` reads
 where `clean` takes our own frames out of the traceback (a bare ``raise`` does not add its frame again), so
 that what the program sees of an error is what it would see without us.
 
+That of a coroutine function is one, too: ``async def``, and ``return await JOIN_POINT.advice(…)``. So calling it makes a
+coroutine object with the author's name and place and does nothing more; the advice is asked in its first step, when plain
+code would begin to run, and says what to await.
+
 Defaults and closure belong to the function object, so they keep working. The template for each *shape* of
 signature is compiled once; a dispatcher is that template with names and constants replaced (about 2 µs).
 """
@@ -28,7 +32,8 @@ from types import CodeType, FunctionType
 from typing import Any
 
 Advised = Callable[["JoinPoint", tuple[Any, ...], dict[str, Any]], Any]
-"""What a dispatcher calls: ``advice(join_point, args, kwargs)``; its result is the result of the call."""
+"""What a dispatcher calls: ``advice(join_point, args, kwargs)``; its result is the result of the call, or for a coroutine
+function what is to be awaited for it."""
 
 _MARK = "<join point>"  # stands for the join point in a template; no parameter can be called that
 
@@ -36,12 +41,11 @@ _MARK = "<join point>"  # stands for the join point in a template; no parameter 
 _CO_VARARGS, _CO_VARKEYWORDS, _CO_GENERATOR, _CO_COROUTINE, _CO_ASYNC_GENERATOR = 0x4, 0x8, 0x20, 0x80, 0x200
 
 _BLOCKERS = (
-    (_CO_COROUTINE, "is a coroutine function"),
     (_CO_ASYNC_GENERATOR, "is an asynchronous generator"),
     (_CO_GENERATOR, "is a generator"),
 )
 
-_BLOCKING = _CO_COROUTINE | _CO_ASYNC_GENERATOR | _CO_GENERATOR
+_BLOCKING = _CO_ASYNC_GENERATOR | _CO_GENERATOR
 
 # names of what finds a frame up the stack; ``warn`` does with a ``stacklevel``
 _LOOKING_UP = frozenset({"_getframe", "_getframemodulename", "currentframe", "getouterframes", "warn"})
@@ -120,6 +124,11 @@ class JoinPoint:
     def name(self) -> str:
         """``module:qualname``."""
         return f"{self.module}:{self.qualname}"
+
+    @property
+    def awaited(self) -> bool:
+        """Whether it is a coroutine function: calls of it run when they are awaited."""
+        return bool(self.original.co_flags & _CO_COROUTINE)
 
     @property
     def armed(self) -> bool:
@@ -209,7 +218,7 @@ def _dispatcher(point: JoinPoint) -> CodeType:
         code.co_argcount,
         code.co_posonlyargcount,
         code.co_kwonlyargcount,
-        code.co_flags & (_CO_VARARGS | _CO_VARKEYWORDS),
+        code.co_flags & (_CO_VARARGS | _CO_VARKEYWORDS | _CO_COROUTINE),
         len(code.co_freevars),
     )
     template = _templates.get(shape)
@@ -225,7 +234,8 @@ class _Template:
 
     def __init__(self, positional: int, positional_only: int, keyword: int, flags: int, free: int) -> None:
         rest, more = bool(flags & _CO_VARARGS), bool(flags & _CO_VARKEYWORDS)
-        code = self._code = _template(positional, positional_only, keyword, rest, more, free)
+        awaited = bool(flags & _CO_COROUTINE)
+        code = self._code = _template(positional, positional_only, keyword, rest, more, free, awaited)
         place = code.co_consts.index(_MARK)
         self._before, self._after = code.co_consts[:place], code.co_consts[place + 1 :]
         self._size = len(code.co_varnames)
@@ -260,7 +270,7 @@ def _replaced(constant: Any, by: dict[Any, Any]) -> Any:
 
 
 def _template(
-    positional: int, positional_only: int, keyword: int, rest: bool, more: bool, free: int
+    positional: int, positional_only: int, keyword: int, rest: bool, more: bool, free: int, awaited: bool
 ) -> CodeType:
     places = [f"p{i}" for i in range(positional)]
     keywords = [f"k{i}" for i in range(keyword)]
@@ -282,9 +292,11 @@ def _template(
     call = f"{_MARK!r}.advice({_MARK!r}, ({args}), {{{kwargs}}})"
     # never taken and not even compiled, but it makes the names free variables as in the original
     body = f"{call} if 1 else ({', '.join(cells)},)" if cells else call
+    if awaited:
+        body = f"await ({body})"
     source = (
         f"def outer({', '.join(cells)}):\n"
-        f" def inner({', '.join(parameters)}):\n"
+        f" {'async ' * awaited}def inner({', '.join(parameters)}):\n"
         f"  try: return {body}\n"
         f"  except:\n"
         f"   {_MARK!r}.clean()\n"

@@ -93,10 +93,8 @@ def _objection(node: FunctionNode, lines: Sequence[str]) -> str | None:
     yields = mentions(node, lines, "yield") and any(
         isinstance(inner, (ast.Yield, ast.YieldFrom)) for inner in _own_scope(node)
     )
-    if isinstance(node, ast.AsyncFunctionDef):
-        return "is an asynchronous generator" if yields else "is a coroutine function"
     if yields:
-        return "is a generator"
+        return "is an asynchronous generator" if isinstance(node, ast.AsyncFunctionDef) else "is a generator"
     if node.name in _MACHINERY:
         return "is called by the machinery of pickling and attribute access"
     for decorator in node.decorator_list:

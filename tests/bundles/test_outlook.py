@@ -14,7 +14,7 @@ from bundlebee.bundles.facts import ModuleFacts, facts_of_source
 from bundlebee.bundles.outlook import Judgement, Outlook, judge
 
 SOURCE = """\
-import re, threading
+import asyncio, re, threading
 
 SEEN = []
 LOCK = threading.Lock()
@@ -78,6 +78,30 @@ def values(n):
 
 async def wait(n):
     return n
+
+
+async def wait_twice(n):
+    return await wait(n) + await wait(n)
+
+
+async def fill_later(rows, n):
+    rows.append(await wait(n))
+
+
+async def say_later(n):
+    print(await wait(n))
+
+
+async def sleeps(n):
+    await asyncio.sleep(n)
+
+
+async def sleeps_below(n):
+    return await sleeps(await wait(n))
+
+
+async def numbers(n):
+    yield n
 
 
 class Box:
@@ -165,7 +189,13 @@ def outlook(analysis: EffectAnalysis, module: ModuleType, name: str) -> Judgemen
         ("asks_for", Outlook.DEPENDS, "writes module state"),
         ("locked", Outlook.STAYS, "identity"),
         ("values", Outlook.STAYS, "generator"),
-        ("wait", Outlook.STAYS, "coroutine"),
+        ("wait", Outlook.SHIPS, ""),
+        ("wait_twice", Outlook.SHIPS, ""),
+        ("fill_later", Outlook.STAYS, "seen by other tasks"),
+        ("say_later", Outlook.STAYS, "seen by other tasks"),
+        ("sleeps", Outlook.STAYS, "event loop"),
+        ("sleeps_below", Outlook.STAYS, "event loop"),
+        ("numbers", Outlook.STAYS, "generator"),
         ("Box.__init__", Outlook.SHIPS, ""),
         ("Box.grow", Outlook.SHIPS, ""),
         ("Box.half", Outlook.SHIPS, ""),

@@ -770,7 +770,7 @@ CONTENTS = {"byvalue", "logged", "parcels", "pickling", "remote_errors", "tasks"
 """What is in the messages, whatever carries them: pickles, log records, exceptions, who gets how many tasks."""
 IDENTITY = {"keys", "secret"}
 """Who is a member of the grid; the registry's datagrams need that, too."""
-INTERFACE = {"transport", "transports", "waiting", "lessee", "serving"}
+INTERFACE = {"transport", "transports", "waiting", "courier", "lessee", "serving"}
 DATA = {"call", "outcome", "request", "fate"}
 """What the interface speaks of; each may be had from `transport`, too, which takes longer to import."""
 SERVING = {"node.py", "worker.py"}

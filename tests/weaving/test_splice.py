@@ -184,7 +184,7 @@ def test_functions_below_statements_of_the_module() -> None:
     [
         "x = 1; y = lambda: 2\n",
         "class A: x = 1\n",
-        "async def f(): pass\n",
+        "async def f(): yield\n",
         "def f():\n    yield 1\n",
         "def f():\n    x = yield from g()\n",
         "class A:\n    def __eq__(self, other): pass\n    def __reduce__(self): pass\n",
@@ -257,7 +257,7 @@ def test_outcomes_are_values_in_the_order_of_the_source() -> None:
     ).points
     assert points == (
         Woven("f", 2),
-        Skipped("g", 3, "is a coroutine function"),
+        Woven("g", 3),
         Skipped("h", 4, "is an asynchronous generator"),
         Skipped("A.m", 6, "is a generator"),
         Skipped("A.__hash__", 7, "is called by the machinery of pickling and attribute access"),
