@@ -46,7 +46,7 @@ import msgspec
 if TYPE_CHECKING:
     import ast
 
-VERSION = 1
+VERSION = 3
 """Of the format. Facts of another version are not decoded."""
 
 PLAIN, GENERATOR, COROUTINE = 0, 1, 2

@@ -13,7 +13,7 @@ OTHER = "something else"
 _KINDS = (
     ("generator", r"^is an? (asynchronous )?generator|^(returns|raises|leaves in an argument) a generator"),
     ("coroutine", r"^is a coroutine|^calls .*, a coroutine$|^awaits|^waits for an asynchronous"),
-    ("looks at its caller's frame", r"^looks at its caller's frame"),
+    ("looks at its caller's frame", r"^looks at its caller's frame|^looks up the stack"),
     ("called by Python itself", r"^is called by the machinery"),
     ("compiled by a decorator", r"^is compiled by its decorator"),
     ("calls its argument", r"^calls its argument "),
