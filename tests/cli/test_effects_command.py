@@ -64,21 +64,22 @@ textkit.text.show         ships    prints
 textkit.text.log_line     stays    textkit.text.log_line → emit: opens a local file (io.open) ({0}/io.py:2)
 textkit.text.keep         stays    writes module global 'LINES' ({0}/text.py:15)
 textkit.text.each         depends  calls its argument 'function', whatever that may be ({0}/text.py:18)
-textkit.text.words        stays    is a generator ({0}/text.py:20)
+textkit.text.words        not woven  is a generator ({0}/text.py:20)
 textkit.text.Page.__init__  ships    writes attribute 'text' of its argument 'self'
-textkit.text.Page.load    stays    is a coroutine function ({0}/text.py:27)
+textkit.text.Page.load    not woven  is a coroutine function ({0}/text.py:27)
 textkit.text.Page.size    ships
 textkit.extra is left out: ModuleNotFoundError: No module named 'nothing_like_it'
 textkit.leaves is left out: SystemExit: 3 (with 1 more below it)
 
-textkit 0, 10 functions: 4 (40 %) ship, 1 (10 %) depend on their arguments, 5 (50 %) stay
+textkit 0, 8 woven functions: 4 (50 %) ship, 1 (12 %) depend on their arguments, 3 (38 %) stay; 62 % may leave
   stay, because of
         2 I/O
-        1 coroutine
-        1 generator
         1 writes module state
   depend, because of
         1 calls its argument
+  2 more are not woven, because of
+        1 coroutine
+        1 generator
 """
 
 
@@ -113,8 +114,9 @@ def test_json_of_a_module_and_of_a_distribution(home: Home, bundles: Write) -> N
     done = home.bee("check", "--effects", "--json", "bundles/notes.py", "pypng")
     assert (done.returncode, done.stderr) == (0, "")
     notes, png = json.loads(done.stdout)
-    assert notes["counts"] == {"ships": 1, "depends": 0, "stays": 1}
-    assert notes["kinds"] == {"depends": {}, "stays": {"I/O": 1}}
+    assert notes["counts"] == {"ships": 1, "depends": 0, "stays": 1, "not woven": 0}
+    assert notes["leaving"] == 0.5
+    assert notes["kinds"] == {"depends": {}, "stays": {"I/O": 1}, "not woven": {}}
     assert notes["left_out"] == [] and notes["unseen"] == 0
     assert notes["functions"][1] == {
         "function": "notes.g",
@@ -134,7 +136,7 @@ def test_json_of_a_module_and_of_a_distribution(home: Home, bundles: Write) -> N
 def test_what_lies_beside_it_can_be_imported(home: Home, bundles: Write) -> None:
     bundles({"one.py": "import two\n\ndef f():\n    pass\n", "two.py": "def g():\n    pass\n"})
     done = home.bee("check", "--effects", "bundles/one.py")
-    assert done.stdout.startswith("one.f  ships\n\none 0, 1 function: 1 (100 %) ship")
+    assert done.stdout.startswith("one.f  ships\n\none 0, 1 woven function: 1 (100 %) ship")
 
 
 @pytest.mark.parametrize(
