@@ -391,7 +391,7 @@ class Attributes(Heap):
         if isinstance(raw, (*C_METHODS, BuiltinFunctionType)):
             return Found({self.builtin_method(name, None, owner)})
         if hasattr(type(raw), "__get__") and not isinstance(
-            raw, property | types.MemberDescriptorType | FunctionType | LRU
+            raw, property | functools.cached_property | types.MemberDescriptorType | FunctionType | LRU
         ):
             return self._described(raw, label, {ATOM}, {self.live(thing, thing.__qualname__)})
         if (

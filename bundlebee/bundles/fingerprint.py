@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from bundlebee.bundles import own
+from bundlebee.bundles.absent import ABSENT, absent
 from bundlebee.bundles.compiled import compiled
 from bundlebee.bundles.contents import ATOMS, by_python, is_array, is_number_of_numpy
 from bundlebee.bundles.numpy_catalogue import SETTINGS, THREADS, name_in_numpy, settings
@@ -151,6 +152,10 @@ def state(
     for module_name, name in reads:
         module = modules.get(module_name)
         encoder.write("read", module_name, name)
+        if name == ABSENT:
+            sights.equal(absent, module_name)
+            encoder.write(str(absent(module_name)))
+            continue
         sights.key(modules, module_name, *(() if module is None else (module,)))  # type: ignore[arg-type]
         if module is None:
             encoder.write("no module")

@@ -15,6 +15,7 @@ from enum import Enum, EnumMeta
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
+from bundlebee.bundles.absent import absent
 from bundlebee.bundles.abstract import (
     ATOM,
     NUMBER,
@@ -421,6 +422,8 @@ def unchanged(observed: Iterable[tuple[str, Any, Any, Any]]) -> bool:
 def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
     if kind in ("class", "attribute"):
         return holder.__dict__.get(key, MISSING) is found
+    if kind == "absent":
+        return absent(key) is found
     if kind == "size":
         return len(holder) == found  # type: ignore[no-any-return]
     if kind == "own":

@@ -10,6 +10,7 @@ from enum import Enum
 from types import FunctionType, GeneratorType, MemberDescriptorType, ModuleType
 from typing import Any, TypeAlias
 
+from bundlebee.bundles.absent import ABSENT, absent
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Namespace, Text, Value
 from bundlebee.bundles.calling import Calls
 from bundlebee.bundles.contents import by_python
@@ -173,7 +174,11 @@ class Operations(Calls):
         thing = value.object
         if isinstance(thing, defaultdict) and thing.default_factory is not None:
             raise Harm(f"may fill {value.name}, a defaultdict")
-        if isinstance(thing, type) and not hasattr(type(thing), "__getitem__"):
+        if (
+            isinstance(thing, type)
+            and not hasattr(type(thing), "__getitem__")
+            and (thing is type or self.lookup(thing, "__class_getitem__") is not None)
+        ):
             raise Harm(f"makes a generic alias of {value.name}")
 
     def o_slice(self, frame: Frame, op: Operation) -> None:
@@ -452,7 +457,13 @@ class Operations(Calls):
         module = sys.modules.get(name)
         self.observe("key", sys.modules, name, MISSING if module is None else module)
         if module is None:
-            raise Harm(f"imports {name!r}, which is not loaded yet")
+            top = name.partition(".")[0]
+            nowhere = absent(top)
+            self.observe("absent", None, top, nowhere)
+            if not nowhere:
+                raise Harm(f"imports {name!r}, which is not loaded yet")
+            self.reads.add((top, ABSENT))
+            return  # it raises ImportError
         if attribute is None:
             self.add(frame.registers[target], {self.live(module, name)})
             return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
 from textwrap import dedent
 from types import ModuleType
 from typing import Any
@@ -13,9 +14,10 @@ import pytest
 
 from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
 from bundlebee.bundles.facts import ModuleFacts, collect, decode, encode
-from bundlebee.bundles.fingerprint import state
+from bundlebee.bundles.fingerprint import Remembered, state
 from bundlebee.bundles.library import facts_of_library, real_name
 from bundlebee.bundles.values import Reach, refined, walk
+from bundlebee.hooks.finder import BundleFinder, FallbackFinder
 
 Load = Callable[..., ModuleType]
 
@@ -486,3 +488,73 @@ def test_what_it_passes_arguments_through(world: World, name: str) -> None:
 def test_one_that_only_looks_like_it(world: World) -> None:
     module = world.load(DECORATORS, "another_module")
     assert world.ask(module.calls, 1).level is Effect.UNSAFE
+
+
+# -- modules that are nowhere ---------------------------------------------------------------------------------------
+
+OPTIONAL = """
+    T = []
+    def f(x):
+        try:
+            import nowhere_at_all.part as found
+            T.append(found)
+        except ImportError:
+            return x
+    def g(x):
+        import this
+        return x
+"""
+
+
+@pytest.fixture
+def usual_finders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a program: pytest has a finder of its own."""
+    from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+
+    monkeypatch.setattr(sys, "meta_path", [BuiltinImporter, FrozenImporter, PathFinder])
+
+
+@pytest.mark.usefixtures("usual_finders")
+def test_a_module_that_is_nowhere(world: World, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = world.load(OPTIONAL)
+    found = world.ask(module.f, 1)
+    # what it would do with it is looked at, and it is nothing
+    assert found.level is Effect.UNSAFE and "'T'" in found.why
+    module = world.load(OPTIONAL.replace("T.append(found)", "found.solve(x)"))
+    found = world.ask(module.f, 1)
+    assert found.level is Effect.FREE, found.why
+    assert ("nowhere_at_all", "(absent)") in found.reads
+    assert found.still_valid()
+    remembered = Remembered(found.reads)
+    digest = remembered.state().digest
+    assert remembered.state().digest == digest
+    (tmp_path / "nowhere_at_all.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not found.still_valid()
+    assert remembered.state().digest != digest
+    assert "not loaded yet" in world.ask(module.f, 1).why
+    assert "not loaded yet" in world.ask(module.g, 1).why
+
+
+@pytest.mark.usefixtures("usual_finders")
+def test_a_finder_that_nobody_knows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finder:
+        def find_spec(self, *args: Any) -> None:
+            raise AssertionError("it is the program's own")
+
+    module = world.load(OPTIONAL.replace("T.append(found)", "found.solve(x)"))
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
+    assert "not loaded yet" in world.ask(module.f, 1).why
+
+
+@pytest.mark.usefixtures("usual_finders")
+def test_the_grid_may_have_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    finder = BundleFinder({}, SourceFileLoader)
+    fallback = FallbackFinder(finder, lambda name: None)
+    module = world.load(OPTIONAL.replace("T.append(found)", "found.solve(x)"))
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path, fallback])
+    assert "not loaded yet" in world.ask(module.f, 1).why  # nobody was asked
+    assert module.f(1) == 1
+    assert world.ask(module.f, 1).level is Effect.FREE
+    fallback.forget()
+    assert "not loaded yet" in world.ask(module.f, 1).why
