@@ -40,18 +40,20 @@ def compiled(function: FunctionType) -> Compiled | None:
         return None
     layers = []
     below: Any = function
-    while isinstance(below, FunctionType) and "__argmap__" in below.__dict__:
-        maker: Any = below.__dict__["__argmap__"]
-        inner: Any = below.__dict__.get("__wrapped__")
-        if not _is_maker(type(maker)) or below.__dict__.get("__self__") is not below or inner is None:
+    while True:
+        layer: Any = below
+        if not isinstance(layer, FunctionType) or "__argmap__" not in layer.__dict__:
+            break
+        maker, below = layer.__dict__["__argmap__"], layer.__dict__.get("__wrapped__")
+        itself: Any = layer.__dict__.get("__self__")
+        if not _is_maker(type(maker)) or itself is not layer or below is None:
             return None
-        if below.__globals__.get("__name__") != _MAKER[0]:
+        if layer.__globals__.get("__name__") != _MAKER[0]:
             return None
         held = own.attributes(maker) or {}
         layers.append(
             Mapping(maker, held.get("_func"), tuple(held.get("_args", ())), bool(held.get("_finally")))
         )
-        below = inner
     return Compiled(tuple(layers), below)
 
 

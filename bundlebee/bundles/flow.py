@@ -29,7 +29,7 @@ from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, Reach, Shape
 from bundlebee.bundles.values import NUMBER as NUMBER_SHAPE
 
 BUDGET = 400_000
-"""Operations that one analysis looks at; about a second."""
+"""Steps that one analysis takes; about a second. An operation is one, and what it has to look through."""
 
 GENERAL_BUDGET = 25_000
 """The same where any arguments are allowed for: what that leads to is seldom harmless if it is much, and the analysis of the very
@@ -166,7 +166,8 @@ class Flow(Operations):
     def _run_frame(self, frame: Frame) -> None:
         self._frame = frame
         for number, operation in enumerate(frame.facts.operations):
-            self._budget -= 1
+            self._budget -= 1 + self.spent
+            self.spent = 0
             if self._budget < 0:
                 raise Harm("reaches too much code to analyse")
             self._line = operation[1]

@@ -73,6 +73,7 @@ class Heap:
         self.put_items: Values = set()
         self.put_attributes: dict[str, Values] = {}
         self.fills = False  #: whether looking up in an argument may put something into it
+        self.spent = 0  #: steps that were taken since somebody last looked: how much one operation costs depends on its operands
         self.site: Any = None  #: the operation that is being looked at: names what it makes
         self._live: dict[int, Live] = {}
         self._made: dict[Any, Made] = {}
@@ -331,6 +332,7 @@ class Heap:
                         stack.append(part)
                         if len(found) > MEMBERS:
                             raise Harm("uses a structure that is too large to look at")
+        self.spent += len(found) >> 2
         return found
 
     # -- what containers take in ----------------------------------------------------------------------------

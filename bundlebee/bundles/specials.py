@@ -146,6 +146,7 @@ class Specials(Attributes):
         results: Values = set()
         for value in list(values):
             for kind in self.classes_of(value):
+                self.spent += len(names)
                 for name in names:
                     raw = self.special(kind, name)
                     if raw is None or _is_generic(raw):
