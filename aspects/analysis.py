@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from time import perf_counter, thread_time
 from types import CodeType, FunctionType
@@ -25,6 +26,7 @@ from msgspec.structs import replace
 from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.aspects.stopwatch import Stopwatch
+from bundlebee.calls.serving import serving
 from bundlebee.decisions.features import Features, features, volume
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
@@ -51,7 +53,8 @@ class Running(threading.local):
 
     def __init__(self) -> None:
         self.points: set[JoinPoint] = set()  #: advised calls on this thread's stack
-        self.quiet = False  #: our own machinery runs, and must not be advised
+        #: our own machinery runs, and must not be advised; in a thread that is a worker nothing is
+        self.quiet = serving.here
         self.timed: dict[Profile, Any] = {}  #: calls that the stopwatch times
 
 
@@ -71,9 +74,20 @@ class Analysis:
         self._idle: list[Profile] = []  #: those with that mark
         self._stopwatch = Stopwatch(running, self._timed, self._calls_itself)
         self._listens = grid.policy.kind is Kind.AUTO and self._stopwatch.start()
+        self._on_first: Callable[[], None] | None = None
+
+    def once_there_is_one(self, begin: Callable[[], None]) -> None:
+        """Have something called with the first function: a program without any shall not pay for glances at it."""
+        self._on_first = begin
+
+    def _begin(self) -> None:
+        if self._on_first is not None:
+            begin, self._on_first = self._on_first, None
+            begin()
 
     def on_join_point(self, point: JoinPoint) -> None:
         """Take charge of a new join point."""
+        self._begin()
         profile = Profile(point)
         point.data = profile
         point.advice = self.advise
@@ -119,6 +133,8 @@ class Analysis:
         """Whether a function that an import defines waits until that is over: what imports call is not worth a look."""
         if self._grid.policy.kind is not Kind.AUTO:
             return False
+        if self._on_first is not None:
+            self._begin()
         code = function.__code__
         self._waiting[id(code)] = len(self._defined)
         self._defined += code, function, advice, qualname

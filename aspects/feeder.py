@@ -26,8 +26,7 @@ from bundlebee.words import Reason
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
     from bundlebee.bundles.values import Walk
-    from bundlebee.calls.client import LeaseChannel
-    from bundlebee.calls.wire import Call
+    from bundlebee.calls.transport import Call, Channel
     from bundlebee.weaving.joinpoint import JoinPoint
 
     Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -42,7 +41,7 @@ SOON = 0.05  #: the same while the grid is still answering our greeting
 class Supply:
     """One leased worker, and what it has been given and has not answered yet."""
 
-    def __init__(self, place: str, channel: LeaseChannel, seconds: float | None) -> None:
+    def __init__(self, place: str, channel: Channel, seconds: float | None) -> None:
         self.place = place
         self.channel = channel
         self.seconds = seconds  #: run time of one item there, as measured
@@ -129,7 +128,7 @@ class Feeder:
 
     def start(self) -> None:
         """Begin; returns at once. `Spread.expecting` counts the peers that are being asked."""
-        from bundlebee.calls.client import Waker
+        from bundlebee.calls.waiting import Waker
 
         self._waker = Waker()
         self._spread.wake = self._waker.wake
@@ -224,7 +223,7 @@ class Feeder:
                 self._spread.supplies.append(supply)
 
     def _wait(self) -> list[Supply]:
-        from bundlebee.calls.client import wait
+        from bundlebee.calls.waiting import wait
 
         channels = {id(supply.channel): supply for supply in self._spread.supplies}
         pause = min(SOON if self._grid.coming() else RETRY, self._grid.deadline or RETRY)

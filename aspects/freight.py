@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from bundlebee.aspects.profile import Profile
     from bundlebee.bundles.effects import Effect, Summary
     from bundlebee.bundles.values import Walk
-    from bundlebee.calls.wire import Call
+    from bundlebee.calls.transport import Call
 
 PATIENCE = 3
 """Calls in a row that must be found unsafe until the function stays here for good. One may be due to its arguments."""

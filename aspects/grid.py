@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from bundlebee.aspects.freight import Freight
     from bundlebee.bundles.effects import Summary
     from bundlebee.bundles.values import Walk
-    from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.calls.transport import Channel, Outcome
     from bundlebee.decisions.model import Place, Verdict
     from bundlebee.decisions.policy import Policy, Trials
     from bundlebee.errors import PeerLost
@@ -75,7 +75,7 @@ class Grid(Protocol):
     def ready(self, place: str) -> bool:
         """Whether there is a channel to that peer which nobody uses just now."""
 
-    def open(self, place: str, point: JoinPoint) -> LeaseChannel:
+    def open(self, place: str, point: JoinPoint) -> Channel:
         """A channel to a worker of that peer, which has the function's bundle.
 
         Raises:
@@ -84,10 +84,10 @@ class Grid(Protocol):
             CallError: it cannot run this bundle; the message says why.
         """
 
-    def done(self, channel: LeaseChannel) -> None:
+    def done(self, channel: Channel) -> None:
         """Hand a channel back for the next call."""
 
-    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+    def why_lost(self, channel: Channel, function: str, error: PeerLost) -> PeerLost:
         """The error with what is known of the worker's end. May take a second."""
 
     # -- to tell -----------------------------------------------------------------------------------------

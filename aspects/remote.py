@@ -11,9 +11,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterable
-from functools import cache
 from time import perf_counter
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -29,7 +27,7 @@ from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
-    from bundlebee.calls.client import Outcome
+    from bundlebee.calls.transport import Outcome
     from bundlebee.decisions.features import Features
 
 log = logging.getLogger("bundlebee.remote")
@@ -143,7 +141,6 @@ class Remote:
         kwargs: dict[str, Any],
     ) -> Came | Verdict:
         """Take the call to the peer of the verdict, and bring back its outcome; or say why it runs here."""
-        ship_one = _client().call
         grid, point, place = self._grid, profile.point, verdict.where
         start = perf_counter()
         try:
@@ -163,7 +160,7 @@ class Remote:
             grid.lost(place, error)
             return _stays(verdict, Reason.ENVIRONMENT, error)
         try:
-            outcome = ship_one(channel, freight.call, args, kwargs, found=cleared.walk, timeout=grid.deadline)
+            outcome = channel.call(freight.call, args, kwargs, found=cleared.walk, timeout=grid.deadline)
         except PeerLost as error:
             channel.close()
             grid.done(channel)
@@ -233,14 +230,6 @@ class Remote:
         if why is Reason.GUARD or profile.refusals >= REFUSALS:
             profile.hold(why, str(error))
         return _stays(verdict, why, error)
-
-
-@cache
-def _client() -> ModuleType:
-    """It brings ZeroMQ along, which most programs never need."""
-    from bundlebee.calls import client
-
-    return client
 
 
 def _stays(verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:

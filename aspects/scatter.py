@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from bundlebee.aspects.freight import Customs, Freight
     from bundlebee.aspects.grid import Grid
     from bundlebee.bundles.values import Walk
-    from bundlebee.calls.client import Outcome
+    from bundlebee.calls.transport import Outcome
     from bundlebee.weaving.advice import Advice, Shape
     from bundlebee.weaving.joinpoint import JoinPoint
     from bundlebee.weaving.outcomes import ScatterSite

@@ -24,6 +24,9 @@ SHORTEST, LONGEST = 0.05, 0.5
 """Seconds between glances. Each takes the interpreter lock away from a busy thread, which costs that thread 1 to 2 ms
 on a machine of two cores: 20 a second made a program slower by some 3 %, 2 a second cannot be seen."""
 
+FIRST = 0.2
+"""Seconds from the first function that there is to look at. Most programs begin with imports, which are over by then."""
+
 GROWTH = 1.25  #: factor on the pause after a glance that finds nothing long; the longest is reached after 2 s
 DEPTH = 64  #: innermost frames that are looked at in each thread
 MEETINGS = 0.4  #: seconds that a function must have been seen running before it is sampled again (times its `Profile.trust`)
@@ -69,26 +72,35 @@ class Rule:
 
 
 class Watch:
-    """Start it once a program has advised functions; it ends with the process, or by `stop`."""
+    """Looks at nothing before `begin`; ends with the process, or by `stop`."""
 
     def __init__(self, analysis: Analysis) -> None:
         self._analysis = analysis
         self._rule = Rule()
+        self._wanted = threading.Event()
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bundlebee-watch", daemon=True)
 
     def start(self) -> None:
-        """Begin to glance."""
+        """Start the thread."""
         self._thread.start()
+
+    def begin(self) -> None:
+        """There is something to glance at."""
+        self._wanted.set()
 
     def stop(self) -> None:
         """End, and wait until it has ended."""
         self._stop.set()
+        self._wanted.set()
         if self._thread.ident is not None:
             self._thread.join(timeout=1.0)
 
     def _run(self) -> None:
         own = threading.get_ident()
+        self._wanted.wait()
+        if self._stop.wait(FIRST):
+            return
         while not self._stop.wait(self._rule.pause):
             for profile in self._rule.glance(self._seen(own)):
                 self._sample(profile)

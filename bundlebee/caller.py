@@ -20,7 +20,7 @@ from bundlebee.words import BundleRef, FunctionRef
 from bundlebee.workshop import Workshop
 
 if TYPE_CHECKING:
-    from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.calls.transport import Channel, Outcome
 
 BUSY_SECONDS = 10.0  #: how long a busy grid is asked again when no time-out was given
 
@@ -98,7 +98,7 @@ def _places(guest: Guest, workshop: Workshop, peers: Peers, module: str) -> tupl
 
 def _lease(
     peers: Peers, ref: BundleRef, places: Sequence[str], deadline: float | None
-) -> tuple[LeaseChannel, str]:
+) -> tuple[Channel, str]:
     until = time.monotonic() + BUSY_SECONDS if deadline is None else deadline
     pause = 0.05
     while True:
@@ -117,7 +117,7 @@ def _lease(
 
 
 def _ship(
-    channel: LeaseChannel,
+    channel: Channel,
     place: str,
     ref: BundleRef,
     module: str,
@@ -126,7 +126,7 @@ def _ship(
     kwargs: dict[str, Any],
     deadline: float | None,
 ) -> Outcome:
-    from bundlebee.calls.wire import Call
+    from bundlebee.calls.call import Call
 
     function = FunctionRef(ref.name, ref.digest, module, qualname)
     channel.submit(Call(function, recursion_limit=sys.getrecursionlimit()), [(args, kwargs)])

@@ -11,20 +11,20 @@ import logging
 import secrets
 import sys
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bundlebee import settings
+from bundlebee.bookkeeping import EACH, Bookkeeping
 from bundlebee.calls import logged
 from bundlebee.calls.byvalue import Outbound
-from bundlebee.calls.outcome import Outcome
 from bundlebee.calls.parcels import Parcel
 from bundlebee.calls.pickling import blame_items
-from bundlebee.calls.security import LARGEST_FRAME
 from bundlebee.calls.tasks import Hand, Pace, Schedule
+from bundlebee.calls.transport import LARGEST, Outcome
 from bundlebee.errors import CallError, PeerBusy, PeerLost, Unshippable
 from bundlebee.guest import Guest
 from bundlebee.helper import Helper
@@ -35,7 +35,8 @@ from bundlebee.settings import GridOptions
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
-    from bundlebee.calls.client import LeaseChannel, Waker
+    from bundlebee.calls.transport import Channel
+    from bundlebee.calls.waiting import Waker
 
 log = logging.getLogger("bundlebee.executor")
 
@@ -52,12 +53,22 @@ class Worker(Hand[Order]):
 
     __slots__ = ("channel", "holds", "idle_since", "place")
 
-    def __init__(self, place: str, channel: LeaseChannel, holds: int) -> None:
+    def __init__(self, place: str, channel: Channel, holds: int) -> None:
         super().__init__()
         self.holds = holds  #: bundles of the program
         self.place = place
         self.channel = channel
         self.idle_since = perf_counter()
+
+
+class _Ran:
+    """Tasks of one function that were answered in one go."""
+
+    __slots__ = ("name", "outcomes")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.outcomes: list[Outcome] = []
 
 
 class Dispatcher:
@@ -81,7 +92,9 @@ class Dispatcher:
             tasks=secrets.token_hex(8),
             requires=self._luggage.requires,
         )
+        self._books = Bookkeeping(self._guest)
         self._waker: Waker | None = None
+        self._joined = threading.Event()
         self._awake = True
         self._finishing = False
         self._abandoned = False
@@ -97,10 +110,17 @@ class Dispatcher:
 
     def start(self) -> None:
         """Begin."""
-        from bundlebee.calls.client import Waker
+        from bundlebee.calls.waiting import Waker
 
         self._waker = Waker()
         self.thread.start()
+
+    def workers(self) -> int:
+        """How many workers it may have at a time; waits until the grid has answered."""
+        self._joined.wait()
+        self._guest.wait_for_nodes()
+        found = sum(slots for _, slots in self._peers.workers(alone=False))
+        return min(found, self._most or found)
 
     def look(self) -> None:
         """Look what of the program's own is imported."""
@@ -131,6 +151,7 @@ class Dispatcher:
         """In a child process: threads and sockets are the parent's."""
         self._guest.forget()
         self._peers.after_fork()
+        self._books.after_fork()
 
     def _wake(self) -> None:
         if not self._awake:
@@ -147,6 +168,7 @@ class Dispatcher:
         error: BaseException | None = None
         try:
             self._guest.join()
+            self._joined.set()
             asked = -RETRY
             while not self._is_done():
                 self._adopt()
@@ -158,6 +180,7 @@ class Dispatcher:
                 if now - asked > (SOON if self._peers.coming() else RETRY):
                     asked = now
                     self._ask(now)
+                    self._books.settle()
                 self._let_go(now)
                 self._wait()
         except BaseException as problem:
@@ -177,12 +200,13 @@ class Dispatcher:
         return bool(self._schedule.waiting) and any(map(self._schedule.has_room, self._schedule.hands))
 
     def _wait(self) -> None:
-        from bundlebee.calls.client import wait
+        from bundlebee.calls.waiting import wait
 
         workers = self._workers()
         pause = SOON if self._peers.coming() else RETRY
         if not self._schedule.waiting and not self._at_work():
             pause = IDLE if any(worker.place != OWN for worker in workers) else LONG
+            self._books.settle()
         self._awake = False
         free = self._helper is not None and not self._helper.busy and bool(self._schedule.waiting)
         # it came in between
@@ -300,7 +324,7 @@ class Dispatcher:
             except Exception as error:
                 task.fail(blame_items([(task.args, task.kwargs)], error, dumps))
                 continue
-            if added and max(parcel.bytes, *map(len, parcel.buffers), 0) > LARGEST_FRAME:
+            if added and max(parcel.bytes, *map(len, parcel.buffers), 0) > LARGEST:
                 task.fail(
                     Unshippable(f"the arguments of {task.function.name} are too large", why="over 2 GiB")
                 )
@@ -330,23 +354,34 @@ class Dispatcher:
         except CallError as error:
             self._lost(worker, error)
             return
-        ran: dict[Pace, tuple[int, float]] = {}
+        ran: dict[Pace, _Ran] = {}
         rounds: set[Round[Any]] = set()
         handed_back: dict[int, int] = {}
+        chunk = 0
         for outcome in outcomes:
             if outcome.reason is Reason.PEER_BUSY:
                 handed_back[outcome.ticket] = handed_back.get(outcome.ticket, 0) + 1
                 continue
             task = self._schedule.answered(worker, outcome.ticket)
-            count, seconds = ran.get(task.pace, (0, 0.0))
-            ran[task.pace] = count + 1, seconds + outcome.seconds
-            _settle(task, outcome)
+            if outcome.ticket != chunk:  # the tasks of a chunk are of one function
+                chunk = outcome.ticket
+                answered = ran.setdefault(task.pace, _Ran(task.function.name))
+            if outcome.error is None:
+                task.succeed(outcome.value)
+                answered.outcomes.append(outcome)
+            else:
+                task.fail(outcome.error)
+                if outcome.raised:
+                    answered.outcomes.append(outcome)
+                else:
+                    reason = outcome.reason or Reason.UNPICKLABLE
+                    self._books.failed(worker.place, answered.name, reason, 1, str(outcome.error))
             if type(task) is Item:
                 rounds.add(task.round)
         for round in rounds:
             round.announce()
-        for pace, (count, seconds) in ran.items():
-            pace.ran(count, seconds)
+        for pace, answered in ran.items():
+            self._note(worker.place, pace, answered)
         if handed_back:
             tasks: list[Order] = []
             for ticket, count in handed_back.items():
@@ -355,12 +390,30 @@ class Dispatcher:
         if worker.channel.over:
             worker.retiring = True  # it refuses what is still on its way to it; nothing of that was begun
 
+    def _note(self, place: str, pace: Pace, answered: _Ran) -> None:
+        """Tasks of one function have been answered: learn how long they take, and put them on record."""
+        outcomes, name = answered.outcomes, answered.name
+        if not outcomes:
+            return
+        count = len(outcomes)
+        seconds = sum([outcome.seconds for outcome in outcomes])
+        pace.ran(count, seconds)
+        if seconds > count * EACH:
+            for one in outcomes:
+                self._books.ran(place, name, 1, one.seconds, one.bytes_out, one.bytes_back)
+        else:
+            out = sum([outcome.bytes_out for outcome in outcomes])
+            back = sum([outcome.bytes_back for outcome in outcomes])
+            self._books.ran(place, name, count, seconds, out, back)
+
     def _lost(self, worker: Worker, error: CallError) -> None:
         """A worker is gone. Its node need not be: whoever asks it for another one will see."""
         tasks = self._schedule.lost(worker)
         self._hang_up(worker)
         if tasks and isinstance(error, PeerLost):
             error = self._peers.why_lost(worker.channel, tasks[0].function.name, error)
+        for name, count in Counter(task.function.name for task in tasks).items():
+            self._books.failed(worker.place, name, Reason.PEER_LOST, count, error.why or error.what)
         kind = type(error) if isinstance(error, PeerLost) else PeerLost
         for task in tasks:
             task.fail(
@@ -393,6 +446,7 @@ class Dispatcher:
 
     def _close(self, error: BaseException | None) -> None:
         self._finishing = True
+        self._joined.set()
         left: list[Order] = []
         if self._helper is not None:
             self._helper.close()
@@ -407,6 +461,7 @@ class Dispatcher:
             self._hang_up(worker)
         for task in left:
             task.fail(_failed("the executor has failed", error))
+        self._books.close()
         self._peers.close()
         # sockets that a thread still uses must not be closed under it
         self._guest.leave(hang_up=not any(thread.is_alive() for thread in threads))
@@ -423,13 +478,6 @@ def dumps(value: Any) -> bytes:
 
 def _begin(task: Order) -> bool:
     return task.begin()
-
-
-def _settle(task: Order, outcome: Outcome) -> None:
-    if outcome.error is None:
-        task.succeed(outcome.value)
-    else:
-        task.fail(outcome.error)
 
 
 def _say(stream: str, text: str) -> None:

@@ -22,12 +22,12 @@ from bundlebee.calls import logged
 from bundlebee.calls.byvalue import by_name
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.tasks import Pace
-from bundlebee.calls.wire import Call
+from bundlebee.calls.transport import Call
 from bundlebee.dispatcher import Dispatcher, dumps
 from bundlebee.errors import Unshippable, UsageError
 from bundlebee.hashing import sha256
 from bundlebee.orders import Function, Item, Order, Round, Task
-from bundlebee.settings import GridOptions, parse_peers
+from bundlebee.settings import GridOptions, parse_peers, parse_transport
 from bundlebee.words import FunctionRef
 
 T = TypeVar("T")
@@ -52,6 +52,7 @@ class Executor(futures.Executor):
         key_file: the grid's key.
         interface: network interface, or its address.
         peers: "HOST:PORT" of nodes that multicast does not reach.
+        transport: "network", or "in-process" for threads of this very process, without a grid: for tests and debugging.
 
     What is None is as `bundlebee exec` was told, if that runs the program; else as the ``BUNDLEBEE_*`` variables say.
 
@@ -68,6 +69,7 @@ class Executor(futures.Executor):
         key_file: str | os.PathLike[str] | None = None,
         interface: str | None = None,
         peers: Iterable[str] | None = None,
+        transport: str | None = None,
     ) -> None:
         if max_workers is not None and max_workers <= 0:
             raise ValueError("max_workers must be greater than 0")
@@ -79,6 +81,7 @@ class Executor(futures.Executor):
             "key_file": None if key_file is None else Path(key_file),
             "interface": interface,
             "peers": None if peers is None else parse_peers(tuple(peers)),
+            "transport": None if transport is None else parse_transport(transport),
         }
         where = msgspec.structs.replace(where, **{k: v for k, v in given.items() if v is not None})
         self._dispatcher = Dispatcher(where, max_workers)
@@ -155,6 +158,23 @@ class Executor(futures.Executor):
         if wait and thread.ident is not None and thread is not threading.current_thread():
             thread.join()
 
+    def workers(self) -> int:
+        """How many workers there are for it, those that are busy included. Waits until the grid has answered: a second at most.
+
+        Raises:
+            RuntimeError: it was shut down.
+        """
+        with self._lock:
+            self._check()
+            self._start()
+        return self._dispatcher.workers()
+
+    def abandon(self) -> None:
+        """Shut down at once: what waits is cancelled, what runs is interrupted there, and may have run in part."""
+        if os.getpid() == self._pid:
+            self._dispatcher.abandon()
+        self.shutdown(wait=False, cancel_futures=True)
+
     def __exit__(
         self,
         kind: type[BaseException] | None,
@@ -171,19 +191,25 @@ class Executor(futures.Executor):
 
     def _put(self, tasks: list[Order]) -> None:
         with self._lock:
-            if os.getpid() != self._pid:
-                raise RuntimeError(
-                    "this executor belongs to the parent process: make another one after a fork"
-                )
-            if self._closed:
-                raise RuntimeError("cannot schedule new futures after shutdown")
-            if _exiting:
-                raise RuntimeError("cannot schedule new futures after interpreter shutdown")
-            if tasks and self._dispatcher.thread.ident is None:
-                self._dispatcher.start()
-                _running.add(self._dispatcher)
+            self._check()
             if tasks:
+                self._start()
                 self._dispatcher.put(tasks)
+
+    def _check(self) -> None:
+        """Under the lock: whether it takes tasks."""
+        if os.getpid() != self._pid:
+            raise RuntimeError("this executor belongs to the parent process: make another one after a fork")
+        if self._closed:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if _exiting:
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
+
+    def _start(self) -> None:
+        """Under the lock."""
+        if self._dispatcher.thread.ident is None:
+            self._dispatcher.start()
+            _running.add(self._dispatcher)
 
     def _submit_from(
         self, round: Round[Any], arguments: Iterator[tuple[int, tuple[Any, ...]]], count: int | None

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 import msgspec
 
 from bundlebee import presence
+from bundlebee.calls import transports
 from bundlebee.calls.secret import check_grid_name
 from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError, CallError, PeerLost
@@ -25,10 +26,8 @@ from bundlebee.registry.snapshot import NodeView, Snapshot
 from bundlebee.settings import DISCOVERY, GridOptions
 
 if TYPE_CHECKING:
-    import zmq
-
     from bundlebee.calls.keys import GridKey, GridKeys
-    from bundlebee.calls.rpc import Client
+    from bundlebee.calls.transports import Network
     from bundlebee.platform import Interface
     from bundlebee.registry.multicast import RegistryDriver
 
@@ -54,10 +53,10 @@ class Guest:
         self.own_node: presence.Note | None = None  #: the node on this machine
         self.interface: Interface | None = None
         self._driver: RegistryDriver | None = None
-        self._context: zmq.Context[Any] | None = None
-        self._client: Client | None = None
+        self._network: Network | None = None
         self._joined = 0.0
         self._joining = False
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
         self.join()
@@ -92,6 +91,8 @@ class Guest:
         """Say hello; answers come in the background. Does nothing where there is no key, or the second time."""
         if self._key is None or self._driver is not None or self._joining:
             return
+        if self.where.transport == transports.IN_PROCESS:
+            return
         # what is imported here may look for a module that nobody has, and so lead to `Workshop.fetch` and back
         self._joining = True
         try:
@@ -123,40 +124,46 @@ class Guest:
         """Leave the grid, and hang up everywhere."""
         if self._driver is not None:
             self._driver.stop(goodbye=False)
-        if self._client is not None:
-            self._client.close()
-        if self._context is None or not hang_up:
+        if self._network is None:
+            return
+        self._network.close()
+        if not hang_up:
             return
         # to close a socket that another thread waits at ends the process
         if self._driver is None or self._driver.asked():
-            self._context.destroy(linger=0)
+            self._network.destroy()
         else:
             threading.Thread(target=self._hang_up, name="bundlebee-ask", daemon=True).start()
 
     def _hang_up(self) -> None:
         """When the last question has its answer, or none in time."""
-        if self._driver is not None and self._context is not None:
+        if self._driver is not None and self._network is not None:
             self._driver.asked(None)
-            self._context.destroy(linger=0)
+            self._network.destroy()
 
     @property
-    def context(self) -> zmq.Context[Any]:
-        """The process's ZeroMQ context."""
-        if self._context is None:
-            import zmq
+    def network(self) -> Network:
+        """What reaches nodes, and workers; only where there are keys."""
+        with self._lock:
+            if self._network is None:
+                assert self.keys is not None
+                self._network = transports.network(self.keys)
+            return self._network
 
-            self._context = zmq.Context()
-        return self._context
+    def ask(
+        self, address: str, op: str, body: bytes = b"", *, timeout: float = 5.0
+    ) -> tuple[bytes, list[bytes]]:
+        """Ask a node, as `rpc.Client.request`.
 
-    @property
-    def client(self) -> Client:
-        """Asks nodes."""
-        if self._client is None:
-            from bundlebee.calls.rpc import Client
+        Args:
+            address: ``ip:port``.
+            timeout: seconds.
 
-            assert self.keys is not None
-            self._client = Client(self.context, self.keys)
-        return self._client
+        Raises:
+            PeerLost, CallTimeout: it does not answer.
+            BundlebeeError: what it raises.
+        """
+        return self.network.client.request(address, op, body, timeout=timeout)
 
     def snapshot(self) -> Snapshot:
         """The grid as known now; empty where there is none."""
@@ -182,7 +189,7 @@ class Guest:
             return Snapshot()
         if self.own_node is not None:
             try:
-                body, _ = self.client.request(self.own_node.address, "view", timeout=2.0)
+                body, _ = self.ask(self.own_node.address, "view", timeout=2.0)
             except BundlebeeError:
                 self.own_node = None  # the note was stale
             else:
@@ -215,7 +222,7 @@ class Guest:
         Returns:
             the number to ask with next time, and the records, oldest first.
         """
-        body, _ = self.client.request(
+        body, _ = self.ask(
             node.address, "decisions.read", msgspec.msgpack.encode((after, wait)), timeout=wait + 5.0
         )
         decoded: tuple[int, list[Any]] = msgspec.msgpack.decode(body, type=tuple[int, list[kind]])
@@ -223,7 +230,7 @@ class Guest:
 
     def _ask(self, address: str, op: str, body: bytes) -> bytes | None:
         try:
-            return self.client.request(address, op, body, timeout=2.0)[0]
+            return self.ask(address, op, body, timeout=2.0)[0]
         except (PeerLost, CallError) as error:
             log.debug("%s of %s: %s", op, address, error)
             return None

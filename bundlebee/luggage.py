@@ -17,7 +17,7 @@ from types import ModuleType
 from bundlebee.bundles.bundle import Bundle
 from bundlebee.bundles.install import read
 from bundlebee.bundles.sources import Source
-from bundlebee.calls.control import BundlePath
+from bundlebee.calls.request import BundlePath
 from bundlebee.errors import BundleError
 from bundlebee.loggers import get_logger
 from bundlebee.words import BundleRef

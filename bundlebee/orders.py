@@ -7,7 +7,7 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import Any, Generic, TypeVar
 
 from bundlebee.calls.tasks import Pace
-from bundlebee.calls.wire import Call
+from bundlebee.calls.transport import Call
 from bundlebee.clock import clock
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from bundlebee import settings
-from bundlebee.calls.leasing import LeaseRequest
+from bundlebee.calls import transports
 from bundlebee.clock import clock
 from bundlebee.decisions.estimators import PeerTimes
 from bundlebee.decisions.load import Sampler
@@ -33,11 +33,17 @@ from bundlebee.settings import cache_directory
 from bundlebee.words import HERE
 
 if TYPE_CHECKING:
-    from bundlebee.calls.client import LeaseChannel, Outcome
-    from bundlebee.calls.control import BundlePath, MainSource
     from bundlebee.calls.keys import GridKeys
-    from bundlebee.calls.lessee import Lessee, Lessor
-    from bundlebee.calls.pool import WorkerPool
+    from bundlebee.calls.lessee import Lessee
+    from bundlebee.calls.transport import (
+        BundlePath,
+        Channel,
+        Lessor,
+        MainSource,
+        Outcome,
+        Transport,
+        Workers,
+    )
     from bundlebee.guest import Guest
     from bundlebee.registry.snapshot import NodeView
     from bundlebee.words import BundleRef
@@ -98,7 +104,8 @@ class Peers:
         self._told: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
         self._lessee: Lessee | None = None
-        self._pool: WorkerPool | None = None
+        self._transport: Transport | None = None
+        self._pool: Workers | None = None
         self._sampler: Sampler | None = None
         self._speed: float | None = None
         self._caller = f"{os.path.basename(sys.argv[0]) or 'python'}-{os.getpid()}"
@@ -228,7 +235,7 @@ class Peers:
 
     # -- channels ----------------------------------------------------------------------------------------
 
-    def open(self, place: str, bundles: Sequence[BundleRef]) -> LeaseChannel:
+    def open(self, place: str, bundles: Sequence[BundleRef]) -> Channel:
         """A channel to a worker of that peer, which can import these bundles.
 
         Raises:
@@ -239,6 +246,8 @@ class Peers:
         channel = lessee.reuse(place, bundles)
         if channel is not None:
             return channel
+        from bundlebee.calls.request import LeaseRequest
+
         for ref in bundles:
             self._compare(place, ref)
         request = LeaseRequest(
@@ -272,9 +281,7 @@ class Peers:
             return ""
         own = [row.name for row in view.bundles if row.digest == ref.digest]
         names = installed.needed(requires, own)
-        body, _ = self._guest.client.request(
-            view.row.address, "distributions", msgspec.msgpack.encode(sorted(names))
-        )
+        body, _ = self._guest.ask(view.row.address, "distributions", msgspec.msgpack.encode(sorted(names)))
         found = installed.differences(names, here, msgspec.msgpack.decode(body, type=dict[str, str]))
         if not found:
             return ""
@@ -286,11 +293,11 @@ class Peers:
         more = f", and {len(found) - 1} more" if len(found) > 1 else ""
         return f"{first.name} is {first.here or 'not installed'} here, {first.there or 'not installed'} there{more}"
 
-    def done(self, channel: LeaseChannel) -> None:
+    def done(self, channel: Channel) -> None:
         """Hand a channel back."""
         self._lessees().give_back(channel)
 
-    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+    def why_lost(self, channel: Channel, function: str, error: PeerLost) -> PeerLost:
         """A channel was lost in the middle of a call: a `WorkerLost` that says how the worker ended, if its node is
         there to be asked (which takes a second at the most, and is tried once while the node is left out)."""
         place = channel.node_name
@@ -340,10 +347,8 @@ class Peers:
 
     def after_fork(self) -> None:
         """In a child process: let go of the private pool, so that it ends with the parent."""
-        if self._lessee is not None:
-            from bundlebee.calls import local
-
-            local.after_fork()
+        if self._transport is not None:
+            self._transport.after_fork()
         if self._pool is not None:
             self._pool.after_fork()
 
@@ -424,43 +429,40 @@ class Peers:
     def _own_pids(self) -> list[int]:
         return [] if self._pool is None else self._pool.pids()
 
-    def _keys(self) -> GridKeys:
-        from bundlebee.calls.keys import GridKey
-
-        with self._lock:
-            keys = self._guest.keys
-            if keys is None:
-                # no grid: the private pool gets a key that nobody else knows
-                keys = self._guest.keys = GridKey(os.urandom(32)).derive()
-            return keys
-
     def _lessees(self) -> Lessee:
-        if self._lessee is not None:
-            return self._lessee
-        from bundlebee.calls.lessee import Lessee
+        if self._lessee is None:
+            from bundlebee.calls.lessee import Lessee
 
+            with self._lock:
+                if self._lessee is None:
+                    self._lessee = Lessee()
+        return self._lessee
+
+    def _carrier(self) -> Transport:
         with self._lock:
-            if self._lessee is None:
-                self._lessee = Lessee(self._guest.context, self._keys(), self._caller)
-            return self._lessee
+            if self._transport is None:
+                if self._guest.where.transport == transports.IN_PROCESS:
+                    self._transport = transports.in_process()
+                else:
+                    if self._guest.keys is None:
+                        # no grid: the private pool gets a key that nobody else knows
+                        self._guest.keys = _keys()
+                    self._transport = self._guest.network
+            return self._transport
 
     def _lessor(self, place: str) -> Lessor:
-        from bundlebee.calls.lessee import NodeLessor, PoolLessor
-
         if place == OWN and self._pool is not None:
-            return PoolLessor(self._pool, OWN, self._path)
+            return self._pool
         view = self._guest.snapshot().node(place)
         if view is None:
             raise PeerLost(f"lost {place}", why="it has left the grid")
-        return NodeLessor(self._guest.client, place, view.row.address, self._archive)
+        return self._carrier().node(place, view.row.address, self._archive)
 
     def _start_pool(self) -> None:
-        from bundlebee.calls.pool import WorkerPool
-
         with self._lock:
             if self._pool is not None:
                 return
-            self._pool = WorkerPool(self._keys(), OWN, "127.0.0.1", own_slots(), hash_seed=self._hash_seed)
+            self._pool = self._carrier().workers(OWN, own_slots(), self._hash_seed, self._path)
             log.info(
                 "no node answers: using %d worker%s on this machine", own_slots(), "s"[: own_slots() != 1]
             )
@@ -469,3 +471,9 @@ class Peers:
                 self._sampler is None and not self._tasks
             ):  # tasks go to whoever is free: nobody asks for loads
                 self.here()
+
+
+def _keys() -> GridKeys:
+    from bundlebee.calls.keys import GridKey
+
+    return GridKey(os.urandom(32)).derive()

@@ -389,6 +389,18 @@ def interrupt_main() -> None:
         _thread.interrupt_main()
 
 
+def interrupt_thread(thread: int, kind: type[BaseException] | None) -> None:
+    """Let an exception come up in a thread, between two instructions of Python; None takes one back that has not come up.
+
+    Args:
+        thread: its `threading.get_ident`; nothing happens where there is none of that number.
+    """
+    import ctypes
+
+    error = None if kind is None else ctypes.py_object(kind)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), error)
+
+
 # -- children ----------------------------------------------------------------------------------------------
 
 children_of_ours: set[int] = set()

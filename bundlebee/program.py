@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.effects import EffectAnalysis, Summary
     from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.bundles.values import Walk
-    from bundlebee.calls.client import LeaseChannel, Outcome
+    from bundlebee.calls.transport import Channel, Outcome
     from bundlebee.errors import PeerLost
     from bundlebee.hooks.install import Handle
     from bundlebee.weaving.joinpoint import JoinPoint
@@ -78,7 +78,7 @@ class Program:
         self._guest = Guest(options.where)
         settings.of_program = options.where
         seed = hash_seed.in_force(options.where)
-        self._log = DecisionLog(options.decisions)
+        self._log = settings.decisions = DecisionLog(options.decisions)
         self.deadline = options.deadline
         self._workshop = Workshop(options.directory, options.weave, self._guest)
         self._guest.orient()
@@ -140,7 +140,9 @@ class Program:
             fetch=self._workshop.fetch,
         )
         if self.policy.kind is Kind.AUTO:
+            # the thread is there before the program can lay hands on how threads begin
             self._watch.start()
+            self._analysis.once_there_is_one(self._watch.begin)
         prepare = {
             "m": program.prepare_module,
             "c": program.prepare_code,
@@ -300,7 +302,7 @@ class Program:
             and last.call.int_max_str_digits == digits
         ):
             return last  # the same object, which the channels know
-        from bundlebee.calls.wire import Call
+        from bundlebee.calls.call import Call
 
         bundle = self._workshop.bundle_of(point.module)
         call = Call(
@@ -319,13 +321,13 @@ class Program:
     def ready(self, place: str) -> bool:
         return self._peers.ready(place)
 
-    def open(self, place: str, point: JoinPoint) -> LeaseChannel:
+    def open(self, place: str, point: JoinPoint) -> Channel:
         return self._peers.open(place, self._workshop.needed(point.module))
 
-    def done(self, channel: LeaseChannel) -> None:
+    def done(self, channel: Channel) -> None:
         self._peers.done(channel)
 
-    def why_lost(self, channel: LeaseChannel, function: str, error: PeerLost) -> PeerLost:
+    def why_lost(self, channel: Channel, function: str, error: PeerLost) -> PeerLost:
         return self._peers.why_lost(channel, function, error)
 
     # -- Grid: to tell -------------------------------------------------------------------------------------

@@ -68,7 +68,7 @@ class Reports:
             return
         try:
             body = msgspec.msgpack.encode((batch, summary))
-            self._guest.client.request(own.address, "decisions.tell", body, timeout=2.0)
+            self._guest.ask(own.address, "decisions.tell", body, timeout=2.0)
         except BundlebeeError as error:
             log.debug("the node on this machine does not listen: %s", error)
             self._guest.own_node = None

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Self
 
 import msgspec
 
+from bundlebee.calls import transports
 from bundlebee.errors import UsageError
 from bundlebee.places import user_directory
 
 if TYPE_CHECKING:
     from bundlebee.calls.keys import GridKey, GridKeys
+    from bundlebee.decisions.log import DecisionLog
 
 PREFIX = "BUNDLEBEE_"
 
@@ -37,6 +39,7 @@ VARIABLES: Mapping[str, str] = {
     "VERBOSE": "1 or 2: as -v, -vv",
     "QUIET": "1: as -q",
     "WEAVE": "installed distributions to treat as bundles, separated by spaces",
+    "TRANSPORT": "network, or in-process: calls and tasks run in threads of the program itself",
     "DEADLINE": "seconds that a shipped call may take, before it runs here",
     "DECISIONS": "file for decision records, one JSON object a line",
     "TIMEOUT": "seconds to wait for the result of a call, or of a look at the effects of a bundle",
@@ -88,6 +91,7 @@ class GridOptions(msgspec.Struct, frozen=True):
     grid: str = "default"  #: the grid's name
     key_file: Path | None = None  #: None is the default path of the grid's name
     open: bool = False  #: no key: whoever is on the LAN is a member
+    transport: str = transports.NETWORK  #: what carries calls, one of `transports.KINDS`
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Self:
@@ -104,6 +108,7 @@ class GridOptions(msgspec.Struct, frozen=True):
             values["GRID"] or "default",
             Path(values["KEY_FILE"]) if values["KEY_FILE"] else None,
             values["OPEN"].lower() in ("1", "true", "yes", "on", "t", "y"),
+            parse_transport(values["TRANSPORT"] or transports.NETWORK),
         )
 
     @property
@@ -154,8 +159,22 @@ class GridOptions(msgspec.Struct, frozen=True):
 of_program: GridOptions | None = None
 """Those that this program was started with, if `bundlebee exec` started it; in a worker those of its node."""
 
+decisions: DecisionLog | None = None
+"""Where this program's decisions go, if `bundlebee exec` started it."""
+
 in_worker = False
 """This process is a worker. What its tasks submit must not wait for itself: a worker has no pool of its own, and lends a hand."""
+
+
+def parse_transport(text: str) -> str:
+    """Check the name of a transport.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    if text not in transports.KINDS:
+        raise UsageError(f"there is no transport {text!r}", hint=f"known are {', '.join(transports.KINDS)}")
+    return text
 
 
 def parse_peers(texts: tuple[str, ...]) -> tuple[str, ...]:

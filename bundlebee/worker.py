@@ -36,11 +36,13 @@ from bundlebee.calls.control import (
     to_worker,
 )
 from bundlebee.calls.guard import guard
+from bundlebee.calls.inbox import Inbox
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import MOST_MESSAGES
 from bundlebee.calls.output import Input, Printing, Stream
 from bundlebee.calls.rpc import bind
 from bundlebee.calls.security import Doorman, secure_server, strangers
+from bundlebee.calls.surroundings import OwnProcess
 from bundlebee.calls.worker_loop import WorkerLoop
 from bundlebee.errors import CallError
 from bundlebee.platform import has_local_sockets, inherited_peak
@@ -86,7 +88,8 @@ def main() -> None:
     def connected(descriptor: int) -> bool:
         return doorman.connected(sock, descriptor)
 
-    loop = WorkerLoop(sock, printing, tell, leave, connected, Loading().load)
+    inbox = Inbox(sock)
+    loop = WorkerLoop(inbox, printing, OwnProcess(guard, leave), tell, connected, Loading().load)
     strangers.turned_away = lambda address: tell(Stranger(address))  # type: ignore[method-assign]
     doorman = Doorman.watch(sock, keys, loop.disconnected)
     port = bind(sock, setup.ip, None)
@@ -94,7 +97,7 @@ def main() -> None:
     if has_local_sockets():
         from bundlebee.calls.local import LocalDoor
 
-        local = LocalDoor(loop.greet_local, loop.inbox.adopt, loop.gone_local).name
+        local = LocalDoor(loop.greet_local, inbox.adopt, loop.gone_local).name
     guard.install()
 
     def obey() -> None:

@@ -8,12 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bundlebee.bundles.repository import Repository, from_distribution
 from bundlebee.bundles.standard import PREFIX
-from bundlebee.calls.control import BundlePath, MainSource
-from bundlebee.calls.leasing import BundlePiece
 from bundlebee.errors import ConfigurationError
 from bundlebee.hashing import sha256
 from bundlebee.hooks.finder import Claim
@@ -23,6 +19,7 @@ from bundlebee.words import BundleRef
 if TYPE_CHECKING:
     from bundlebee.bundles.facts import ModuleFacts
     from bundlebee.bundles.repository import Bundle
+    from bundlebee.calls.request import BundlePath, MainSource
     from bundlebee.guest import Guest
     from bundlebee.hooks.program import MainProgram
 
@@ -86,6 +83,8 @@ class Workshop:
         )
         self._main = BundleRef(name or "main", "0", digest, (MAIN,))
         package = main.module_name.rpartition(".")[0] if main.module_name else None
+        from bundlebee.calls.request import MainSource
+
         return MainSource(main.source, main.path, digest, package)
 
     def bundle_of(self, module: str) -> BundleRef:
@@ -111,6 +110,8 @@ class Workshop:
 
     def path(self, ref: BundleRef) -> BundlePath:
         """Where a bundle lies on this disk."""
+        from bundlebee.calls.request import BundlePath
+
         return BundlePath(ref, self._bundles[ref.digest].path)
 
     def requires(self, ref: BundleRef) -> tuple[str, ...]:
@@ -154,10 +155,7 @@ class Workshop:
         return self._claim(bundle)
 
     def _piece(self, address: str, digest: str, offset: int) -> tuple[int, bytes]:
-        body, buffers = self._guest.client.request(
-            address, "bundle.fetch", msgspec.msgpack.encode(BundlePiece(digest, offset)), timeout=30.0
-        )
-        return int(body), buffers[0]
+        return self._guest.network.piece(address, digest, offset)
 
     def _claim(self, bundle: Bundle) -> Claim:
         claim = Claim(bundle.path, bundle.ref)

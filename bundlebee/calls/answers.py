@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from bundlebee.calls import pickling, remote_errors, wire
-from bundlebee.calls.guard import WARNS, GuardStop, guard
-from bundlebee.calls.inbox import CallerGone, LocalWay, Way
+from bundlebee.calls.guard import WARNS, Guard, GuardStop
+from bundlebee.calls.inbox import LocalWay
 from bundlebee.calls.output import Printing
 from bundlebee.calls.rpc import pack_error
 from bundlebee.calls.segments import SHARE_FROM
+from bundlebee.calls.way import CallerGone, Way
 from bundlebee.errors import BundlebeeError, Refused, Unshippable
 from bundlebee.words import Reason
 
@@ -40,11 +41,13 @@ class Answers:
     """Sends what becomes of items; one chunk at a time, between `begin` and `flush`.
 
     Args:
-        leave: ends the process at once.
+        guard: of the thread where calls run.
+        leave: ends the worker at once.
     """
 
-    def __init__(self, printing: Printing, leave: Callable[[], None]) -> None:
+    def __init__(self, printing: Printing, guard: Guard, leave: Callable[[], None]) -> None:
         self._printing = printing
+        self._guard = guard
         self._leave = leave
         #: over inbox and way, where another thread answers, too; what is pickled may print, so it is taken twice
         self.lock = threading.RLock()
@@ -177,6 +180,7 @@ class Answers:
         self.flush(index)
         self._first = index + 1
         refusal: BundlebeeError
+        guard = self._guard
         if guard.tripped is not None or isinstance(error, GuardStop):
             # data decide whether it warns: the next call may be welcome
             reason = Reason.EFFECTS if guard.tripped == WARNS else Reason.GUARD
@@ -218,6 +222,7 @@ class Answers:
     def flush_output(self) -> None:
         """Send what was printed so far."""
         # called by the stream in the middle of a call: sending is our doing, not the program's
+        guard = self._guard
         active, guard.active = guard.active, False
         try:
             with self.lock:

@@ -9,8 +9,11 @@ cloudpickle does it. Two things it cannot know:
 
 from __future__ import annotations
 
+import io
+import pickle
 import sys
 import weakref
+from collections.abc import Iterable
 from types import FunctionType
 from typing import Any
 
@@ -46,6 +49,28 @@ class Homebound(cloudpickle.Pickler):  # type: ignore[misc]
             if not by_name(value):
                 _made_here.add(value)
         return super().reducer_override(value)
+
+
+class _Familiar(pickle.Unpickler):
+    """Reads what was pickled in this very process."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        found = super().find_class(module, name)
+        return _keep_class if found is inner._class_setstate else found
+
+
+def loads_here(data: Any, *, buffers: Iterable[Any] | None = None) -> Any:
+    """As `pickle.loads`, for what was pickled in this very process: classes that came by value are here, and stay as they are."""
+    return _Familiar(io.BytesIO(data), buffers=buffers).load()
+
+
+def _keep_class(kind: type, state: tuple[dict[str, Any], Any]) -> type:
+    """Fill in a class by what it lacks: all, where the one that was pickled has gone."""
+    attributes, slots = state
+    lacking = {name: value for name, value in attributes.items() if name not in vars(kind)}
+    if lacking.keys() - {"_abc_impl"}:
+        inner._class_setstate(kind, (lacking, slots))
+    return kind
 
 
 _made_here: weakref.WeakSet[type] = weakref.WeakSet()

@@ -7,28 +7,12 @@ doing: no worker outlives its node.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from bundlebee.words import BundleRef
-
-
-class BundlePath(msgspec.Struct, frozen=True):
-    """A bundle, and the directory to put on the search path for it."""
-
-    ref: BundleRef
-    path: Path
-
-
-class MainSource(msgspec.Struct, frozen=True):
-    """The program's own script, from which a worker builds a ``__main__`` of definitions only."""
-
-    source: bytes
-    path: str  #: as the caller shows it in tracebacks
-    digest: str
-    package: str | None = None  #: ``__package__``, for a ``python -m`` program's relative imports
+from bundlebee.calls.request import BundlePath as BundlePath
+from bundlebee.calls.request import MainSource as MainSource
 
 
 class Setup(msgspec.Struct, frozen=True, tag="setup"):

@@ -14,7 +14,8 @@ from __future__ import annotations
 import sys
 import threading
 import warnings
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from bundlebee.frames import getframe
 
@@ -61,18 +62,18 @@ class GuardStop(BaseException):
 
 
 class Guard:
-    """The guard of this process.
+    """The guard of a worker's process, or (`ThreadGuard`) of a worker that is a thread.
 
     Attributes:
+        thread: where calls run; our own other threads may do as they like.
         active: True while a shipped call runs.
         tripped: what it has stopped, or None.
     """
 
-    __slots__ = ("_shown", "_thread", "active", "tripped")
+    __slots__ = ("_shown", "active", "thread", "tripped")
 
     def __init__(self) -> None:
-        # calls run there; our own other threads may do as they like
-        self._thread = threading.main_thread().ident
+        self.thread = threading.main_thread().ident
         self.active = False
         self.tripped: str | None = None
         self._shown: Any = None  # how warnings are shown, and the filters
@@ -101,35 +102,22 @@ class Guard:
         """Add the audit hook; it stays for the life of the process."""
         sys.addaudithook(self._hook)
         if sys.version_info < (3, 12):
-            self._watch_threads()
-
-    def _watch_threads(self) -> None:
-        """Python 3.11 has no audit event for the start of a thread."""
-        import _thread
-
-        start = _thread.start_new_thread
-
-        def start_new_thread(*args: Any, **kwargs: Any) -> int:
-            self.stop("starts a thread")
-            return start(*args, **kwargs)
-
-        for module, name in (
-            (_thread, "start_new_thread"),
-            (_thread, "start_new"),
-            (threading, "_start_new_thread"),
-        ):
-            setattr(module, name, start_new_thread)
+            _watch_threads(self.stop)
 
     def stop(self, what: str) -> None:
         """Stop the call if it is one that asks."""
-        if self.active and threading.get_ident() == self._thread:
+        if self.active and threading.get_ident() == self.thread:
             if self.tripped is None:
                 self.tripped = what
             raise GuardStop(what)
 
     def _hook(self, event: str, args: tuple[Any, ...]) -> None:
-        if not self.active or threading.get_ident() != self._thread:
+        if not self.active or threading.get_ident() != self.thread:
             return
+        self.audit(event, args)
+
+    def audit(self, event: str, args: tuple[Any, ...]) -> None:
+        """A shipped call does something: stop it if that may not be."""
         if event == "open" or event in _STOPPED_EVENTS or event.startswith("socket."):
             if event in ("open", "os.listdir", "os.scandir") and _importing():
                 return
@@ -140,9 +128,78 @@ class Guard:
                 self.stop(f"does {event}")
 
 
+class ThreadGuard(Guard):
+    """One of several in a process that is the program's own, too. It leaves warnings alone: filters are the caller's.
+
+    The audit hook stays for the life of the process, and looks no further than whether a guard is active.
+    """
+
+    __slots__ = ()
+
+    _guards: ClassVar[dict[int, ThreadGuard]] = {}
+    _installed: ClassVar[bool] = False
+
+    def watch_warnings(self) -> None:
+        pass
+
+    def leave_warnings(self) -> None:
+        pass
+
+    def install(self) -> None:
+        """Guard the calling thread, until `remove`."""
+        self.thread = threading.get_ident()
+        self._guards[self.thread] = self
+        if not ThreadGuard._installed:
+            ThreadGuard._installed = True
+            sys.addaudithook(_audit)
+            if sys.version_info < (3, 12):
+                _watch_threads(_stop)
+
+    def remove(self) -> None:
+        """The thread ends."""
+        if self.thread is not None:
+            self._guards.pop(self.thread, None)
+
+
+def guard_here() -> ThreadGuard | None:
+    """The guard of the calling thread, while a shipped call runs in it."""
+    guard = ThreadGuard._guards.get(threading.get_ident())
+    return guard if guard is not None and guard.active else None
+
+
+def _audit(event: str, args: tuple[Any, ...]) -> None:
+    guard = guard_here()
+    if guard is not None:
+        guard.audit(event, args)
+
+
+def _stop(what: str) -> None:
+    guard = guard_here()
+    if guard is not None:
+        guard.stop(what)
+
+
+def _watch_threads(stop: Callable[[str], None]) -> None:
+    """Python 3.11 has no audit event for the start of a thread."""
+    import _thread
+
+    start = _thread.start_new_thread
+
+    def start_new_thread(*args: Any, **kwargs: Any) -> int:
+        stop("starts a thread")
+        return start(*args, **kwargs)
+
+    for module, name in (
+        (_thread, "start_new_thread"),
+        (_thread, "start_new"),
+        (threading, "_start_new_thread"),
+    ):
+        setattr(module, name, start_new_thread)
+
+
 def _importing() -> bool:
     """Whether the import machinery itself asks, rather than the code of a module that is being imported."""
-    frame = getframe(2)
+    frame = getframe(3)
     file = frame.f_code.co_filename
     return file.startswith(("<frozen importlib", "<frozen zipimport"))
 

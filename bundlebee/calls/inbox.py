@@ -19,6 +19,8 @@ from bundlebee.calls.security import hang_up as hang_up_descriptor
 from bundlebee.calls.sharing import Sharing
 from bundlebee.calls.stream import FrameStream
 from bundlebee.calls.waker import Waker
+from bundlebee.calls.way import CallerGone as CallerGone
+from bundlebee.calls.way import Way
 from bundlebee.errors import ProtocolError
 
 SWEEP = 0.2
@@ -27,10 +29,6 @@ SWEEP = 0.2
 
 WARM_MS = 20  #: so long the next message over TCP is waited for alone, which costs less than to poll
 LAST_WORDS = 0.25  #: seconds; a caller that is not idle reads that it was dismissed, and hangs up itself
-
-
-class CallerGone(Exception):
-    """Whom an answer was for is not there any more."""
 
 
 class RoutedWay:
@@ -50,6 +48,10 @@ class RoutedWay:
 
     def is_same(self, other: Way | None) -> bool:
         return isinstance(other, RoutedWay) and other.route == self.route
+
+    def hang_up(self) -> None:
+        """As `way.Way.hang_up`."""
+        hang_up_descriptor(self.descriptor)
 
     def send(self, frames: Sequence[Any], copy: bool = True) -> None:
         """Send an answer; waits for a caller who reads slowly.
@@ -78,6 +80,10 @@ class LocalWay:
     def is_same(self, other: Way | None) -> bool:
         return other is self
 
+    def hang_up(self) -> None:
+        """As `way.Way.hang_up`."""
+        self.stream.hang_up()
+
     def send(self, frames: Sequence[Any], copy: bool = True) -> None:
         """As `RoutedWay.send`."""
         try:
@@ -86,11 +92,8 @@ class LocalWay:
             raise CallerGone from None
 
 
-Way = RoutedWay | LocalWay
-
-
 class Inbox:
-    """The messages of one worker, for its main thread; `poll` and `keep` for whoever holds the lock over the answers."""
+    """The messages of one worker process, see `way.Letters`; for its main thread."""
 
     def __init__(self, sock: zmq.Socket[bytes]) -> None:
         self._router = sock
@@ -176,15 +179,7 @@ class Inbox:
 
     def _drop(self, local: LocalWay) -> None:
         self._local = None
-        hang_up(local)
+        local.hang_up()
         local.released.wait()
         local.stream.socket.close()
         local.sharing.close()
-
-
-def hang_up(way: Way | None, descriptor: int = -1) -> None:
-    """End a caller's connection, so that it hears of it at once."""
-    if isinstance(way, LocalWay):
-        way.stream.hang_up()
-    elif descriptor >= 0:
-        hang_up_descriptor(descriptor)

@@ -12,24 +12,11 @@ from __future__ import annotations
 
 import msgspec
 
-from bundlebee.calls.control import MainSource
+from bundlebee.calls.request import LeaseRequest as LeaseRequest
 from bundlebee.words import BundleRef
 
 PIECE = 1 << 20
 """Bytes of an archive in one message. Small enough that a node's memory does not notice, large enough for a gigabit."""
-
-
-class LeaseRequest(msgspec.Struct, frozen=True):
-    """Ask for a worker slot."""
-
-    caller: str  #: for the node's log
-    python: str  #: ``"3.11"``: calls go between equal minor versions only
-    hash_seed: int  #: the caller's ``PYTHONHASHSEED``; sets must iterate alike
-    bundles: tuple[BundleRef, ...]  #: what the worker must be able to import, exactly these versions
-    main: MainSource | None = None
-    tasks: str = (
-        ""  #: who sends tasks, which may change the worker's state; empty for calls that only compute
-    )
 
 
 class LeaseAnswer(msgspec.Struct, frozen=True):

@@ -62,6 +62,7 @@ class Link:
         self.address = address
         self.name = name or address
         self.lost: str | None = None  #: why the peer is lost, once it is
+        self.keeps = True  #: it keeps large frames, see `larder`
         self.socket: zmq.Socket[bytes] = context.socket(zmq.DEALER)
         secure_client(self.socket, keys, largest_frame)
         self.socket.rcvtimeo = PATIENCE_MS
@@ -148,6 +149,10 @@ class Link:
             kind = struct.unpack("=HI", event[0])[0]
             self.lost = _WHY.get(kind, "the connection ended")
         return True
+
+    def give_up(self, why: str) -> None:
+        """Count the peer as lost."""
+        self.lost = why
 
     def peer_lost(self) -> PeerLost:
         """The error to raise for this link."""

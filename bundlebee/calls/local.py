@@ -102,6 +102,7 @@ class LocalLink:
         self.name = name
         self.address = address
         self.lost: str | None = None  #: why the worker is lost, once it is
+        self.keeps = False  #: large frames lie in shared memory
         self.closed = False
         self.stream = stream
         self._pid = pid

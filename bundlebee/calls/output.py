@@ -7,11 +7,13 @@ that module, too, and has printed it.
 from __future__ import annotations
 
 import io
+import sys
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
-from bundlebee.calls.guard import guard
+from bundlebee.calls.guard import Guard, guard_here
+from bundlebee.calls.guard import guard as own_guard
 from bundlebee.calls.wire import Printed
 
 #: Characters; then a message goes ahead of the answer, so that a worker's memory stays bounded.
@@ -34,6 +36,10 @@ class Printing:
         self.size = 0
         #: sends what there is, called in the thread that prints
         self.flush: Callable[[], None] = lambda: None
+
+    def enter(self) -> None:
+        """The calling thread is the one whose output counts."""
+        self._thread = threading.get_ident()
 
     def add(self, stream: str, text: str) -> None:
         """Text from a stream, or a pickle as text (see `logged`)."""
@@ -63,9 +69,10 @@ class Printing:
 class Stream(io.TextIOBase):
     """Stands for `sys.stdout` or `sys.stderr`. Text only: whoever reaches for the bytes below is stopped."""
 
-    def __init__(self, name: str, printing: Printing) -> None:
+    def __init__(self, name: str, printing: Printing, guard: Guard = own_guard) -> None:
         self._stream = name
         self._printing = printing
+        self._guard = guard
         self.name = f"<{name}>"
         self.mode = "w"
 
@@ -79,7 +86,7 @@ class Stream(io.TextIOBase):
 
     @property
     def buffer(self) -> Any:
-        guard.stop(f"reaches for the bytes below sys.{self._stream}")
+        self._guard.stop(f"reaches for the bytes below sys.{self._stream}")
         raise AttributeError("buffer")
 
     def writable(self) -> bool:
@@ -94,32 +101,87 @@ class Stream(io.TextIOBase):
         return len(text)
 
     def fileno(self) -> int:
-        guard.stop(f"asks for the descriptor of sys.{self._stream}")
+        self._guard.stop(f"asks for the descriptor of sys.{self._stream}")
         raise io.UnsupportedOperation("fileno")
 
     def isatty(self) -> bool:
-        guard.stop(f"asks whether sys.{self._stream} is a terminal")
+        self._guard.stop(f"asks whether sys.{self._stream} is a terminal")
         return False
 
     def close(self) -> None:
-        guard.stop(f"closes sys.{self._stream}")
+        self._guard.stop(f"closes sys.{self._stream}")
 
 
 class Input(io.TextIOBase):
     """Stands for `sys.stdin`, which only the caller has."""
 
+    def __init__(self, guard: Guard = own_guard) -> None:
+        self._guard = guard
+
     def readable(self) -> bool:
-        guard.stop("reads sys.stdin")
+        self._guard.stop("reads sys.stdin")
         return False
 
     def read(self, size: int | None = -1) -> str:
-        guard.stop("reads sys.stdin")
+        self._guard.stop("reads sys.stdin")
         return ""
 
     def readline(self, size: int | None = -1) -> str:  # type: ignore[override]
-        guard.stop("reads sys.stdin")
+        self._guard.stop("reads sys.stdin")
         return ""
 
     def fileno(self) -> int:
-        guard.stop("asks for the descriptor of sys.stdin")
+        self._guard.stop("asks for the descriptor of sys.stdin")
         raise io.UnsupportedOperation("fileno")
+
+
+class Divided:
+    """Stands for one of the program's own streams while shipped calls run in threads beside it: what such a call writes is
+    its own, and everything else goes where it went.
+
+    Args:
+        plain: the program's.
+        name: its name in `sys`.
+    """
+
+    calls: ClassVar[dict[int, dict[str, Any]]] = {}
+    """The streams of workers, by thread and name."""
+
+    def __init__(self, plain: Any, name: str) -> None:
+        self.plain = plain
+        self._name = name
+
+    def _now(self) -> Any:
+        if guard_here() is not None:
+            streams = self.calls.get(threading.get_ident())
+            if streams is not None:
+                return streams[self._name]
+        return self.plain
+
+    def write(self, text: str) -> Any:
+        return self._now().write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._now(), name)
+
+    def __iter__(self) -> Any:
+        return iter(self._now())
+
+
+_NAMES = "stdin", "stdout", "stderr"
+
+
+def divide() -> None:
+    """Put `Divided` in the place of the program's streams, where it is not."""
+    for name in _NAMES:
+        stream = getattr(sys, name)
+        if stream is not None and type(stream) is not Divided:
+            setattr(sys, name, Divided(stream, name))
+
+
+def unite() -> None:
+    """Give the program its own streams back, where it has not set others since."""
+    for name in _NAMES:
+        stream = getattr(sys, name)
+        if type(stream) is Divided:
+            setattr(sys, name, stream.plain)

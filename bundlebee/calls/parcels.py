@@ -19,6 +19,8 @@ from typing import Any
 from bundlebee.calls.pickling import IN_BAND
 
 MakePickler = Callable[..., pickle.Pickler]
+Loads = Callable[..., Any]
+"""`pickle.loads`, or what takes its place; called with a pickle, and ``buffers``."""
 
 
 class Parcel:
@@ -88,10 +90,12 @@ class Parcel:
         self.buffers.clear()
 
 
-def unpack(frames: Sequence[Any], ends: Sequence[int]) -> Iterator[Callable[[], Any]]:
+def unpack(
+    frames: Sequence[Any], ends: Sequence[int], loads: Loads = pickle.loads
+) -> Iterator[Callable[[], Any]]:
     """What reads each value of a parcel in turn: one that cannot be read does not spoil the others."""
     body, buffers = memoryview(frames[0]), frames[1:]
     start = 0
     for end in ends:
-        yield functools.partial(pickle.loads, body[start:end], buffers=buffers)
+        yield functools.partial(loads, body[start:end], buffers=buffers)
         start = end

@@ -13,28 +13,27 @@ that its ``finally`` and ``with`` blocks run; the process ends after it, and `GR
 from __future__ import annotations
 
 import io
-import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
 from time import perf_counter, thread_time
-from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bundlebee.calls import remote_errors, wire
 from bundlebee.calls.answers import GATHER, Answers, is_ours
 from bundlebee.calls.byvalue import Homebound
-from bundlebee.calls.inbox import CallerGone, Inbox, Way
-from bundlebee.calls.logged import Telling
 from bundlebee.calls.output import Printing
 from bundlebee.calls.parcels import Parcel, unpack
 from bundlebee.calls.pickling import blame
-from bundlebee.calls.recursion import SLACK, depth
+from bundlebee.calls.recursion import depth
 from bundlebee.calls.tasks import LONG
+from bundlebee.calls.way import CallerGone, Letters, Way
 from bundlebee.errors import PeerBusy, ProtocolError, Unshippable
-from bundlebee.platform import interrupt_main
 from bundlebee.words import Reason
+
+if TYPE_CHECKING:
+    from bundlebee.calls.call import Call
+    from bundlebee.calls.surroundings import Surroundings
 
 PATIENCE = 0.02  #: seconds that one task may keep others waiting; a look costs some 20 µs
 MOST_PATIENCE = 2 * LONG  #: seconds; there is no chunk behind a task that is expected to take `LONG`
@@ -49,29 +48,29 @@ class Performer:
     """Performs the chunks of one worker.
 
     Args:
+        surroundings: the process that they run in.
         rest: tells that nothing runs any more; called before the last answer of a chunk is sent.
-        leave: ends the process at once.
     """
 
     def __init__(
         self,
-        inbox: Inbox,
+        inbox: Letters,
         answers: Answers,
         printing: Printing,
+        surroundings: Surroundings,
         rest: Callable[[], None],
-        leave: Callable[[], None],
     ) -> None:
         self._inbox = inbox
         self._answers = answers
         self._printing = printing
         self._rest = rest
-        self._leave = leave
-        self._telling = Telling(printing, _pickle)
-        printing.all_threads = True
+        self._surroundings = surroundings
+        self._leave = surroundings.leave
+        surroundings.expect_tasks(printing, _pickle, self._interrupted)
         printing.flush = self._flush_output
         self._cancelled = False
         self._runs = False  # the program's code does
-        signal.signal(signal.SIGINT, self._interrupted)
+        self._closed = False
         self._lock = answers.lock
         self._way: Way | None = None
         self._ticket = 0
@@ -88,7 +87,7 @@ class Performer:
         self._steward: threading.Thread | None = None
 
     def cancel(self) -> bool:
-        """Interrupt the task at work, and end the process after it; False if there is none. Any thread may ask."""
+        """Interrupt the task at work, and end the worker after it; False if there is none. Any thread may ask."""
         if self._cancelled:
             return True
         if not self._runs:
@@ -97,8 +96,13 @@ class Performer:
         late = threading.Timer(GRACE, self._leave)
         late.daemon = True
         late.start()
-        interrupt_main()
+        self._surroundings.interrupt()
         return True
+
+    def close(self) -> None:
+        """There will be no more tasks."""
+        self._closed = True
+        self._at_work.set()
 
     def hand_back(self) -> None:
         """Hand back what of the chunk at work is not begun. Any thread may ask."""
@@ -106,22 +110,20 @@ class Performer:
             if self._count:
                 self._hand_back()
 
-    def _interrupted(self, _number: int, _frame: FrameType | None) -> None:
-        if self._cancelled and self._runs:
-            raise KeyboardInterrupt
+    def _interrupted(self) -> bool:
+        return self._cancelled and self._runs
 
     def perform(
         self,
         function: Callable[..., Any],
-        call: wire.Call,
+        call: Call,
         way: Way,
         message: wire.Submit,
         frames: list[Any],
     ) -> None:
         """Run a chunk to its end, or to where the rest was handed back."""
-        sys.set_int_max_str_digits(call.int_max_str_digits)
-        sys.setrecursionlimit(max(call.recursion_limit, SLACK) + depth())
-        self._telling.apply(call.settings)
+        self._surroundings.limit(call, depth())
+        self._surroundings.apply(call.settings)
         self._answers.begin(way, message.ticket)
         self._call_steward()
         with self._lock:
@@ -129,7 +131,7 @@ class Performer:
             self._sent = perf_counter()
         self._at_work.set()
         try:
-            for index, read in enumerate(unpack(frames, message.ends)):
+            for index, read in enumerate(unpack(frames, message.ends, self._surroundings.loads)):
                 with self._lock:
                     if index >= self._count:
                         break
@@ -252,6 +254,8 @@ class Performer:
     def _watch(self) -> None:
         while True:
             self._at_work.wait()
+            if self._closed:
+                return
             self._at_work.clear()
             seen, since = -1, 0.0
             while True:

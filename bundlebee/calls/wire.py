@@ -45,10 +45,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from bundlebee.calls.call import Call as Call
 from bundlebee.calls.larder import Named
 from bundlebee.calls.segments import Held, Home
 from bundlebee.errors import ProtocolError
-from bundlebee.words import FunctionRef
 
 LARGEST_HEADER: Final = 1 << 20  #: bytes of a first frame; longer ones are not ours
 SMALL: Final = (
@@ -62,22 +62,6 @@ DEFINITIONS: Final = 1024  #: numbers 0 … 1023 are used in turn; a worker keep
 
 Printed = tuple[int, str, str]
 """What an item said: its index; ``stdout`` or ``stderr`` and the text, or a stream of `logged` and a pickle in latin-1."""
-
-
-class Call(msgspec.Struct, frozen=True, array_like=True):
-    """Which function is to be called and what must hold there. Equal calls may share one object."""
-
-    function: FunctionRef
-    line: int = 0  #: ``co_firstlineno`` of the function's original code; 0: whatever carries the name
-    reads: tuple[tuple[str, str], ...] = ()  #: (module, global name) of all state that the result depends on
-    state: bytes = b""  #: fingerprint of that state at the caller; empty: not compared
-    hops: int = 0  #: how many times this may be shipped on
-    chain: tuple[str, ...] = ()  #: the functions that were shipped on the way here, outermost first
-    recursion_limit: int = 1000  #: frames that the function may use
-    int_max_str_digits: int = 4300  #: `sys.get_int_max_str_digits` of the caller
-    task: bool = False  #: the program asked for it: effects are allowed, and the function travels as a pickle
-    writes: bool = False  #: it may write its arguments: what it changed comes back
-    settings: bytes = b""  #: of a task: `logged.current` at the caller
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):

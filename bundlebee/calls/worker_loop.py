@@ -12,17 +12,14 @@ from collections.abc import Callable
 from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
-import zmq
-
 from bundlebee.calls import pickling, wire
 from bundlebee.calls.answers import Answers
 from bundlebee.calls.control import Claimed, End, FromWorker, Given, Kept, Lease, Over
-from bundlebee.calls.functions import find_function
-from bundlebee.calls.guard import guard
-from bundlebee.calls.inbox import CallerGone, Inbox, LocalWay, RoutedWay, Way, hang_up
+from bundlebee.calls.inbox import LocalWay, RoutedWay
 from bundlebee.calls.larder import Larder, Missing
 from bundlebee.calls.output import Printing
-from bundlebee.calls.recursion import SLACK, depth
+from bundlebee.calls.recursion import depth
+from bundlebee.calls.way import CallerGone, Letters, Way
 from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
 from bundlebee.words import Reason
 
@@ -30,6 +27,7 @@ if TYPE_CHECKING:
     from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.calls.changes import Before
     from bundlebee.calls.performer import Performer
+    from bundlebee.calls.surroundings import Surroundings
 
 
 CLOCK = 50e-6  #: seconds; a run that is over sooner had a core to itself, or its CPU time says as little
@@ -51,29 +49,31 @@ class Definition:
 
 
 class WorkerLoop:
-    """Serves one lease after the other: callers of a bound ROUTER socket, and those of this host (`local`).
+    """Serves one lease after the other.
 
     Args:
+        inbox: where its callers' messages come from.
+        surroundings: the process that it is in.
         tell: sends a status line to the pool.
-        leave: ends the process at once.
         connected: whether there is a connection on a file descriptor, as far as the doorman knows.
         load: makes a lease's bundles and script importable.
     """
 
     def __init__(
         self,
-        sock: zmq.Socket[bytes],
+        inbox: Letters,
         printing: Printing,
+        surroundings: Surroundings,
         tell: Callable[[FromWorker], None],
-        leave: Callable[[], None],
         connected: Callable[[int], bool],
         load: Callable[[Lease], None],
     ) -> None:
-        self.inbox = Inbox(sock)
+        self._inbox = inbox
         self._printing = printing
+        self._surroundings = surroundings
+        self._guard = surroundings.guard
         self._tell = tell
-        self._leave = leave
-        self._answers = Answers(printing, leave)
+        self._answers = Answers(printing, surroundings.guard, surroundings.leave)
         self._connected = connected
         self._load = load
         self._lock = threading.Lock()  # over the lease: three threads know of it
@@ -89,7 +89,7 @@ class WorkerLoop:
         self._depth = 0  # of the stack where items run
         self._performer: Performer | None = None  # of tasks; it comes with the first one
         self._larder = Larder()
-        self.inbox.idle = self._keep
+        inbox.idle = self._keep
 
     # -- told by other threads ----------------------------------------------------------------------------
 
@@ -119,9 +119,10 @@ class WorkerLoop:
             if end.idle is not None and (self._busy or time.monotonic() - self._last < end.idle):
                 self._tell(Kept(end.token))
                 return
-            holder, descriptor = self._holder, self._holder_fd
+            holder = self._holder
             self._over("taken back")
-        hang_up(holder, descriptor)  # so its caller knows before it asks again
+        if holder is not None:
+            holder.hang_up()  # so its caller knows before it asks again
 
     def disconnected(self, descriptor: int) -> None:
         """A connection ended. If it was the leaseholder's, so does the lease."""
@@ -129,7 +130,7 @@ class WorkerLoop:
             if self._lease is not None and descriptor == self._holder_fd:
                 self._over("its caller is gone")
 
-    def greet_local(self, way: LocalWay, hello: wire.Hello) -> BundlebeeError | None:
+    def greet_local(self, way: Way, hello: wire.Hello) -> BundlebeeError | None:
         """A caller on this host says Hello; why it is not welcome, or None."""
         with self._lock:
             lease = self._lease
@@ -140,7 +141,7 @@ class WorkerLoop:
             self._tell(Claimed(lease.token))
         return None
 
-    def gone_local(self, way: LocalWay) -> None:
+    def gone_local(self, way: Way) -> None:
         """The connection of a caller on this host ended."""
         with self._lock:
             if self._lease is not None and way.is_same(self._holder):
@@ -156,17 +157,22 @@ class WorkerLoop:
         self._holder_fd = -1
 
     def stop(self) -> None:
-        """End the process. Calls have no effects, and are cut off; a task gets the chance to put things in order."""
+        """End the worker. Calls have no effects, and are cut off; a task gets the chance to put things in order."""
         if self._performer is None or not self._performer.cancel():
-            self._leave()
+            self._surroundings.leave()
+
+    def close(self) -> None:
+        """The worker has ended, and its process goes on."""
+        if self._performer is not None:
+            self._performer.close()
 
     # -- the main thread ----------------------------------------------------------------------------------
 
     def run(self) -> None:
-        """Serve until the process ends."""
+        """Serve until the worker ends."""
         self._printing.flush = self._answers.flush_output
         while True:
-            way, frames = self.inbox.next()
+            way, frames = self._inbox.next()
             try:
                 self._receive(way, frames)
             except CallerGone:
@@ -187,7 +193,7 @@ class WorkerLoop:
                 self._answers.refuse(way, 0, 0, 0, Reason.PEER_BUSY, _OVER, lease_over=True)
             except CallerGone:
                 return
-            self.inbox.dismiss(way)
+            self._inbox.dismiss(way)
 
     def _receive(self, way: Way, frames: list[Any]) -> None:
         try:
@@ -198,7 +204,7 @@ class WorkerLoop:
         if isinstance(message, wire.Hello):
             if isinstance(way, RoutedWay):
                 self._greet(way, message)
-            else:
+            elif isinstance(way, LocalWay):
                 way.sharing.close()
             return
         with self._lock:
@@ -252,8 +258,8 @@ class WorkerLoop:
                 self._loaded = True
             if call.task:
                 return self._define_task(call, frames)
-            guard.watch_warnings()
-            return Definition(call, find_function(call.function, call.line))
+            self._guard.watch_warnings()
+            return Definition(call, self._surroundings.find(call))
         except BundlebeeError as error:
             return error
         except BaseException as error:  # a module may raise SystemExit when it is imported
@@ -262,12 +268,14 @@ class WorkerLoop:
     def _define_task(self, call: wire.Call, frames: list[Any]) -> Definition:
         if not frames:
             raise ProtocolError("a task without its function")
-        guard.leave_warnings()
+        self._guard.leave_warnings()
         if self._performer is None:
             from bundlebee.calls.performer import Performer
 
-            self._performer = Performer(self.inbox, self._answers, self._printing, self._rest, self._leave)
-        return Definition(call, pickle.loads(frames[0]))
+            self._performer = Performer(
+                self._inbox, self._answers, self._printing, self._surroundings, self._rest
+            )
+        return Definition(call, self._surroundings.loads(frames[0]))
 
     # -- a chunk --------------------------------------------------------------------------------------------
 
@@ -365,12 +373,12 @@ class WorkerLoop:
         return bool(missing)
 
     def _run_items(self, definition: Definition, items: list[pickling.Item]) -> None:
-        sys.set_int_max_str_digits(definition.call.int_max_str_digits)
         if not self._depth:
             self._depth = depth()  # always the same: only `run` leads here
-        sys.setrecursionlimit(max(definition.call.recursion_limit, SLACK) + self._depth)
+        self._surroundings.limit(definition.call, self._depth)
         function = definition.function
         printing = self._printing
+        guard = self._guard
         last = len(items) - 1
         try:
             for index, item in enumerate(items):

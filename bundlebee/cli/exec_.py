@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
+from bundlebee.calls import transports
 from bundlebee.cli.begin import begin
 from bundlebee.cli.options import grid_options, log_options, option, policy_option
 from bundlebee.errors import UsageError
@@ -81,6 +83,14 @@ Examples:
     metavar="SECONDS",
     help="A shipped call that takes longer counts as lost, and runs here. Without it, one whose peer is alive is waited for.",
 )
+@option(
+    "--transport",
+    variable="TRANSPORT",
+    type=click.Choice(transports.KINDS),
+    default=transports.NETWORK,
+    show_default=True,
+    help="in-process: what is shipped runs in threads of the program itself, without a grid. For tests and debugging.",
+)
 @grid_options
 @log_options
 @click.pass_context
@@ -91,6 +101,7 @@ def exec_(
     policy: str | None,
     decisions: Path | None,
     deadline: float | None,
+    transport: str,
     where: GridOptions,
     verbosity: int,
     log_format: str,
@@ -114,7 +125,7 @@ def exec_(
         policy=policy,
         decisions=decisions,
         deadline=deadline,
-        where=where,
+        where=msgspec.structs.replace(where, transport=transport),
         verbosity=verbosity,
         log_format=log_format,
         log_file=log_file,

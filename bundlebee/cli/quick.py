@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bundlebee.calls import transports
 from bundlebee.errors import BundlebeeError
 from bundlebee.settings import PREFIX, GridOptions, check_environment, parse_peers
 
@@ -22,6 +23,7 @@ _TEXTS = {
     "grid": "GRID",
     "log-format": "LOG_FORMAT",
     "deadline": "DEADLINE",
+    "transport": "TRANSPORT",
 }
 _FILES = {"decisions": "DECISIONS", "key-file": "KEY_FILE", "log-file": "LOG_FILE"}
 _LISTS = {"peer": "PEER", "weave": "WEAVE"}
@@ -47,7 +49,12 @@ def prepare(arguments: Sequence[str]) -> Callable[[], None] | None:
         check_environment(os.environ)
         peers = parse_peers(found.pop("peer"))
         where = GridOptions(
-            found.pop("interface"), peers, found.pop("grid"), found.pop("key_file"), found.pop("open")
+            found.pop("interface"),
+            peers,
+            found.pop("grid"),
+            found.pop("key_file"),
+            found.pop("open"),
+            found.pop("transport"),
         )
         return begin(**found, where=where)
     except KeyboardInterrupt:
@@ -111,6 +118,9 @@ def parse(arguments: Sequence[str], environ: Mapping[str, str]) -> dict[str, Any
     if found["log_format"] not in (None, "text", "json"):
         return None
     found["log_format"] = found["log_format"] or "text"
+    found["transport"] = found["transport"] or transports.NETWORK
+    if found["transport"] not in transports.KINDS:
+        return None
     if found["grid"] is None:
         found["grid"] = "default"
     found["open"] = bool(flags["open"])

@@ -72,7 +72,7 @@ class DecisionLog:
         with self._lock:
             self._recent.append(decision)
             tally = self._tallies.get(decision.function) or self._tally(decision.function)
-            changed = self._count(tally, decision.where, decision.why, 1)
+            changed = self._count(tally, decision.where, decision.why, decision.count)
             if decision.seconds is not None:
                 tally.seconds += decision.seconds
             if self._file is not None:

@@ -14,18 +14,23 @@ from bundlebee.words import HERE
 
 
 class Decision(msgspec.Struct, frozen=True, omit_defaults=False):
-    """Where one call went, and why. The field names are those in JSON, and part of the public interface."""
+    """Where one call went, and why; or, with a ``count``, so many alike that were too short to be told one by one.
+
+    The field names are those in JSON, and part of the public interface.
+    """
 
     function: str  #: ``module:qualname``
-    bundle: str  #: name of the bundle that the function belongs to
+    bundle: str  #: name of the bundle that the function belongs to; empty for tasks
     where: str  #: ``here``, or the node's name
     why: str  #: a `words.Reason`
     estimate: dict[str, float]  #: expected seconds, by node; ``here`` is this machine
-    seconds: float | None  #: measured, from the decision to the result; None if it is not known
-    bytes_out: int  #: size of what was sent; 0 for a call that stayed
+    #: measured, from the decision to the result, of a task only what it ran; of all together; None if it is not known
+    seconds: float | None
+    bytes_out: int  #: size of what was sent, of all together; 0 for a call that stayed
     bytes_back: int
     time: str  #: when it was decided, ISO 8601 with zone
     detail: str | None = None  #: more about the reason, for people
+    count: int = 1  #: calls that this record is about
 
     @classmethod
     def of(
@@ -38,6 +43,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=False):
         bytes_out: int = 0,
         bytes_back: int = 0,
         when: float | None = None,
+        count: int = 1,
     ) -> Decision:
         """A record of a verdict. `when` is a time as of `clock.time()`; None: now."""
         return cls(
@@ -51,6 +57,7 @@ class Decision(msgspec.Struct, frozen=True, omit_defaults=False):
             bytes_back,
             iso_time(when),
             verdict.detail,
+            count,
         )
 
     def to_json(self) -> str:
@@ -100,8 +107,11 @@ def text(decision: Decision) -> str:
         parts.append(
             "expected " + ", ".join(f"{name} {duration(s)}" for name, s in _by_cost(decision.estimate))
         )
+    many = f"{decision.count} calls " if decision.count != 1 else ""
     if decision.seconds is not None:
-        parts.append(f"took {duration(decision.seconds)}")
+        parts.append(f"{many}took {duration(decision.seconds)}")
+    elif many:
+        parts.append(many.rstrip())
     if decision.bytes_out or decision.bytes_back:
         parts.append(f"{size(decision.bytes_out)} out, {size(decision.bytes_back)} back")
     return line + ("  " + "; ".join(parts) if parts else "")

@@ -206,3 +206,23 @@ def define(world: World, count: int) -> list[Any]:
         functions.append(namespace[f"f{number}"])
         assert type(functions[-1].__code__) is CodeType
     return functions
+
+
+@pytest.mark.parametrize("waits", [False, True])
+def test_the_first_function_of_all_is_told(waits: bool) -> None:
+    world = World()
+    told: list[str] = []
+    world.analysis.once_there_is_one(lambda: told.append("there is one"))
+    assert told == []
+
+    def first() -> None: ...
+
+    def second() -> None: ...
+
+    for function in (first, second):
+        if waits:
+            assert world.analysis.on_defined(world.advice, function, function.__name__)  # type: ignore[arg-type]
+        else:
+            world.profile(function)
+    assert told == ["there is one"]
+    world.analysis.close()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bundlebee.aspects.watch import LONGEST, MEETINGS, SHORTEST, Rule
+from bundlebee.aspects.watch import LONGEST, MEETINGS, SHORTEST, Rule, Watch
 
 
 def profile(**more: Any) -> Any:
@@ -82,3 +83,34 @@ def test_a_long_call_counts_also_where_doubts_have_grown() -> None:
     for _ in range(6):
         assert rule.glance({7: slow}) == []
     assert rule.glance({}) == [slow]
+
+
+class Looked:
+    """Stands in for the analysis."""
+
+    def __init__(self) -> None:
+        self.looked = threading.Event()
+
+    def profile_by_code(self, code: object) -> None:
+        self.looked.set()
+
+    def somebody(self) -> None:
+        self.looked.set()
+
+
+def test_it_looks_once_there_is_something_to_see() -> None:
+    analysis: Any = Looked()
+    watch = Watch(analysis)
+    watch.start()
+    watch.begin()
+    assert analysis.looked.wait(20.0)
+    watch.stop()
+    assert not watch._thread.is_alive()
+
+
+def test_without_anything_to_see_it_never_looks() -> None:
+    analysis: Any = Looked()
+    watch = Watch(analysis)
+    watch.start()
+    watch.stop()
+    assert not watch._thread.is_alive() and not analysis.looked.is_set()

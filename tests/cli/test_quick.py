@@ -28,6 +28,7 @@ WORDS = [
     HERE,
     __file__,
     "/no/such/file",
+    "in-process",
 ]
 OPTIONS = [
     *("--bundles", "--weave", "--policy", "--decisions", "--interface", "--peer", "--grid", "--key-file"),
@@ -42,6 +43,7 @@ OPTIONS = [
         "--verbose",
         "--nope",
         "--deadline",
+        "--transport",
         "-h",
         "-qv",
     ),
@@ -58,6 +60,7 @@ VARIABLES = [
     "OPEN",
     "QUIET",
     "VERBOSE",
+    "TRANSPORT",
     "DEADLINE",
 ]
 

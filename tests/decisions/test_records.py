@@ -44,6 +44,7 @@ class TestDecision:
                 "bytes_back",
                 "time",
                 "detail",
+                "count",
             )
         ]
         assert found["why"] == "cheaper-there"
