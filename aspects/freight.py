@@ -84,7 +84,7 @@ class Customs:
         """
         walk, unsafe, _ = _analysis()
         found = walk(args, kwargs)
-        summary = self._of(profile, found)
+        summary = self._of(profile, found, args, kwargs)
         if summary.level is not unsafe:
             profile.unsafe = 0
             return Cleared(summary, found)
@@ -104,7 +104,7 @@ class Customs:
         walk, unsafe, free = _analysis()
         found = walk(args, kwargs)
         self.check_state(freight, found)
-        summary = self._of(profile, found)
+        summary = self._of(profile, found, args, kwargs)
         if summary.level is unsafe or (level is free and summary.level is not free):
             raise Stays(summary.why or "it prints")
         if summary.writes and not freight.call.writes:
@@ -135,7 +135,7 @@ class Customs:
         except Unshippable:
             return None
         # they are alike to the analysis, so what holds for one holds for all
-        summary = self._of(profile, walk(calls[0][0], {}))
+        summary = self._of(profile, walk(calls[0][0], {}), calls[0][0], {})
         good = summary.level is free and not summary.writes and summary.reads == freight.summary.reads
         return found if good and found.atoms else None
 
@@ -151,11 +151,11 @@ class Customs:
                 "an argument cannot travel", why="it is part of the state that the function reads"
             )
 
-    def _of(self, profile: Profile, found: Walk) -> Summary:
+    def _of(self, profile: Profile, found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Summary:
         """The analysis for any arguments where that is good enough, else the one for these."""
         general = profile.summary
         if general is None or not general.still_valid():
             general = profile.summary = self._grid.summary(profile.point)
         if general.level is not _analysis()[1] and general.covers(found):
             return general
-        return self._grid.summary_for(profile.point, found)
+        return self._grid.summary_for(profile.point, found, args, kwargs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from bundlebee.aspects.freight import Freight
@@ -29,7 +29,9 @@ class Grid(Protocol):
     def summary(self, point: JoinPoint) -> Summary:
         """What the function reads and does, by analysis, whatever its arguments."""
 
-    def summary_for(self, point: JoinPoint, found: Walk) -> Summary:
+    def summary_for(
+        self, point: JoinPoint, found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Summary:
         """The same for one call; ``found`` is what `bundlebee.bundles.values.walk` found in its arguments."""
 
     def spreads(self, point: JoinPoint) -> bool:

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType, MemberDescriptorType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -232,8 +232,10 @@ class Program:
     def summary(self, point: JoinPoint) -> Summary:
         return self._analyser().summary(point.plain)
 
-    def summary_for(self, point: JoinPoint, found: Walk) -> Summary:
-        return self._analyser().for_call(point.plain, found)
+    def summary_for(
+        self, point: JoinPoint, found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Summary:
+        return self._analyser().for_arguments(point.plain, found, args, kwargs)
 
     def _analyser(self) -> EffectAnalysis:
         if self._effects is None:

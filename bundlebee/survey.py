@@ -89,6 +89,17 @@ class Survey(msgspec.Struct, frozen=True):
     def count(self, outlook: Outlook) -> int:
         return sum(finding.outlook is outlook for finding in self.functions)
 
+    @property
+    def woven(self) -> int:
+        """How many functions are join points; of the others the analysis is never asked."""
+        return len(self.functions) - self.count(Outlook.UNWOVEN)
+
+    @property
+    def leaving(self) -> float:
+        """The share of the woven functions with calls that may run elsewhere, from 0 to 1."""
+        may = self.count(Outlook.SHIPS) + self.count(Outlook.DEPENDS)
+        return may / self.woven if self.woven else 0.0
+
     def kinds(self, outlook: Outlook) -> list[tuple[str, int]]:
         """How many functions each kind of reason has, the most frequent first."""
         from collections import Counter

@@ -118,7 +118,7 @@ class Surveyor:
             for point in advice.points
         ]
         findings += [
-            (one.line, lambda one=one: self._stays(name, one.qualname, path, one.line, one.reason))  # type: ignore[misc]
+            (one.line, lambda one=one: self._unwoven(name, one.qualname, path, one.line, one.reason))  # type: ignore[misc]
             for one in functions
             if isinstance(one, Skipped)
         ]
@@ -133,7 +133,7 @@ class Surveyor:
     def _point(self, point: JoinPoint, path: str) -> Finding:
         line = point.original.co_firstlineno
         if point.blocked is not None:
-            return self._stays(point.module, point.qualname, path, line, point.blocked)
+            return self._unwoven(point.module, point.qualname, path, line, point.blocked)
         name = f"{point.module}.{point.qualname}"
         try:
             found = judge(self._analysis, point.plain)
@@ -148,9 +148,17 @@ class Surveyor:
         )
 
     def _stays(self, module: str, qualname: str, path: str, line: int, reason: str) -> Finding:
+        return self._finding(Outlook.STAYS, module, qualname, path, line, reason)
+
+    def _unwoven(self, module: str, qualname: str, path: str, line: int, reason: str) -> Finding:
+        return self._finding(Outlook.UNWOVEN, module, qualname, path, line, reason)
+
+    def _finding(
+        self, outlook: Outlook, module: str, qualname: str, path: str, line: int, reason: str
+    ) -> Finding:
         shown = self._shown(path)
         why = f"{reason} ({shown}:{line})"
-        return Finding(f"{module}.{qualname}", shown, line, Outlook.STAYS, kind_of(reason), why)
+        return Finding(f"{module}.{qualname}", shown, line, outlook, kind_of(reason), why)
 
     def _shown(self, text: str) -> str:
         """File names as people call them."""

@@ -72,6 +72,10 @@ class BundleFinder:
         # a package may have put other directories on its __path__; those are not the bundle's
         return self._search(fullname, path, [entry for entry in path if _is_below(entry, root)], claim)
 
+    def lacks(self, name: str) -> bool:
+        """Whether nothing of that top-level name is found here; asks nobody."""
+        return name not in self.claims
+
     def _search(
         self, fullname: str, path: Sequence[str] | None, entries: Iterable[str], claim: Claim
     ) -> ModuleSpec | None:
@@ -164,6 +168,10 @@ class FallbackFinder:
             return None
         self._finder.claims[fullname] = claim
         return self._finder.find_spec(fullname, None, target)
+
+    def lacks(self, name: str) -> bool:
+        """Whether the grid was asked for that top-level name, and nobody had it."""
+        return name in self._asked and name not in self._finder.claims
 
     def forget(self) -> None:
         """Ask again for names that nobody had: the grid has changed."""

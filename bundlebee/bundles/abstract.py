@@ -46,19 +46,35 @@ class Text(Value):
 class Given(Value):
     """An argument and everything inside it; or (``cached``) what a caching function keeps for all its callers."""
 
-    __slots__ = ("cached", "callables", "classes", "contents", "keys", "kind", "name")
+    __slots__ = ("cached", "callables", "classes", "contents", "hides", "inside", "keys", "kind", "name")
 
     def __init__(
-        self, name: str, classes: set[type], callables: tuple[Any, ...] | None = None, *, cached: bool = False
+        self,
+        name: str,
+        classes: set[type],
+        callables: tuple[Any, ...] | None = None,
+        *,
+        cached: bool = False,
+        inside: Given | None = None,
+        hides: frozenset[str] = frozenset(),
     ) -> None:
         self.name = name
         self.classes = classes  #: of the instances that it may be, or hold
         self.callables = callables  #: the functions and classes that it may be, or hold; None: any
         self.cached = cached
+        #: where it is known to be an instance of its only class itself: all that can be reached from it
+        self.inside = inside
+        self.hides = hides  #: then: attributes of its own under names that its class has, too
         #: the builtin container that it is, where that is known; then its elements are known, too
         self.kind: type | None = None
         self.keys: set[Value] = set()
         self.contents: set[Value] = set()
+
+    def may_be(self, kinds: tuple[type, ...]) -> bool:
+        """Whether it may be of one of these types, or of a subclass."""
+        if self.inside is not None:
+            return any(issubclass(kind, kinds) for kind in self.classes)
+        return self.kind is None or issubclass(self.kind, kinds)
 
     def __repr__(self) -> str:
         return f"Given({self.name})"
@@ -84,16 +100,29 @@ class Made(Value):
     builtin data.
     """
 
-    __slots__ = ("attributes", "contents", "keys", "kind")
+    __slots__ = ("attributes", "contents", "keys", "kind", "named", "positions")
 
     def __init__(self, kind: type | None) -> None:
         self.kind = kind
+        #: of what ``*args`` takes in: for each number of arguments what stands where; None where that is not known
+        self.positions: dict[int, list[set[Value]]] | None = None
+        #: of what ``**kwargs`` takes in, as long as nothing else was put into it
+        self.named: dict[str, set[Value]] | None = None
         self.keys: set[Value] = set()  #: of mappings
         self.contents: set[Value] = set()  #: elements; of mappings, the values
         self.attributes: dict[str, set[Value]] = {}
 
     def __repr__(self) -> str:
         return f"Made({self.kind.__name__ if self.kind else 'data'})"
+
+
+class Namespace(Value):
+    """The ``__dict__`` of an object that the call made, or of an argument."""
+
+    __slots__ = ("owner",)
+
+    def __init__(self, owner: Made | Given) -> None:
+        self.owner = owner
 
 
 class Inner(Value):

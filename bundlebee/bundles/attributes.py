@@ -12,9 +12,20 @@ from typing import Any
 
 import msgspec
 
-from bundlebee.bundles.abstract import ATOM, Bound, BuiltinMethod, Given, Inner, Live, Made, Super, Value
+from bundlebee.bundles.abstract import (
+    ATOM,
+    Bound,
+    BuiltinMethod,
+    Given,
+    Inner,
+    Live,
+    Made,
+    Namespace,
+    Super,
+    Value,
+)
 from bundlebee.bundles.contents import by_python
-from bundlebee.bundles.heap import MISSING, Harm, Heap, Values, own_attribute
+from bundlebee.bundles.heap import ANY_NAME, MISSING, Harm, Heap, Values, own_attribute
 
 LRU = type(functools.lru_cache(lambda: None))
 C_METHODS = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)
@@ -46,11 +57,24 @@ _DATA: tuple[type, ...] = (
 )
 
 
+_OF_METHODS = frozenset(dir(MethodType))
+_OF_BUILTINS = frozenset(
+    (*dir(BuiltinFunctionType), *dir(types.MethodDescriptorType), *dir(types.MethodWrapperType))
+)
+
+
+@functools.cache
+def special_names() -> frozenset[str]:
+    """Names with two underscores that builtin data, functions and classes have."""
+    kinds: tuple[type, ...] = (*_DATA, type, FunctionType, ModuleType, BaseException, types.GeneratorType)
+    return frozenset(name for kind in kinds for name in dir(kind) if name.startswith("__"))
+
+
 class Found(msgspec.Struct):
     """What an attribute may be."""
 
     values: Values = msgspec.field(default_factory=set)
-    getters: list[tuple[Value, Value]] = []  #: (function, object): properties
+    getters: list[tuple[Any, ...]] = []  #: (function, object, sets of further arguments …): properties
     hidden: bool = False  #: whether the instance's own attribute of that name does not count
     kept: bool = False  #: whether the object keeps what the getter returns (a cached property)
 
@@ -67,6 +91,8 @@ class Attributes(Heap):
         Raises:
             Harm: nobody can tell, or it leads out of what can be analysed.
         """
+        if name == "__dict__" and isinstance(value, Made | Given) and self.classes_of(value):
+            return Found({self.namespace(value)})
         if name in _FORBIDDEN and not (isinstance(value, Made) and name in value.attributes):
             raise Harm(f"looks at {name}")
         if name == "__class__":
@@ -81,9 +107,21 @@ class Attributes(Heap):
             return self._super_attribute(value, name)
         if isinstance(value, Inner):
             return Found(set(value.attributes.get(name, {ATOM})))
+        if isinstance(value, Namespace):
+            return Found({self.builtin_method(name, value, dict)})
         if isinstance(value, Bound | BuiltinMethod):
             if name in _ABOUT:
                 return Found({ATOM})
+            if name == "__self__":
+                return Found({value.receiver or ATOM})
+            if (
+                isinstance(value, Bound)
+                and isinstance(value.function, Live | Inner)
+                and name not in _OF_METHODS
+            ):
+                return self.attribute(value.function, name)  # a method has what its function has
+            if isinstance(value, BuiltinMethod) and name not in _OF_BUILTINS:
+                return Found()  # it has no such attribute
             raise Harm(f"looks at the attribute {name!r} of a method")
         if self._is_method(name):
             return Found({self.builtin_method(name, ATOM, None)})
@@ -91,11 +129,9 @@ class Attributes(Heap):
 
     def _is_method(self, name: str) -> bool:
         """Whether builtin data has methods of that name."""
-        return (
-            (name.startswith("__") and name.endswith("__"))
-            or bool(self.catalogue.methods(name))
-            or self.catalogue.omits(name)
-        )
+        if name.startswith("__") and name.endswith("__"):
+            return name in special_names()
+        return bool(self.catalogue.methods(name)) or self.catalogue.omits(name)
 
     def class_of(self, value: Value) -> Values:
         """What ``type(value)`` may be."""
@@ -106,7 +142,7 @@ class Attributes(Heap):
             kinds = (type(value.object),)
         elif isinstance(value, Given) and value.kind is not None:
             kinds = (value.kind,)
-        elif not kinds or isinstance(value, Given):
+        elif not kinds or (isinstance(value, Given) and value.inside is None):
             kinds += _DATA
         return {self.live(kind, kind.__qualname__) for kind in kinds}
 
@@ -141,8 +177,26 @@ class Attributes(Heap):
         if issubclass(kind, Enum) and type(raw).__module__ in ("enum", "types"):
             return Found(self._enum_attribute(kind, name, receiver), hidden=True)
         if hasattr(type(raw), "__get__") or hasattr(type(raw), "__set__"):
-            raise Harm(f"uses {label}, a {type(raw).__qualname__}")
+            return self._described(raw, label, {receiver}, {self.live(kind, kind.__qualname__)})
         return Found({self.live(raw, label)})
+
+    def descriptor(self, raw: Any, name: str) -> Value | None:
+        """The ``__get__`` or ``__set__`` of a descriptor that is written in Python."""
+        function = self.special(type(raw), name)
+        if not isinstance(function, FunctionType):
+            return None
+        return self.live(function, f"{type(raw).__qualname__}.{name}")
+
+    def _described(self, raw: Any, label: str, instance: Values, kind: Values) -> Found:
+        """What a class's attribute is that has a say in what it is."""
+        value = self.live(raw, label)
+        hidden = hasattr(type(raw), "__set__") or hasattr(type(raw), "__delete__")
+        if not hasattr(type(raw), "__get__"):
+            return Found({value})  # the instance's own, and else the descriptor itself
+        getter = self.descriptor(raw, "__get__")
+        if getter is None:
+            raise Harm(f"uses {label}, a {type(raw).__qualname__}")
+        return Found(getters=[(getter, value, instance, kind)], hidden=hidden)
 
     def _enum_attribute(self, kind: type[Enum], name: str, receiver: Value) -> Values:
         members = [receiver.object] if isinstance(receiver, Live) else list(kind.__members__.values())
@@ -161,21 +215,27 @@ class Attributes(Heap):
                 return Found({self.builtin_method(name, value, value.kind)})
             return Found({ATOM, *self.elements(value)})
         assert value.kind is not None
+        self._check_reading(value.kind)
         found = self.from_class(value.kind, name, value)
         if not found.hidden:
-            found.values |= value.attributes.get(name, set())
+            found.values |= value.attributes.get(name, set()) | value.attributes.get(ANY_NAME, set())
             if not found:
                 found.getters = self._fallback(value.kind, value)
         return found
 
     def _fallback(self, kind: type, receiver: Value) -> list[tuple[Value, Value]]:
         """``__getattr__``, where a class has one."""
-        if self.special(kind, "__getattribute__") is not None:
-            raise Harm(f"uses {kind.__qualname__}.__getattribute__")
+        self._check_reading(kind)
         raw = self.special(kind, "__getattr__")
         return [] if raw is None else [(self.live(raw, f"{kind.__qualname__}.__getattr__"), receiver)]
 
+    def _check_reading(self, kind: type) -> None:
+        if self.special(kind, "__getattribute__") is not None:
+            raise Harm(f"uses {kind.__qualname__}.__getattribute__")
+
     def _given_attribute(self, value: Given, name: str) -> Found:
+        if value.inside is not None:
+            return self._attribute_of_instance(value, value.inside, name)
         found = Found()
         is_method = self._is_method(name)
         if is_method:
@@ -192,10 +252,46 @@ class Attributes(Heap):
                 found.values |= self.elements(value)
             elif value.classes or value.callables is None:
                 found.values.add(value)
-        elif self.classes_of(value) and value.callables:
-            found.values.add(value)  # an instance may hide a method by a function of its own
-        found.values |= self.put_attributes.get(name, set())
+        elif self.classes_of(value):
+            # an instance may hide what its class has under that name
+            found.values |= {ATOM, self._data_of(value)}
+        found.values |= self.put_under(name)
         return found
+
+    def put_under(self, name: str) -> Values:
+        """What the call may have put into any argument under that name."""
+        return self.put_attributes.get(name, set()) | self.put_attributes.get(ANY_NAME, set())
+
+    def namespace(self, owner: Made | Given) -> Value:
+        """``owner.__dict__``"""
+        key = ("namespace", owner)
+        if key not in self._once:
+            self._once[key] = Namespace(owner)
+        return self._once[key]  # type: ignore[no-any-return]
+
+    def _attribute_of_instance(self, value: Given, inside: Given, name: str) -> Found:
+        """Of an argument whose very class is known."""
+        (kind,) = value.classes
+        found = self.from_class(kind, name, value)
+        if found.hidden:
+            return found
+        if not found:
+            found.getters = self._fallback(kind, value)
+            found.values |= {inside, ATOM}
+        elif name in value.hides:
+            found.values |= {inside, ATOM}
+        found.values |= self.put_under(name)
+        return found
+
+    def _data_of(self, value: Given) -> Value:
+        """An argument as far as it is no function. Who asks what any arguments do asks about those without functions:
+        `bundlebee.bundles.effects.Summary.covers`."""
+        if value.callables is not None:
+            return value
+        key = ("data of", value)
+        if key not in self._once:
+            self._once[key] = Given(value.name, value.classes, ())
+        return self._once[key]  # type: ignore[no-any-return]
 
     def _super_attribute(self, value: Super, name: str) -> Found:
         found = Found()
@@ -229,15 +325,17 @@ class Attributes(Heap):
             if name in _ABOUT:
                 return Found({ATOM})
             found = getattr(thing, "__dict__", {}).get(name, MISSING)
-            if found is MISSING or name == "__wrapped__":
+            if name == "__wrapped__" or (found is MISSING and hasattr(type(thing), name)):
                 raise Harm(f"looks at {label}")
             self.observe("attribute", thing, name, found)
-            return Found({self.live(found, label)})
+            return Found() if found is MISSING else Found({self.live(found, label)})
         if isinstance(thing, Enum) or self.classes_of(value):
             return self._instance_attribute(value, kind, name, label)
         if kind in (functools.partial, MethodType, BuiltinFunctionType):
             if name in _ABOUT:
                 return Found({ATOM})
+            if kind is BuiltinFunctionType and name not in _OF_BUILTINS:
+                return Found()
             raise Harm(f"looks at {label}")
         if self.catalogue.type(kind) is None:
             raise Harm(f"uses {label}, of a {kind.__module__}.{kind.__qualname__}")
@@ -256,6 +354,7 @@ class Attributes(Heap):
         return Found()
 
     def _instance_attribute(self, value: Live, kind: type, name: str, label: str) -> Found:
+        self._check_reading(kind)
         found = self.from_class(kind, name, value)
         if found.hidden:
             return found
@@ -294,9 +393,9 @@ class Attributes(Heap):
         if isinstance(raw, (*C_METHODS, BuiltinFunctionType)):
             return Found({self.builtin_method(name, None, owner)})
         if hasattr(type(raw), "__get__") and not isinstance(
-            raw, property | types.MemberDescriptorType | FunctionType | LRU
+            raw, property | functools.cached_property | types.MemberDescriptorType | FunctionType | LRU
         ):
-            raise Harm(f"uses {label}, a {type(raw).__qualname__}")
+            return self._described(raw, label, {ATOM}, {self.live(thing, thing.__qualname__)})
         if (
             not by_python(owner)
             and self.catalogue.type(owner) is None

@@ -11,7 +11,7 @@ from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Live, Made, Text
 from bundlebee.bundles.classes import Classes
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.heap import Harm, Values
-from bundlebee.bundles.specials import TEXTS, Args
+from bundlebee.bundles.specials import INTEGERS, ORDER, TEXTS, Args
 
 
 class Builtins(Classes):
@@ -33,7 +33,7 @@ class Builtins(Classes):
     b_repr = b_ascii = b_format = b_str
 
     def b_int(self, args: Args) -> Values:
-        self.look_at(args.all(), 1)
+        self.look_at(args.all(), 1, INTEGERS)
         return {NUMBER}
 
     b_float = b_complex = b_int
@@ -63,7 +63,7 @@ class Builtins(Classes):
         compared = operands | elements
         if keys:
             compared = compared | self.call_any(keys - {ATOM}, compared)
-        self.look_at(compared, 2)
+        self.look_at(compared, 2, ORDER)
         if len(args.positional) == 1 and not args.rest:
             return elements | args.named.get("default", set())
         return operands | elements if args.rest else operands
@@ -142,6 +142,11 @@ class Builtins(Classes):
                 if isinstance(name, Text):
                     found |= self.get_attribute(value, name.text)
         return found
+
+    def b_vars(self, args: Args) -> Values:
+        if len(args.positional) != 1 or args.rest or args.named or args.double:
+            raise Harm("looks at variables by name (builtins.vars)")
+        return set().union(*(self.get_attribute(value, "__dict__") for value in list(args.positional[0])))
 
     def b_hasattr(self, args: Args) -> Values:
         self.b_getattr(args)

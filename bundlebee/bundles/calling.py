@@ -16,15 +16,18 @@ from bundlebee.bundles.abstract import (
     Inner,
     Live,
     Made,
+    Namespace,
     Text,
     Value,
 )
 from bundlebee.bundles.attributes import C_METHODS, LRU
 from bundlebee.bundles.builtin_calls import Builtins
 from bundlebee.bundles.catalogue import Function
+from bundlebee.bundles.classes import is_written
+from bundlebee.bundles.compiled import Compiled, Mapping, compiled, parameters
 from bundlebee.bundles.contents import ATOMS
-from bundlebee.bundles.heap import Harm, Values
-from bundlebee.bundles.specials import IMPLICIT, Args
+from bundlebee.bundles.heap import Harm, Values, own_attribute
+from bundlebee.bundles.specials import IMPLICIT, SILENT, TEXTS, Args
 
 _WRITING = frozenset({"__setitem__", "__delitem__", "__setattr__", "__delattr__", "__init__", "__setstate__"})
 _IN_PLACE = frozenset({"__iadd__", "__imul__", "__ior__", "__iand__", "__isub__", "__ixor__"})
@@ -71,8 +74,18 @@ class Calls(Builtins):
         super().__init__(given)
         self._pools: dict[FunctionType, tuple[Values, Values, int]] = {}
 
-    def enter(self, function: FunctionType, args: Args, label: str) -> Values | None:
-        """Call a function that has facts; None if it has none."""
+    def enter(
+        self, function: FunctionType, args: Args, label: str, context: Value | None = None
+    ) -> Values | None:
+        """Call a function that has facts; None if it has none.
+
+        Args:
+            context: tells calls apart that are not to be mixed up, as those through different decorators are.
+        """
+        raise NotImplementedError
+
+    def enter_library(self, function: FunctionType, args: Args, label: str) -> Values | None:
+        """Call a function of the standard library by its own source; None if there is none."""
         raise NotImplementedError
 
     def set_item(self, holders: Values, indices: Values, values: Values | None) -> None:
@@ -128,7 +141,13 @@ class Calls(Builtins):
         for kind in self.classes_of(value):
             raw = self.special(kind, "__call__")
             if isinstance(raw, FunctionType):
-                results |= self.call(self.live(raw, f"{kind.__qualname__}.__call__"), args.shifted(value))
+                label = f"{kind.__qualname__}.__call__"
+                known = (
+                    self.enter(raw, args.shifted(value), label, value) if isinstance(value, Live) else None
+                )
+                if known is None:
+                    known = self.call(self.live(raw, label), args.shifted(value))
+                results |= known
             elif raw is not None:
                 raise Harm(f"uses {kind.__qualname__}.__call__")
         return results
@@ -150,6 +169,8 @@ class Calls(Builtins):
             if type(getattr(thing, "__self__", None)) in self.numpy.generators:
                 raise Harm(f"uses the global random generator of NumPy ({value.name})")
         if isinstance(thing, FunctionType):
+            if (made_of := compiled(thing)) is not None:
+                return self._call_compiled(thing, made_of, args, value.name)
             found = self.enter(thing, args, value.name)
             return self._call_foreign(thing, args, value.name) if found is None else found
         if isinstance(thing, type):
@@ -179,6 +200,51 @@ class Calls(Builtins):
             raise Harm(f"calls {value.name}, a {kind.__module__}.{kind.__qualname__}")
         return self._call_instance(value, args)
 
+    def _call_compiled(self, function: FunctionType, made_of: Compiled, args: Args, label: str) -> Values:
+        """A function that passes arguments through others before it calls the one below."""
+        self.observe("attribute", function, "__wrapped__", function.__dict__["__wrapped__"])
+        for layer in reversed(made_of.layers):  # in the order of the code that it would compile
+            for name in ("_func", "_args", "_finally"):
+                self.observe("own", layer.maker, name, own_attribute(layer.maker, name))
+            for argument in layer.arguments:
+                args = self._mapped(layer, argument, made_of.below, args)
+        return self.call(self.live(made_of.below, label), args)
+
+    def _mapped(self, layer: Mapping, argument: Any, below: Any, args: Args) -> Args:
+        function = self.live(layer.function, getattr(layer.function, "__qualname__", "?"))
+        known = parameters(below)
+        if known is None or not isinstance(argument, int | str):
+            place, name = None, None
+        elif isinstance(argument, int):
+            place, name = argument, known[0][argument] if 0 <= argument < len(known[0]) else None
+        else:
+            name, place = argument, known[0].index(argument) if argument in known[0] else None
+        if name is None:  # any of them may be meant
+            results = self._through(layer, function, args.all() | {ATOM})
+            return Args(
+                [values | results for values in args.positional],
+                args.rest | results,
+                {key: values | results for key, values in args.named.items()},
+                args.double | results,
+            )
+        positional, named = list(args.positional), dict(args.named)
+        if place is not None and place < len(positional):
+            positional[place] = self._through(layer, function, positional[place])
+        else:
+            values = named.get(name, set()) | args.rest | args.double
+            assert known is not None
+            if name in known[1]:
+                values = values | {self.live(known[1][name], f"the default of {name!r}")}
+            named[name] = self._through(layer, function, values)
+        return Args(positional, args.rest, named, args.double)
+
+    def _through(self, layer: Mapping, function: Value, values: Values) -> Values:
+        found = self.call(function, Args([values]))
+        if layer.closes:
+            found = set().union(*(self.next_of(value) for value in list(found)))
+            self.call_any(found - {ATOM, NUMBER}, set())
+        return found
+
     def _check_cache(self, thing: Any, args: Args, name: str) -> None:
         """A call fills a cache, and what it keeps outlives a change of whatever it was computed from. Had the call run
         elsewhere, the cache here would be empty, and a later call would see the change. So a cached function may only depend on
@@ -196,7 +262,7 @@ class Calls(Builtins):
         if isinstance(value, Given):
             # builtin data: what is mutable in it has no hash, and so is no key
             return not value.cached and not self.classes_of(value)
-        return not isinstance(value, BuiltinMethod)
+        return not isinstance(value, BuiltinMethod | Namespace)
 
     # -- what has no facts ---------------------------------------------------------------------------------
 
@@ -207,6 +273,14 @@ class Calls(Builtins):
             return found
         module = str(function.__globals__.get("__name__"))
         qualname = function.__code__.co_qualname  # not __qualname__: functools.wraps copies that
+        if not (
+            is_written(function)
+            or self._is_builtin(module, qualname)
+            or self.catalogue.function(module, qualname) is not None
+        ):
+            found = self.enter_library(function, args, label)
+            if found is not None:
+                return found
         if function.__name__ not in IMPLICIT:
             return self._call_known(module, qualname, args, label)
         # A special method may come back to itself through what it looks at: it is looked at once for all its arguments.
@@ -220,6 +294,10 @@ class Calls(Builtins):
                 results, self._call_known(module, qualname, everything, label) if found is None else found
             )
         return results
+
+    def _is_builtin(self, module: str, qualname: str) -> bool:
+        """Whether `_call_known` has an answer of its own for it."""
+        return (module == "functools" and qualname == "cmp_to_key") or module == "operator"
 
     def _call_builtin(self, value: Live, thing: BuiltinFunctionType, args: Args) -> Values:
         holder, name = thing.__self__, thing.__qualname__
@@ -335,7 +413,7 @@ class Calls(Builtins):
         found: Values = {ATOM, NUMBER}
         for value in receiver:
             found |= self.elements(value)
-        self.look_at(everything, 2)
+        self.look_at(everything, 2, IMPLICIT if name in TEXTS else SILENT)
         made = self.made((self.site, name), None)
         self.pour({made}, receiver | everything)
         return found | {made}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from enum import EnumMeta
 from types import FunctionType
 from typing import Any
 
-from bundlebee.bundles.abstract import ATOM, Given, Inner, Live, Made, Super, Text, Value
+from bundlebee.bundles.abstract import ATOM, Given, Inner, Live, Made, Namespace, Super, Text, Value
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.heap import Harm, Values
 from bundlebee.bundles.known import Known
 from bundlebee.bundles.specials import KEYS, Args
+
+_OF_ITS_OWN = frozenset(
+    {"__class__", "__dict__", "__traceback__", "__cause__", "__context__", "__suppress_context__"}
+)
 
 GENERATED = frozenset({"__eq__", "__repr__", "__hash__", "__lt__", "__le__", "__gt__", "__ge__"})
 """Methods that a dataclass may write by itself, and that only read."""
@@ -22,6 +27,10 @@ class Classes(Known):
 
     def has_facts(self, kind: type) -> bool:
         """Whether the class comes from a module that was analysed. (Given by `bundlebee.bundles.flow.Flow`.)"""
+        raise NotImplementedError
+
+    def can_construct(self, kind: type) -> bool:
+        """Whether what making an instance runs can be analysed. (Given by `bundlebee.bundles.flow.Flow`.)"""
         raise NotImplementedError
 
     # -- instances ---------------------------------------------------------------------------------------
@@ -57,7 +66,7 @@ class Classes(Known):
     def _construct_known(self, kind: type, args: Args) -> Values:
         entry = self.catalogue.type(kind)
         assert entry is not None
-        if entry.seeded and not args.positional and not args.named and not args.rest:
+        if entry.seeded and not args.positional and not args.rest:
             raise Harm(f"reads the system's randomness ({entry.name} without a seed)")
         if entry.create.returns == {"atom"}:
             return self.apply(entry.create, args)
@@ -92,7 +101,10 @@ class Classes(Known):
 
     def _construct_bundle(self, kind: type, args: Args) -> Values:
         name = kind.__qualname__
-        if not self.has_facts(kind):
+        reason = self.catalogue.unsafe(kind)
+        if reason is not None:
+            raise Harm(f"{reason} ({kind.__module__}.{name})")
+        if not self.can_construct(kind):
             raise Harm(f"makes a {kind.__module__}.{name}, of which nothing is known")
         if type(kind).__module__ not in ("builtins", "abc"):
             raise Harm(f"makes a {name}, whose metaclass is {type(kind).__qualname__}")
@@ -180,19 +192,36 @@ class Classes(Known):
     def allocate(self, receiver: Values, args: Args, owner: type | None) -> Values:
         """``object.__new__(cls)``"""
         found: Values = set()
-        for value in receiver:
-            if not (isinstance(value, Live) and isinstance(value.object, type)):
-                raise Harm("makes an object of a class that is computed")
+        for value in self._classes_among(receiver):
             kind = value.object
             if not by_python(kind):
                 found |= self.construct(kind, args)
                 continue
-            if not self.has_facts(kind):
+            if not self.can_construct(kind) or self.catalogue.unsafe(kind) is not None:
                 raise Harm(f"makes a {kind.__module__}.{kind.__qualname__}, of which nothing is known")
             made = self.made((self.site, "new", kind), kind)
             if owner is not object:
                 self._fill_base(made, kind, args)
             found.add(made)
+        return found
+
+    def _classes_among(self, values: Values) -> list[Live]:
+        """Classes that are called; the values must be nothing else.
+
+        Raises:
+            Harm: nobody can tell.
+        """
+        found: list[Live] = []
+        for value in values:
+            if isinstance(value, Live) and isinstance(value.object, type):
+                found.append(value)
+            elif isinstance(value, Given) and value.callables is not None and not value.cached:
+                lives = [
+                    self.live(kind, kind.__qualname__) for kind in value.callables if isinstance(kind, type)
+                ]
+                found += [live for live in lives if isinstance(live, Live)]
+            else:
+                raise Harm("makes an object of a class that is computed")
         return found
 
     # -- methods that nobody wrote --------------------------------------------------------------------------
@@ -219,6 +248,24 @@ class Classes(Known):
             return {ATOM}
         if module == "collections" and qualname.startswith("namedtuple.<locals>."):
             return self._call_named_tuple(name, args)
+        if module == "contextlib":
+            return self._call_context(function, qualname, args)
+        return None
+
+    def _call_context(self, function: FunctionType, qualname: str, args: Args) -> Values | None:
+        """What `contextlib.contextmanager` makes of a generator: entered, it gives what that yields."""
+        if qualname == "contextmanager.<locals>.helper":
+            cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+            generator = cells["func"].cell_contents
+            self.observe("cell", cells["func"], "func", generator)
+            made = self.made((self.site, "context", function), contextlib._GeneratorContextManager)
+            for value in self.call(self.live(generator, function.__qualname__), args):
+                self.store({made}, self.next_of(value))
+            return {made}
+        if qualname == "_GeneratorContextManager.__enter__":
+            return set().union(*(self.elements(value) for value in args.at(0)))
+        if qualname == "_GeneratorContextManager.__exit__":
+            return {ATOM}
         return None
 
     def _call_named_tuple(self, name: str, args: Args) -> Values | None:
@@ -256,8 +303,8 @@ class Classes(Known):
         """``value.name``, its getters run."""
         found = self.attribute(value, name)
         values = found.values
-        for function, receiver in found.getters:
-            extra: list[Values] = []
+        for function, receiver, *more in found.getters:
+            extra: list[Values] = [set(part) for part in more]
             if isinstance(function, Live) and function.name.endswith("__getattr__"):
                 extra = [{self.text(name)}]
             results = self.call(function, Args([{receiver}, *extra]))
@@ -290,10 +337,20 @@ class Classes(Known):
 
     def set_attribute(self, targets: Values, name: str, values: Values) -> None:
         """``target.name = value``"""
-        if name.startswith("__") and name.endswith("__"):
-            raise Harm(f"writes {name}")
+        special = name.startswith("__") and name.endswith("__")
         for target in targets:
-            put = not self.classes_of(target) or isinstance(target, Given)
+            # of an instance only these mean something to Python
+            if special and (
+                name in _OF_ITS_OWN
+                or not isinstance(target, Made | Given)
+                or not self._only_instances(target)
+            ):
+                if name == "__cause__" and isinstance(target, Made | Given):
+                    self.write({target}, "writes __cause__ of")
+                    self.put_attribute(target, name, values)
+                    continue
+                raise Harm(f"writes {name}")
+            put = not self.classes_of(target) or (isinstance(target, Given) and target.inside is None)
             for kind in self.classes_of(target):
                 setter = self.special(kind, "__setattr__")
                 if setter is not None and not is_generated(setter):
@@ -310,16 +367,26 @@ class Classes(Known):
                             self.live(raw.fset, f"{kind.__qualname__}.{name}"), Args([{target}, values])
                         )
                 elif hasattr(type(raw), "__set__") and type(raw).__module__ != "builtins":
-                    raise Harm(f"uses {kind.__qualname__}.{name}, which has a setter")
+                    label = f"{kind.__qualname__}.{name}"
+                    setter = self.descriptor(raw, "__set__")
+                    if setter is None:
+                        raise Harm(f"uses {label}, which has a setter")
+                    self.call(setter, Args([{self.live(raw, label)}, {target}, values]))
                 else:
                     put = True
             if put:
                 self._put(target, name, values)
 
+    def _only_instances(self, target: Made | Given) -> bool:
+        """Whether it is no function or class, and no builtin data that might hold some."""
+        if isinstance(target, Made):
+            return True
+        return target.inside is not None or not target.callables
+
     def _put(self, target: Value, name: str, values: Values) -> None:
         if isinstance(target, Live) and isinstance(target.object, type):
             raise Harm(f"writes class attribute {target.object.__qualname__}.{name}")
-        if isinstance(target, Given) and target.kind is None and target.callables:
+        if isinstance(target, Given) and target.inside is None and target.kind is None and target.callables:
             raise Harm(f"may write attribute {name!r} of a function or class among its arguments")
         self.write({target}, f"writes attribute {name!r} of")
         self.put_attribute(target, name, values)
@@ -355,7 +422,23 @@ def is_generated(function: Any) -> bool:
     )
 
 
+def is_written(function: FunctionType) -> bool:
+    """Whether `Classes.call_generated` knows it: no source says what it does."""
+    qualname = function.__code__.co_qualname
+    if is_generated(function) or qualname.startswith(("_recursive_repr.", "recursive_repr.")):
+        return True
+    module = function.__globals__.get("__name__")
+    return (module == "collections" and qualname.startswith("namedtuple.<locals>.")) or (
+        module == "contextlib"
+        and qualname.startswith(("contextmanager.<locals>.", "_GeneratorContextManager."))
+    )
+
+
 def _unwritable(value: Value) -> bool:
-    if value is ATOM or isinstance(value, Text) or not isinstance(value, Made | Given | Live | Inner):
+    if (
+        value is ATOM
+        or isinstance(value, Text)
+        or not isinstance(value, Made | Given | Live | Inner | Namespace)
+    ):
         return True
     return isinstance(value, Made) and value.kind in (tuple, frozenset)

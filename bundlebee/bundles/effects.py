@@ -26,8 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bundlebee.bundles.contents import cannot_travel
 from bundlebee.bundles.facts import ModuleFacts
-from bundlebee.bundles.values import ANYTHING, DATA, NUMBER
+from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, NUMBER, refined
 from bundlebee.errors import Unshippable
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class EffectAnalysis:
     def summary(self, function: FunctionType, qualname: str = "") -> Summary:
         """What the function does whatever plain arguments it gets, functions and classes among them excepted.
 
-        Arguments may be instances of every class that modules with facts define at this moment; so the answer is
+        Arguments may be instances of every class that modules with facts define at this moment, if it can travel; so the answer is
         careful, and `for_call` can be better. Before a call is shipped by this answer, `Summary.covers` must say yes
         to its arguments.
         """
@@ -124,6 +125,16 @@ class EffectAnalysis:
         shapes = _shapes(function, walk)
         return self._summary(function, walk.classes, walk.callables, shapes, walk.fragile, walk.fills)
 
+    def for_arguments(
+        self, function: FunctionType, walk: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Summary:
+        """As `for_call`; where that is not good enough, each argument is looked at by itself."""
+        summary = self.for_call(function, walk)
+        if summary.level is not Effect.UNSAFE:
+            return summary
+        closer = refined(walk, args, kwargs)
+        return summary if closer is walk else self.for_call(function, closer)
+
     def clear(self, function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Clearance:
         """Everything that must be asked before a call is shipped, in one.
 
@@ -135,7 +146,7 @@ class EffectAnalysis:
         from bundlebee.bundles.values import walk
 
         walked = walk(args, kwargs)
-        summary = self.for_call(function, walked)
+        summary = self.for_arguments(function, walked, args, kwargs)
         if summary.level is Effect.UNSAFE:
             return Clearance(summary, walked, b"")
         found = state(summary.reads, modules=sys.modules)
@@ -215,7 +226,7 @@ class EffectAnalysis:
                 if kind not in found and self._facts_of(kind.__module__) is not None:
                     found.add(kind)
                     stack.extend(value for value in list(vars(kind).values()) if isinstance(value, type))
-        return frozenset(found)
+        return frozenset(kind for kind in found if cannot_travel(kind) is None)
 
 
 def _shapes(function: FunctionType, walk: Walk) -> dict[str, Shape]:
@@ -224,8 +235,7 @@ def _shapes(function: FunctionType, walk: Walk) -> dict[str, Shape]:
     names = code.co_varnames
     count = code.co_argcount
     last = count + code.co_kwonlyargcount
-    # A parameter that gets nothing takes its default, which the analysis knows anyway.
-    shapes: dict[str, Shape] = dict.fromkeys(names[:last], DATA)
+    shapes: dict[str, Shape] = dict.fromkeys(names[:last], NOTHING)
     shapes.update(zip(names[:count], walk.shapes, strict=False))
     extra: list[Shape] = []
     for name, shape in walk.named.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import string
 from collections.abc import Sequence
 from typing import Any
 
@@ -125,7 +126,10 @@ class Expressions(Scope):
 
     def e_BoolOp(self, node: ast.BoolOp) -> int:
         register = self.register()
+        same = _identity_or_equality(node)
         for value in node.values:
+            if value is same:  # what is identical is equal, so it is enough to ask for that
+                continue
             part = self.expression(value)
             self.emit("truth", node.lineno, part)
             self.emit("copy", node.lineno, register, part)
@@ -145,7 +149,7 @@ class Expressions(Scope):
         for operator, right_node in zip(node.ops, node.comparators, strict=True):
             right = self.expression(right_node)
             if isinstance(operator, ast.Is | ast.IsNot):
-                if not (_is_singleton(left_node) or _is_singleton(right_node)):
+                if not (self.singleton(left_node) or self.singleton(right_node)):
                     self.emit("is", node.lineno, left, right)
             elif isinstance(operator, ast.In | ast.NotIn):
                 self.emit("in", node.lineno, left, right)
@@ -158,6 +162,12 @@ class Expressions(Scope):
         self.emit("copy", node.lineno, result, self.number())
         return result
 
+    def singleton(self, node: ast.expr) -> bool:
+        """Whether its value is one object in every process. (`Operations.o_name` sees to it that the name means that.)"""
+        if isinstance(node, ast.Name) and node.id == "NotImplemented":
+            return bool(self.resolve(node.id)[0] == "name")
+        return _is_singleton(node)
+
     def e_Call(self, node: ast.Call) -> int:
         line = node.lineno
         called = node.func
@@ -166,6 +176,8 @@ class Expressions(Scope):
             register = self.register()
             self.emit("super", line, register)
             return register
+        if isinstance(called, ast.Attribute) and called.attr == "format" and _only_formats(called.value):
+            return self.formatted(node)
         function = self.expression(called)
         naming = (isinstance(called, ast.Name) and called.id in _NAMING) or (
             isinstance(called, ast.Attribute) and called.attr in _NAMING_METHODS
@@ -185,6 +197,15 @@ class Expressions(Scope):
         register = self.register()
         self.emit("call", line, register, function, arguments, named)
         return register
+
+    def formatted(self, node: ast.Call) -> int:
+        """``"… {} …".format(x)`` with a text that looks at no attributes of what it is given."""
+        self.emit("attr", node.lineno, self.register(), 0, "format")
+        for value in (*node.args, *(keyword.value for keyword in node.keywords)):
+            register = self.expression(value)
+            if register:
+                self.emit("text", node.lineno, register)
+        return 0
 
     def e_JoinedStr(self, node: ast.JoinedStr) -> int:
         for value in node.values:
@@ -352,6 +373,31 @@ class Expressions(Scope):
         element = self.register()
         self.emit("iter", node.lineno, element, self.expression(node.value))
         return element
+
+
+def _identity_or_equality(node: ast.BoolOp) -> ast.expr | None:
+    """The first part of ``a is b or a == b``, and of ``a is not b and a != b``. That differs from the second only where something is
+    not equal to itself: objects keep their identity in copies, and nan is refused."""
+    first, second = node.values[:2]
+    pair = (ast.Is, ast.Eq) if isinstance(node.op, ast.Or) else (ast.IsNot, ast.NotEq)
+    for part, kind in zip((first, second), pair, strict=True):
+        if not isinstance(part, ast.Compare) or len(part.ops) != 1 or not isinstance(part.ops[0], kind):
+            return None
+        if not isinstance(part.left, ast.Name) or not isinstance(part.comparators[0], ast.Name):
+            return None
+    assert isinstance(first, ast.Compare) and isinstance(second, ast.Compare)
+    names = [ast.dump(part.left) + ast.dump(part.comparators[0]) for part in (first, second)]
+    return first if names[0] == names[1] else None
+
+
+def _only_formats(node: ast.expr) -> bool:
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
+        return False
+    try:
+        fields = [(name or "", spec or "") for _, name, spec, _ in string.Formatter().parse(node.value)]
+    except ValueError:
+        return False
+    return all(set(name).isdisjoint(".[") and "{" not in spec for name, spec in fields)
 
 
 def _is_singleton(node: ast.expr) -> bool:

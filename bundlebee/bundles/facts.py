@@ -47,7 +47,7 @@ import msgspec
 if TYPE_CHECKING:
     import ast
 
-VERSION = 2
+VERSION = 4
 """Of the format. Facts of another version are not decoded."""
 
 PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR = 0, 1, 2, 3

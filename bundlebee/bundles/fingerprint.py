@@ -24,6 +24,8 @@ from typing import Any
 import msgspec
 
 from bundlebee.bundles import own
+from bundlebee.bundles.absent import ABSENT, absent
+from bundlebee.bundles.compiled import compiled
 from bundlebee.bundles.contents import ATOMS, by_python, is_array, is_number_of_numpy
 from bundlebee.bundles.numpy_catalogue import SETTINGS, THREADS, name_in_numpy, settings
 from bundlebee.bundles.originals import names_and_texts, original_code
@@ -150,6 +152,10 @@ def state(
     for module_name, name in reads:
         module = modules.get(module_name)
         encoder.write("read", module_name, name)
+        if name == ABSENT:
+            sights.equal(absent, module_name)
+            encoder.write(str(absent(module_name)))
+            continue
         sights.key(modules, module_name, *(() if module is None else (module,)))  # type: ignore[arg-type]
         if module is None:
             encoder.write("no module")
@@ -284,6 +290,12 @@ class _Encoder:
     def _function(self, value: FunctionType) -> None:
         code = original_code(value)
         self._sights.function(value)
+        if (made_of := compiled(value)) is not None:  # whether it has been compiled yet means nothing
+            self.write("compiled when called", value.__qualname__)
+            for layer in made_of.layers:
+                self.value(layer.maker)
+            self.value(made_of.below)
+            return
         self.write("function", str(value.__globals__.get("__name__")), code.co_qualname)
         self.write(str(code.co_firstlineno), str(code.co_argcount), str(code.co_posonlyargcount))
         count = code.co_argcount + code.co_kwonlyargcount

@@ -13,22 +13,27 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from types import CoroutineType, FunctionType, GeneratorType, ModuleType
 from typing import Any
 
-from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Value
+from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Namespace, Value
 from bundlebee.bundles.facts import ASYNC_GENERATOR, COROUTINE, GENERATOR, FunctionFacts, ModuleFacts
 from bundlebee.bundles.heap import MISSING, Harm, Values
+from bundlebee.bundles.library import facts_of_library, is_standard, real_name
 from bundlebee.bundles.operations import OPERATIONS, Frame, Operations
 from bundlebee.bundles.originals import original_code, used_names
 from bundlebee.bundles.specials import Args
-from bundlebee.bundles.values import ANYTHING, DATA, Shape
+from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, Reach, Shape
 from bundlebee.bundles.values import NUMBER as NUMBER_SHAPE
 
 BUDGET = 400_000
-"""Operations that one analysis looks at; about a second."""
+"""Steps that one analysis takes; about a second. An operation is one, and what it has to look through."""
+
+GENERAL_BUDGET = 25_000
+"""The same where any arguments are allowed for: what that leads to is seldom harmless if it is much, and the analysis of the very
+call comes after it."""
 
 
 class Flow(Operations):
@@ -68,8 +73,9 @@ class Flow(Operations):
         self._frames: dict[Any, Frame] = {}
         self._order: list[Frame] = []
         self._raised: Values = set()
-        self._budget = BUDGET
+        self._budget = GENERAL_BUDGET if callables is None else BUDGET
         self._frame: Frame | None = None
+        self._root: Frame | None = None  #: of the function that is called
         self._line = 0
 
     # -- running -----------------------------------------------------------------------------------------
@@ -80,7 +86,7 @@ class Flow(Operations):
         Raises:
             Harm: what it does; `story` tells how it gets there.
         """
-        root = self._frame_of(self._function, self._function.__qualname__)
+        root = self._root = self._frame_of(self._function, self._function.__qualname__)
         if root is None:
             raise Harm("nothing is known about its source")
         facts = root.facts
@@ -92,16 +98,17 @@ class Flow(Operations):
         self.reads.add((root.module, facts.qualname.partition(".")[0]))
         if any(map(self.is_arrays, self._classes)):
             self.uses_numpy()
+        left_out = [name for name, shape in self._shapes.items() if shape == NOTHING]
+        self._take_defaults(root, left_out if self._shapes else None)
         for name in (*facts.positional, *facts.keyword_only):
-            self.add(
-                root.registers[facts.variables[name]],
-                {self._given(name, self._shapes.get(name, ANYTHING), name)},
-            )
+            if name not in left_out:
+                shape = self._shapes.get(name, ANYTHING)
+                self.add(root.registers[facts.variables[name]], self._givens(name, shape))
         for extra, kind in ((facts.star, tuple), (facts.double_star, dict)):
             if extra is not None:
                 made = self.made((root, extra), kind)
-                given = self._given(extra, self._shapes.get(extra, ANYTHING), extra)
-                self.store({made}, {given}, {ATOM} if kind is dict else ())
+                given = self._givens(extra, self._shapes.get(extra, ANYTHING))
+                self.store({made}, given, {ATOM} if kind is dict else ())
                 self.add(root.registers[facts.variables[extra]], {made})
         before = -1
         while before != self.version:
@@ -124,20 +131,33 @@ class Flow(Operations):
         if self.prints:
             raise Harm("prints, and other tasks may print first")
 
-    def _given(self, name: str, shape: Shape, path: str) -> Value:
+    def _givens(self, name: str, shape: Shape) -> Values:
+        """What an argument of that shape may be."""
+        if isinstance(shape, frozenset):
+            return set().union(*(self._givens(name, each) for each in shape))
+        return {self._given(name, shape)}
+
+    def _given(self, name: str, shape: Shape) -> Value:
         """The value of an argument of that shape."""
         if shape == NUMBER_SHAPE:
             return NUMBER
         if shape == DATA:
             return ATOM
+        if isinstance(shape, Reach):
+            inside = Given(name, set(shape.classes), shape.callables)
+            return (
+                inside
+                if shape.kind is None
+                else Given(name, {shape.kind}, (), inside=inside, hides=shape.hides)
+            )
         given = Given(name, self._classes, self._callables)
         if shape != ANYTHING:
             given.kind = shape[0]
-            given.contents.add(self._given(name, shape[-1], path + "[…]"))
+            given.contents.add(self._given(name, shape[-1]))
             if self.surely_array(given):
                 given.contents |= {given, ATOM}
             if len(shape) == 3:
-                given.keys.add(self._given(name, shape[1], path + " keys"))
+                given.keys.add(self._given(name, shape[1]))
         return given
 
     def story(self, harm: Harm) -> str:
@@ -156,7 +176,8 @@ class Flow(Operations):
     def _run_frame(self, frame: Frame) -> None:
         self._frame = frame
         for number, operation in enumerate(frame.facts.operations):
-            self._budget -= 1
+            self._budget -= 1 + self.spent
+            self.spent = 0
             if self._budget < 0:
                 raise Harm("reaches too much code to analyse")
             self._line = operation[1]
@@ -168,19 +189,33 @@ class Flow(Operations):
     def has_facts(self, kind: type) -> bool:
         return self._facts_of(kind.__module__) is not None
 
+    def can_construct(self, kind: type) -> bool:
+        return self.has_facts(kind) or (
+            is_standard(kind.__module__) and facts_of_library(real_name(kind.__module__)) is not None
+        )
+
     def raised(self) -> Values:
         return self._raised
 
-    def _frame_of(self, function: FunctionType, label: str) -> Frame | None:
+    def _frame_of(
+        self, function: FunctionType, label: str, *, library: bool = False, context: Value | None = None
+    ) -> Frame | None:
         """The frame of a function that exists already; None if its module has no facts, or they do not know it."""
-        frame = self._frames.get(function)
+        key = function if context is None else (function, context)
+        frame = self._frames.get(key)
         if frame is not None:
             return frame
         code = function.__code__
         module = function.__globals__.get("__name__")
-        source = self._facts_of(module) if isinstance(module, str) else None
-        if source is None or not isinstance(module, str):
+        if not isinstance(module, str):
             return None
+        if library:
+            module = real_name(module)
+        source = (facts_of_library if library else self._facts_of)(module)
+        if source is None:
+            return None
+        if library:
+            self.reads.add(("sys", "hexversion"))  # the worker's library may be another edition
         found = source.find(code.co_qualname, code.co_firstlineno)
         if not found:
             return None
@@ -202,17 +237,23 @@ class Flow(Operations):
             frame.cells[name] = (
                 set() if contents is MISSING else {self.live(contents, f"{name!r} of {label}")}
             )
-        self._defaults(frame, function)
-        self._frames[function] = frame
+        if self._root is not None:
+            self._take_defaults(frame)
+        self._frames[key] = frame
         self._enlist(frame)
         return frame
 
-    def _defaults(self, frame: Frame, function: FunctionType) -> None:
-        facts = frame.facts
+    def _take_defaults(self, frame: Frame, names: Iterable[str] | None = None) -> None:
+        """Parameters may have their defaults; ``names``: only these."""
+        function, facts = frame.function, frame.facts
+        assert function is not None
         defaults = function.__defaults__ or ()
         named = dict(zip(facts.positional[len(facts.positional) - len(defaults) :], defaults, strict=True))
         for name, value in {**named, **(function.__kwdefaults__ or {})}.items():
-            self.add(frame.registers[facts.variables[name]], {self.live(value, f"the default of {name!r}")})
+            if names is None or name in names:
+                self.add(
+                    frame.registers[facts.variables[name]], {self.live(value, f"the default of {name!r}")}
+                )
 
     def inner_frame(self, frame: Frame, number: int) -> Frame:
         key = (frame, number)
@@ -229,8 +270,14 @@ class Flow(Operations):
         self._order.append(frame)
         self.version += 1
 
-    def enter(self, function: FunctionType, args: Args, label: str) -> Values | None:
-        frame = self._frame_of(function, label)
+    def enter(
+        self, function: FunctionType, args: Args, label: str, context: Value | None = None
+    ) -> Values | None:
+        frame = self._frame_of(function, label, context=context)
+        return None if frame is None else self._bind(frame, args)
+
+    def enter_library(self, function: FunctionType, args: Args, label: str) -> Values | None:
+        frame = self._frame_of(function, label, library=True)
         return None if frame is None else self._bind(frame, args)
 
     def enter_inner(self, inner: Inner, args: Args) -> Values:
@@ -239,18 +286,21 @@ class Flow(Operations):
     def _bind(self, frame: Frame, args: Args) -> Values:
         """Give a function its arguments; returns what it returns, as far as that is known by now."""
         facts = frame.facts
+        if frame is self._root:
+            self._take_defaults(frame)  # it calls itself, perhaps with fewer arguments
         if facts.kind == ASYNC_GENERATOR:
             raise Harm(f"calls {frame.label}, an asynchronous generator")
         count = len(facts.positional)
-        star: set[Value] = {self.made((frame, "*"), tuple)} if facts.star is not None else set()
-        double_star: set[Value] = {self.made((frame, "**"), dict)} if facts.double_star is not None else set()
+        star: set[Made] = {self.made((frame, "*"), tuple)} if facts.star is not None else set()
+        double_star: set[Made] = {self.made((frame, "**"), dict)} if facts.double_star is not None else set()
+        self._take_positions(star, args, count)
         for number, values in enumerate(args.positional):
             if number < count:
                 self.add(frame.registers[number + 1], values)
             else:
                 self.store(star, values)
         if args.rest:
-            for number in range(count):
+            for number in range(len(args.positional), count):
                 self.add(frame.registers[number + 1], args.rest)
             self.store(star, args.rest)
         known = {*facts.positional, *facts.keyword_only}
@@ -258,15 +308,16 @@ class Flow(Operations):
             if name in known:
                 self.add(frame.registers[facts.variables[name]], values)
             else:
-                self.store(double_star, values)
+                self._take_name(double_star, name, values)
         if args.double:
-            for name in known:
+            for name in known.difference(facts.positional[: len(args.positional)]):
                 self.add(frame.registers[facts.variables[name]], args.double)
             self.store(double_star, args.double)
         if facts.star is not None:
             self.add(frame.registers[facts.variables[facts.star]], star)
         if facts.double_star is not None:
-            self.store(double_star, (), {ATOM})
+            for made in double_star:
+                self.add(made.keys, {ATOM})
             self.add(frame.registers[facts.variables[facts.double_star]], double_star)
         if facts.kind == GENERATOR:
             made = self.made((frame, "generator"), GeneratorType)
@@ -279,6 +330,37 @@ class Flow(Operations):
             self.store({made}, frame.returned)
             return {made}
         return frame.returned
+
+    def _take_positions(self, star: set[Made], args: Args, count: int) -> None:
+        """What ``*args`` gets, place by place, so that it can be passed on as it came."""
+        for made in star:
+            fresh = ("positions", made) not in self._once
+            self._once["positions", made] = made
+            if args.rest:
+                if made.positions is not None:
+                    made.positions = None
+                    self.version += 1
+                continue
+            if fresh:
+                made.positions = {}
+            if made.positions is not None:
+                extra = args.positional[count:]
+                places = made.positions.get(len(extra))
+                if places is None:
+                    places = made.positions[len(extra)] = [set() for _ in extra]
+                    self.version += 1
+                for place, values in zip(places, extra, strict=True):
+                    self.add(place, values)
+
+    def _take_name(self, double_star: set[Made], name: str, values: Values) -> None:
+        """What ``**kwargs`` gets by name."""
+        for made in double_star:
+            if ("named", made) not in self._once:
+                self._once["named", made] = made
+                made.named = {}
+            self.add(made.contents, values)
+            if made.named is not None:
+                self.add(made.named.setdefault(name, set()), values)
 
     # -- the result --------------------------------------------------------------------------------------
 
@@ -293,6 +375,8 @@ class Flow(Operations):
                 raise Harm(f"{how} {value.name}")
             if isinstance(value, Inner):
                 raise Harm(f"{how} a function that it makes")
+            if isinstance(value, Namespace):
+                raise Harm(f"{how} the __dict__ of an object itself")
             if isinstance(value, Live):
                 if not self._travels_by_name(value.object):
                     raise Harm(f"{how} {value.name} itself")
@@ -332,7 +416,9 @@ def _is_its_source(
         return False
     file = getattr(module, "__file__", None)
     if file is not None and os.path.basename(file) != os.path.basename(code.co_filename):
-        return False
+        name = os.path.basename(file).removesuffix(".py")
+        if code.co_filename != f"<frozen {name}>":
+            return False
     if any(operation[0] == "bad" for operation in facts.operations):
         return True  # it ends the analysis, whatever else is in there
     mentioned = _mentioned(facts, source)

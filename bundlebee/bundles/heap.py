@@ -15,6 +15,7 @@ from enum import Enum, EnumMeta
 from types import BuiltinFunctionType, FunctionType, ModuleType
 from typing import Any
 
+from bundlebee.bundles.absent import absent
 from bundlebee.bundles.abstract import (
     ATOM,
     NUMBER,
@@ -24,15 +25,19 @@ from bundlebee.bundles.abstract import (
     Inner,
     Live,
     Made,
+    Namespace,
     Text,
     Value,
 )
 from bundlebee.bundles.catalogue import catalogue
 from bundlebee.bundles.contents import ATOMS, NUMBERS, by_python
+from bundlebee.bundles.library import replaced
 
 Values = set[Value]
 
 MISSING = object()
+ANY_NAME = "*"
+"""The attribute that stands for all of them, where a name is computed."""
 MEMBERS = 5_000
 """Different objects in one existing structure that the analysis tells apart."""
 
@@ -68,6 +73,7 @@ class Heap:
         self.put_items: Values = set()
         self.put_attributes: dict[str, Values] = {}
         self.fills = False  #: whether looking up in an argument may put something into it
+        self.spent = 0  #: steps that were taken since somebody last looked: how much one operation costs depends on its operands
         self.site: Any = None  #: the operation that is being looked at: names what it makes
         self._live: dict[int, Live] = {}
         self._made: dict[Any, Made] = {}
@@ -190,6 +196,8 @@ class Heap:
                 self.read_class(owner)
                 self.observe("class", owner, name, raw)
             if raw is not MISSING:
+                if replaced(owner, raw):
+                    raise Harm(f"uses {owner.__qualname__}.{name}, which was replaced")
                 return owner, raw
         return None
 
@@ -201,6 +209,8 @@ class Heap:
             raw = None
             if owner is not None and by_python(owner) and self._is_custom(owner):
                 raw = owner.__dict__[name]
+                if replaced(owner, raw):
+                    raise Harm(f"uses {owner.__qualname__}.{name}, which was replaced")
                 self.read_class(kind)
                 self.observe("class", owner, name, raw)
             self._specials[key] = raw
@@ -213,11 +223,16 @@ class Heap:
         if isinstance(value, Made):
             return value.keys | value.contents if value.keys else value.contents
         if isinstance(value, Given):
-            found: Values = {value} if value.kind is None else value.keys | value.contents
+            if value.inside is not None:
+                found: Values = {value.inside, ATOM}
+            else:
+                found = {value} if value.kind is None else value.keys | value.contents
             return found | self.put_keys | self.put_items if self.written else found
         if isinstance(value, Live):
             keys, contents = self.members(value)
             return keys | contents
+        if isinstance(value, Namespace):
+            return self.items(value) | {ATOM}
         return {ATOM} if value is ATOM or isinstance(value, Text) else set()
 
     def keys(self, value: Value) -> Values:
@@ -231,7 +246,16 @@ class Heap:
         if isinstance(value, Live):
             keys, contents = self.members(value)
             return keys if isinstance(value.object, MAPPINGS) else contents
+        if isinstance(value, Namespace):
+            return {ATOM}
         return self.elements(value)
+
+    def looked_up(self, value: Value) -> Values:
+        """What may be compared with a key, or an element, that is looked for in it."""
+        mapping = isinstance(value, Made | Given) and _is_mapping(value.kind)
+        if mapping or (isinstance(value, Live) and isinstance(value.object, MAPPINGS)):
+            return self.keys(value)
+        return {value}
 
     def items(self, value: Value) -> Values:
         """What looking up in it gives."""
@@ -241,6 +265,12 @@ class Heap:
             return value.contents | self.put_items
         if isinstance(value, Live):
             return self.members(value)[1]
+        if isinstance(value, Namespace):
+            owner = value.owner
+            if isinstance(owner, Made):
+                return set().union(*owner.attributes.values())
+            inside: Values = {owner if owner.inside is None else owner.inside, ATOM}
+            return inside.union(*self.put_attributes.values())
         return self.elements(value)
 
     def members(self, value: Live) -> tuple[Values, Values]:
@@ -295,13 +325,14 @@ class Heap:
         stack = list(found)
         while stack:
             value = stack.pop()
-            if isinstance(value, Made | Live | Given):
+            if isinstance(value, Made | Live | Given | Namespace):
                 for part in self.elements(value):
                     if part not in found:
                         found.add(part)
                         stack.append(part)
                         if len(found) > MEMBERS:
                             raise Harm("uses a structure that is too large to look at")
+        self.spent += len(found) >> 2
         return found
 
     # -- what containers take in ----------------------------------------------------------------------------
@@ -313,6 +344,11 @@ class Heap:
                 self.add(target.contents, values)
                 if keys:
                     self.add(target.keys, keys)
+                if target.named is not None:  # it is no longer just what was passed by name
+                    target.named = None
+                    self.version += 1
+            elif isinstance(target, Namespace):
+                self.put_attribute(target.owner, ANY_NAME, set(values))
             elif isinstance(target, Given):
                 self.add(self.put_items, values)
                 if keys:
@@ -388,6 +424,8 @@ def unchanged(observed: Iterable[tuple[str, Any, Any, Any]]) -> bool:
 def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
     if kind in ("class", "attribute"):
         return holder.__dict__.get(key, MISSING) is found
+    if kind == "absent":
+        return absent(key) is found
     if kind == "size":
         return len(holder) == found  # type: ignore[no-any-return]
     if kind == "own":

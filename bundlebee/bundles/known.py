@@ -9,7 +9,7 @@ from bundlebee.bundles.arrays import Arrays
 from bundlebee.bundles.catalogue import Function
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.heap import Harm, Values
-from bundlebee.bundles.specials import Args
+from bundlebee.bundles.specials import IMPLICIT, KEYS, SILENT, Args
 
 _COPYING = frozenset(
     {"__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"}
@@ -36,11 +36,40 @@ _ORDERLESS = frozenset(
         "builtins.hash",
     )
 )
+#: modules whose functions make no text of what they are given, and those of them that do: some for the message of an error
+_SILENT = ("builtins.", "itertools.", "operator.", "heapq.", "bisect.", "collections.", "math.")
+_TELLING = frozenset(
+    (
+        "format",
+        "format_map",
+        "index",
+        "repr",
+        "ascii",
+        "str",
+        "print",
+        "join",
+        "remove",
+        "__repr__",
+        "__str__",
+        "__format__",
+    )
+)
+_EMPTYING = frozenset(("extend", "extendleft", "update"))
+#: what looks one key up in a mapping, and touches nothing but keys
+_LOOKING_UP = frozenset(
+    f"{kind}.{name}"
+    for kind in ("builtins.dict", "collections.OrderedDict", "collections.defaultdict", "collections.Counter")
+    for name in ("get", "pop", "setdefault", "__getitem__", "__contains__")
+)
 _ONLY = {
     "builtins.len": frozenset({"__len__"}),
     "builtins.hash": frozenset({"__hash__"}),
     "builtins.next": frozenset({"__next__"}),
 }
+
+
+def _makes_no_text(function: Function) -> bool:
+    return function.name.startswith(_SILENT) and function.name.rpartition(".")[2] not in _TELLING
 
 
 class Known(Arrays):
@@ -72,11 +101,15 @@ class Known(Arrays):
             pool = self.inside(touched)
             for _ in range(2):  # what it returns may be passed to it again, as reduce does
                 results |= self.call_any(called, pool | results)
-        if function.name in _ONLY:
+        if function.name in _LOOKING_UP and own is not None:
+            keys = self.inside(self.looked_up(own) | args.at(0))
+            self.special_calls(keys, KEYS, keys)
+        elif function.name in _ONLY:
             results |= self.special_calls(operands, _ONLY[function.name], set())
         else:
-            found = self.look_at(touched, function.depth)
-            results |= found
+            results |= self.look_at(touched, function.depth, SILENT if _makes_no_text(function) else IMPLICIT)
+        if function.name == "builtins.reversed":
+            results |= self.special_calls(operands, frozenset({"__reversed__"}), set())
         if function.writes:
             results |= self.special_calls(written, _BY_WRITERS, self.inside(touched))
         if function.name.startswith(("builtins.dict", "collections.")):
@@ -117,6 +150,8 @@ class Known(Arrays):
         deeper: Values = set()
         for value in operands | elements:
             deeper |= self.elements(value)
+        if name in _EMPTYING:  # what these are given goes in element by element
+            operands = set()
         # An unknown container may be a mapping.
         everything = operands | elements | deeper
         self.store(

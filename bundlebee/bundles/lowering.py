@@ -264,6 +264,15 @@ class Lowering(Expressions):
 
     def s_ClassDef(self, node: ast.ClassDef) -> None:
         self.emit("bad", node.lineno, f"defines class {node.name!r} when it is called")
+        self.methods(node, f"{self.qualname}.<locals>.{node.name}.")
+
+    def methods(self, node: ast.ClassDef, prefix: str) -> None:
+        """The methods of a class inside a function: it may exist when they are called."""
+        for part in node.body:
+            if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
+                Lowering(part, prefix, node.name, self.functions, self).lower()
+            elif isinstance(part, ast.ClassDef):
+                self.methods(part, f"{prefix}{part.name}.")
 
     def s_Import(self, node: ast.Import) -> None:
         for alias in node.names:

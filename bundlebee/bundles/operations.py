@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections import Counter, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable
 from enum import Enum
 from types import CoroutineType, FunctionType, GeneratorType, MemberDescriptorType, ModuleType
 from typing import Any, TypeAlias
 
-from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Text, Value
+from bundlebee.bundles.absent import ABSENT, absent
+from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Namespace, Text, Value
 from bundlebee.bundles.calling import Calls
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import FunctionFacts, ModuleFacts
-from bundlebee.bundles.heap import MISSING, Harm, Values
+from bundlebee.bundles.heap import ANY_NAME, MISSING, Harm, Values
 from bundlebee.bundles.specials import KEYS, TEXTS, Args
 
 Operation: TypeAlias = tuple[Any, ...]
@@ -28,9 +29,10 @@ _DISPLAYS: dict[str, type] = {
     "iterator": GeneratorType,
 }
 _SEQUENCES = (list, tuple, bytearray, deque)
+_MUTABLE = (list, dict, set, deque, defaultdict, Counter, OrderedDict, bytearray)
 _MIRRORED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le", "eq": "eq", "ne": "ne"}
 _CONTAINS = frozenset({"__contains__", "__iter__", "__next__", "__getitem__", "__eq__", "__hash__"})
-_ITEM = frozenset({"__getitem__", "__missing__", "__hash__", "__eq__", "__class_getitem__", "__index__"})
+_ITEM = frozenset({"__getitem__", "__missing__", "__hash__", "__eq__", "__index__"})
 
 
 class Frame:
@@ -108,6 +110,8 @@ class Operations(Calls):
             label = name
         elif isinstance(found, type | FunctionType | ModuleType) or callable(found):
             label = name
+        if name == "NotImplemented" and found is not NotImplemented:
+            raise Harm("uses another NotImplemented")
         if found is not MISSING:
             self.add(frame.registers[target], {self.live(found, label)})
 
@@ -149,14 +153,18 @@ class Operations(Calls):
         for value in holders:
             if isinstance(value, Live):
                 self._check_item(value)
-            elif self.fills and isinstance(value, Given):
-                self.add(self.put_keys, indices)
+            elif isinstance(value, Given):
+                if self.fills:
+                    self.add(self.put_keys, indices)
+                for thing in value.callables or ():
+                    if isinstance(thing, type):
+                        self._check_item(self.live(thing, thing.__qualname__))  # type: ignore[arg-type]
             found |= self.items(value)
         if any(isinstance(value, Made) and value.kind is slice for value in indices):
             copy = self.made((self.site, "slice"), None)
             self.store({copy}, found)
             found = {*found, copy}
-        reach = self.inside(holders | indices)
+        reach = self.inside(indices.union(*map(self.looked_up, holders))) | holders
         if any(self.classes_of(value) for value in reach):
             found |= self.special_calls(holders, _ITEM, indices)
             self.special_calls(reach - holders, KEYS, reach)
@@ -166,7 +174,11 @@ class Operations(Calls):
         thing = value.object
         if isinstance(thing, defaultdict) and thing.default_factory is not None:
             raise Harm(f"may fill {value.name}, a defaultdict")
-        if isinstance(thing, type) and not hasattr(type(thing), "__getitem__"):
+        if (
+            isinstance(thing, type)
+            and not hasattr(type(thing), "__getitem__")
+            and (thing is type or self.lookup(thing, "__class_getitem__") is not None)
+        ):
             raise Harm(f"makes a generic alias of {value.name}")
 
     def o_slice(self, frame: Frame, op: Operation) -> None:
@@ -214,16 +226,27 @@ class Operations(Calls):
     def o_call(self, frame: Frame, op: Operation) -> None:
         _, _, target, function, arguments, named = op
         args = Args()
-        for argument in arguments:
-            if argument < 0:
+        variants: list[list[Values]] = [[]]  # what follows, as ``*args`` of the caller was given it
+        for number, argument in enumerate(arguments):
+            places = None
+            if argument < 0 and number == len(arguments) - 1 and not args.rest:
+                places = _places(frame.registers[-1 - argument])
+            if places is not None:
+                variants = places
+            elif argument < 0:
                 for value in list(frame.registers[-1 - argument]):
                     args.rest |= self.next_of(value)
-            elif args.rest or any(part < 0 for part in arguments[: arguments.index(argument)]):
+            elif args.rest or any(part < 0 for part in arguments[:number]):
                 args.rest |= frame.registers[argument]
             else:
                 args.positional.append(frame.registers[argument])
         for name, register in named:
             if name is None:
+                passed = _passed_by_name(frame.registers[register])
+                if passed is not None:
+                    for each, values in passed.items():
+                        args.named[each] = args.named.get(each, set()) | values
+                    continue
                 for value in list(frame.registers[register]):
                     args.double |= self.items(value) | self.special_calls(
                         {value}, frozenset({"__getitem__", "keys"}), {ATOM}
@@ -231,8 +254,10 @@ class Operations(Calls):
                 args.double.add(ATOM)
             else:
                 args.named[name] = frame.registers[register]
-        for value in list(frame.registers[function]):
-            self.add(frame.registers[target], self.call(value, args))
+        for more in variants:
+            given = Args([*args.positional, *more], args.rest, args.named, args.double) if more else args
+            for value in list(frame.registers[function]):
+                self.add(frame.registers[target], self.call(value, given))
 
     def o_op(self, frame: Frame, op: Operation) -> None:
         _, _, target, name, left, right = op
@@ -281,7 +306,8 @@ class Operations(Calls):
 
     def o_in(self, frame: Frame, op: Operation) -> None:
         _, _, item, container = op
-        reach = self.inside(frame.registers[item] | frame.registers[container])
+        holders = frame.registers[container]
+        reach = self.inside(frame.registers[item].union(*map(self.looked_up, holders))) | holders
         if any(self.classes_of(value) for value in reach):
             self.special_calls(frame.registers[container], _CONTAINS, reach)
             self.special_calls(reach, KEYS, reach)
@@ -291,12 +317,11 @@ class Operations(Calls):
 
     def o_is(self, frame: Frame, op: Operation) -> None:
         left, right = frame.registers[op[2]], frame.registers[op[3]]
-        for one, other in ((left, right), (right, left)):
-            if one and all(self._named(value) for value in one):
+        for one in (left, right):
+            if one and all(
+                self._named(value) or self._fresh(value) or _keeps_identity(value) for value in one
+            ):
                 return
-            if one and all(self._fresh(value) for value in one):
-                return
-            del other
         if left and right:
             raise Harm("compares identities, which copies do not keep")
 
@@ -369,8 +394,13 @@ class Operations(Calls):
                     own = True
                     more = [] if values is None else [values]
                     self.call(self.live(raw, f"{kind.__qualname__}.{name}"), Args([{holder}, indices, *more]))
-            if own and not isinstance(holder, Given):
+            if isinstance(holder, Namespace):
+                self._set_in_namespace(holder, indices, values)
                 continue
+            if own and not (isinstance(holder, Given) and holder.inside is None):
+                continue
+            if self._takes_no_items(holder):
+                continue  # a TypeError
             self.write({holder})
             if self.surely_array(holder):
                 self.check_operands(indices | (values or set()))
@@ -384,9 +414,25 @@ class Operations(Calls):
                 self.store(
                     {holder}, stored, indices if getattr(holder, "kind", None) not in _SEQUENCES else ()
                 )
-        reach = self.inside(indices)
+        reach = self.inside(indices.union(*map(self.looked_up, holders)) if indices else indices) - holders
         if any(self.classes_of(value) for value in reach):
-            self.special_calls(reach, KEYS, self.inside(holders | indices))
+            self.special_calls(reach, KEYS, reach)
+
+    def _takes_no_items(self, holder: Value) -> bool:
+        """Whether it is an instance of a class that is built on no container and has no ``__setitem__``."""
+        if isinstance(holder, Given) and holder.inside is None:
+            return False
+        kinds = self.classes_of(holder)
+        return bool(kinds) and all(
+            next(base for base in kind.__mro__ if not by_python(base)) is object for kind in kinds
+        )
+
+    def _set_in_namespace(self, holder: Namespace, indices: Values, values: Values | None) -> None:
+        self.write({holder})
+        for index in indices:
+            self.put_attribute(
+                holder.owner, index.text if isinstance(index, Text) else ANY_NAME, values or set()
+            )
 
     def o_return(self, frame: Frame, op: Operation) -> None:
         self.add(frame.returned, frame.registers[op[2]])
@@ -425,7 +471,13 @@ class Operations(Calls):
         module = sys.modules.get(name)
         self.observe("key", sys.modules, name, MISSING if module is None else module)
         if module is None:
-            raise Harm(f"imports {name!r}, which is not loaded yet")
+            top = name.partition(".")[0]
+            nowhere = absent(top)
+            self.observe("absent", None, top, nowhere)
+            if not nowhere:
+                raise Harm(f"imports {name!r}, which is not loaded yet")
+            self.reads.add((top, ABSENT))
+            return  # it raises ImportError
         if attribute is None:
             self.add(frame.registers[target], {self.live(module, name)})
             return
@@ -449,6 +501,41 @@ class Operations(Calls):
 
     def o_bad(self, _frame: Frame, op: Operation) -> None:
         raise Harm(op[2])
+
+
+def _places(values: Values) -> list[list[Values]] | None:
+    """What ``*values`` brings, for each number of arguments, if that is what the caller's ``*args`` was given."""
+    if len(values) != 1:
+        return None
+    (value,) = values
+    if not isinstance(value, Made) or not value.positions:
+        return None
+    return list(value.positions.values())
+
+
+def _passed_by_name(values: Values) -> dict[str, Values] | None:
+    """The same for ``**values``."""
+    if len(values) != 1:
+        return None
+    (value,) = values
+    if not isinstance(value, Made) or value.kind is not dict:
+        return None
+    if value.named is None and not value.contents:
+        return {} if not value.keys - {ATOM} else None
+    return value.named
+
+
+def _keeps_identity(value: Value) -> bool:
+    """Whether it is surely an argument, or inside one, and an object of its own: copies of all arguments are made in one go, so
+    what was one object is one object again, and what was two is two."""
+    if not isinstance(value, Given) or value.cached:
+        return False
+    if value.inside is None:
+        return value.kind in _MUTABLE
+    return all(
+        issubclass(kind, Enum) or not issubclass(kind, (int, float, complex, str, bytes, tuple))
+        for kind in value.classes
+    )
 
 
 OPERATIONS: dict[str, Callable[[Any, Frame, Operation], None]] = {

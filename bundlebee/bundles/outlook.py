@@ -19,7 +19,7 @@ from bundlebee.bundles.contents import cannot_travel
 from bundlebee.bundles.effects import VARARGS, VARKEYWORDS, Effect
 from bundlebee.bundles.fingerprint import Unfingerprintable, state
 from bundlebee.bundles.reasons import kind_of
-from bundlebee.bundles.values import ANYTHING, Walk
+from bundlebee.bundles.values import Reach, Shape, Walk
 
 if TYPE_CHECKING:
     from bundlebee.bundles.effects import EffectAnalysis, Summary
@@ -31,6 +31,7 @@ class Outlook(Enum):
     SHIPS = "ships"  #: anywhere, whatever plain arguments they get
     DEPENDS = "depends"  #: anywhere with plain data; with other arguments, these decide
     STAYS = "stays"  #: here
+    UNWOVEN = "not woven"  #: here, and nobody asks: the weaver leaves it as it is
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -60,7 +61,7 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
         if reason is not None:
             return _stays(reason, f"{reason} ({_place(function)})")
         classes = frozenset((owner,))
-    data = _with_data(analysis, function, classes, callables)
+    data = _with_data(analysis, function, owner if classes else None, callables)
     if data.level is Effect.UNSAFE:
         # the general answer can only be the same, or more far-fetched
         return _judgement(Outlook.STAYS, data)
@@ -70,7 +71,12 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
         return _stays(error.what, f"{error} ({_place(function)})")
     general = analysis.summary(function)
     if callables:  # of a class method we know what it gets first
-        walk = _walk(function, general.classes, callables)
+        walk = _walk(
+            function,
+            Reach(None, general.classes, callables),
+            Reach(None, general.classes, ()),
+            general.classes,
+        )
         general = analysis.for_call(function, walk)
     if general.level is Effect.UNSAFE:
         return _judgement(Outlook.DEPENDS, general)
@@ -83,27 +89,33 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
 
 
 def _with_data(
-    analysis: EffectAnalysis, function: FunctionType, classes: frozenset[type], callables: tuple[Any, ...]
+    analysis: EffectAnalysis, function: FunctionType, owner: type | None, callables: tuple[Any, ...]
 ) -> Summary:
-    """What it does with plain data."""
-    return analysis.for_call(function, _walk(function, classes, callables))
+    """What it does with plain data. A method may also meet another object of its class, as operators do; where that does harm,
+    it is asked about data alone."""
+    data = Reach(None, frozenset(), ())
+    if owner is None:
+        return analysis.for_call(function, _walk(function, Reach(None, frozenset(), callables), data))
+    own = Reach(owner, frozenset(), ())
+    found = analysis.for_call(function, _walk(function, own, frozenset((own, data))))
+    if found.level is Effect.UNSAFE:
+        found = analysis.for_call(function, _walk(function, own, data))
+    return found
 
 
-def _walk(function: FunctionType, classes: frozenset[type], callables: tuple[Any, ...]) -> Walk:
+def _walk(
+    function: FunctionType, first: Reach, others: Shape, classes: frozenset[type] = frozenset()
+) -> Walk:
     """What `bundlebee.bundles.values.walk` would say of a call that gives every parameter something."""
     code = function.__code__
     count = code.co_argcount
     named = code.co_varnames[count : count + code.co_kwonlyargcount]
-    given = [ANYTHING] * count
-    rest = [ANYTHING] if code.co_flags & VARARGS else []
-    more = {"**": ANYTHING} if code.co_flags & VARKEYWORDS else {}
-    return Walk(
-        [],
-        classes,
-        callables,
-        (*given, *rest),
-        {**dict.fromkeys(named, ANYTHING), **more},
-    )
+    given = [first, *[others] * (count - 1)][:count]
+    rest = ([others] if count else [first]) if code.co_flags & VARARGS else []
+    more = {"**": others} if code.co_flags & VARKEYWORDS else {}
+    if first.kind is not None:
+        classes |= {first.kind}
+    return Walk([], classes, first.callables, (*given, *rest), {**dict.fromkeys(named, others), **more})
 
 
 def _owner(function: FunctionType) -> tuple[type | None, type | None]:

@@ -16,7 +16,7 @@ _KINDS = (
     ("generator", r"^(calls|makes) .*\ban asynchronous generator$"),
     ("event loop", r"^waits for the event loop|^calls __a\w+__\(\) of something"),
     ("coroutine", r"^(returns|leaves in an argument|drives) a coroutine|^awaits|^calls .*, a coroutine$"),
-    ("looks at its caller's frame", r"^looks at its caller's frame"),
+    ("looks at its caller's frame", r"^looks at its caller's frame|^looks up the stack"),
     ("called by Python itself", r"^is called by the machinery"),
     ("compiled by a decorator", r"^is compiled by its decorator"),
     ("calls its argument", r"^calls its argument "),

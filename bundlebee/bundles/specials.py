@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
 from types import FunctionType, GenericAlias
+from typing import Any
 
 import msgspec
 
@@ -15,11 +16,12 @@ from bundlebee.bundles.abstract import (
     Given,
     Live,
     Made,
+    Namespace,
     Super,
     Text,
     Value,
 )
-from bundlebee.bundles.attributes import LRU, Attributes
+from bundlebee.bundles.attributes import C_METHODS, LRU, Attributes
 from bundlebee.bundles.heap import Harm, Values
 
 _OPERATORS = (
@@ -34,6 +36,15 @@ IMPLICIT = frozenset(f"__{name}__" for name in f"{_PROTOCOL} {_OPERATORS}".split
 """Special methods that builtins call of what they are given. Those that write by their nature are called by operations only."""
 TEXTS = frozenset({"__str__", "__repr__", "__format__", "__getitem__", "__index__", "__int__", "__float__"})
 KEYS = frozenset({"__hash__", "__eq__"})
+SILENT = IMPLICIT - {"__str__", "__repr__", "__format__"}
+"""What builtins call that make no text of what they are given."""
+ORDER = frozenset(
+    {"__lt__", "__gt__", "__le__", "__ge__", "__eq__", "__iter__", "__next__", "__getitem__", "__len__"}
+)
+INTEGERS = frozenset(
+    {"__int__", "__index__", "__trunc__", "__float__", "__complex__", "__bytes__", "__len__", "__getitem__"}
+)
+_ITERATORS = frozenset({"__iter__", "__reversed__"})
 _IN_PLACE: dict[str, tuple[type, ...]] = {
     "add": (list, bytearray, deque, Counter),
     "mul": (list, bytearray, deque),
@@ -49,7 +60,9 @@ class Args(msgspec.Struct):
     """The arguments of one call."""
 
     positional: list[Values] = []
-    rest: Values = msgspec.field(default_factory=set)  #: what ``*args`` may bring, at any position
+    rest: Values = msgspec.field(
+        default_factory=set
+    )  #: what ``*args`` may bring, at any position behind these
     named: dict[str, Values] = {}
     double: Values = msgspec.field(default_factory=set)  #: what ``**kwargs`` may bring
 
@@ -64,7 +77,7 @@ class Args(msgspec.Struct):
         """What may be passed at a position or by a name."""
         if isinstance(place, str):
             return self.named.get(place, set()) | self.double
-        return self.rest | self.positional[place] if place < len(self.positional) else self.rest
+        return self.positional[place] if place < len(self.positional) else self.rest
 
     def behind(self, count: int) -> Values:
         """What may be passed behind the first positions, or by name."""
@@ -108,6 +121,8 @@ class Specials(Attributes):
                 self._write_given(value, what)
             if isinstance(value, Live):
                 raise Harm(f"{what} {value.name}")
+            if isinstance(value, Namespace):
+                self.write({value.owner}, what)
             if isinstance(value, Super):
                 self.write(value.receivers, what)
             elif isinstance(value, Bound | BuiltinMethod):
@@ -131,9 +146,13 @@ class Specials(Attributes):
         results: Values = set()
         for value in list(values):
             for kind in self.classes_of(value):
+                self.spent += len(names)
                 for name in names:
                     raw = self.special(kind, name)
                     if raw is None or _is_generic(raw):
+                        continue
+                    if isinstance(raw, C_METHODS):  # as in ``__ne__ = object.__ne__``
+                        results |= self._call_borrowed(raw, value, others)
                         continue
                     if not isinstance(raw, FunctionType | LRU):
                         raise Harm(f"uses {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
@@ -141,6 +160,17 @@ class Specials(Attributes):
                         self.live(raw, f"{kind.__qualname__}.{name}"), Args([{value}], rest=others)
                     )
         return results
+
+    def _call_borrowed(self, raw: Any, value: Value, others: Values) -> Values:
+        """A special method that a class has taken from a builtin. It may come back to itself through what it looks at."""
+        key = ("borrowed", raw, value)
+        pool, results, when = self._once.setdefault(key, (set(), {ATOM}, -1))
+        if not others <= pool or when != self.version:
+            pool |= others
+            self._once[key] = (pool, results, self.version)
+            method = self.builtin_method(raw.__name__, value, raw.__objclass__)
+            self.add(results, self.call(method, Args(rest=set(pool))))
+        return results  # type: ignore[no-any-return]
 
     def look_at(self, values: Values, depth: int, names: frozenset[str] = IMPLICIT) -> Values:
         """The special methods that a builtin may call: of the values, and with depth 2 of what they contain."""
@@ -151,7 +181,12 @@ class Specials(Attributes):
             self.no_order(reach)
         if not any(self.classes_of(value) for value in reach):
             return set()
-        return self.special_calls(reach, names, self.inside(reach))
+        others = self.inside(reach)
+        found = self.special_calls(reach, names - _ITERATORS, others)
+        if names & _ITERATORS:
+            for iterator in self.special_calls(reach, names & _ITERATORS, others):
+                found |= self.next_of(iterator)
+        return found
 
     def next_of(self, value: Value) -> Values:
         """One of what iterating over a value gives."""
@@ -216,7 +251,7 @@ class Specials(Attributes):
                             others.discard(value)
                 elif harmless:
                     continue
-                elif isinstance(value, Given) and (value.kind is None or issubclass(value.kind, kinds)):
+                elif isinstance(value, Given) and value.may_be(kinds):
                     self.write({value}, "may write (by an operator in place)")
                     self.no_order(right)
                     self.pour({value}, right, pairs=name == "or")

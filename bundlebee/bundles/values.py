@@ -23,6 +23,7 @@ from typing import Any, TypeAlias
 
 import msgspec
 
+from bundlebee.bundles import own
 from bundlebee.bundles.contents import (
     ATOMS,
     NUMBERS,
@@ -42,15 +43,40 @@ from bundlebee.errors import Unshippable
 
 Shape: TypeAlias = Any
 """What a value is, in a few words: `NUMBER`, `DATA`, ``(type, shape of its elements)``, for mappings ``(type, shape
-of its keys, shape of its values)``, or `ANYTHING`. Two values of equal shape are alike to the effect analysis."""
+of its keys, shape of its values)``, a `Reach`, `ANYTHING`, or a frozenset of shapes, any of which it may have. Two values
+of equal shape are alike to the effect analysis."""
 
 NUMBER, DATA, ANYTHING = "number", "data", "anything"
+NOTHING = "nothing"
+"""Of a parameter that is left out, so that it has its default."""
 _DEPTH = 3
 _SHAPED = (list, set, deque, tuple, frozenset)
 _SEQUENCES = frozenset({list, tuple})
 _MAPPINGS = (dict, Counter, OrderedDict)
 _WITH_NAN = frozenset({float, complex})
 _REAL = frozenset({int, float, bool})
+
+
+class Reach(msgspec.Struct, frozen=True, eq=False):
+    """The shape of an argument of which more is known than what all arguments hold together (`refined`)."""
+
+    kind: type | None  #: the class of which it is an instance itself; None: not an instance, or anything
+    classes: frozenset[type]  #: of the instances that can be reached from it
+    callables: tuple[Any, ...]  #: functions and classes that can be reached from it
+    hides: frozenset[str] = (
+        frozenset()
+    )  #: of an instance: attributes of its own under names that its class has, too
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        # by identity: a metaclass may have an __eq__ of its own
+        return self.kind, self.classes, frozenset(map(id, self.callables)), self.hides
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Reach) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(self._key)
 
 
 class Walk(msgspec.Struct):
@@ -132,6 +158,52 @@ def walk(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Walk:
     except Refused as refused:
         raise Unshippable(f"{path_of(args, kwargs, refused.value)}: {refused.why}") from None
     return found
+
+
+def refined(found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Walk:
+    """What was found, and for each argument of no simple shape what can be reached from it. Takes as long as the walk.
+
+    A method whose object holds nothing but data compares data; nobody's ``__eq__`` runs. That is not to be seen from the
+    classes of all arguments taken together.
+
+    Args:
+        found: what `walk` said of these arguments.
+    """
+    if not found.classes and not found.callables:
+        return found
+    shapes = tuple([_reach(value, shape) for value, shape in zip(args, found.shapes, strict=True)])
+    named = {name: _reach(kwargs[name], shape) for name, shape in found.named.items()}
+    return msgspec.structs.replace(found, shapes=shapes, named=named)
+
+
+def _reach(root: Any, shape: Shape) -> Shape:
+    if shape != ANYTHING:
+        return shape
+    classes: set[type] = set()
+    callables: dict[int, Any] = {}
+    seen: set[int] = set()
+    stack = [root] if _has_no_class(root) else list(children(root))
+    while stack:
+        value = stack.pop()
+        if type(value) in ATOMS or id(value) in seen:
+            continue
+        seen.add(id(value))
+        if is_callable(value):
+            callables[id(value)] = value
+            continue
+        if not is_known(type(value)):
+            classes.add(type(value))
+        stack.extend(children(value))
+    if _has_no_class(root):
+        return Reach(None, frozenset(classes), tuple(callables.values()))
+    members = [base.__dict__ for base in type(root).__mro__]
+    hides = frozenset(name for name in own.attributes(root) or () if any(name in each for each in members))
+    return Reach(type(root), frozenset(classes), tuple(callables.values()), hides)
+
+
+def _has_no_class(value: Any) -> bool:
+    kind = type(value)
+    return is_callable(value) or is_known(kind) or is_array(kind) or is_number_of_numpy(kind)
 
 
 def walk_result(result: Any) -> Walk:

@@ -370,7 +370,9 @@ class WorkerLoop:
     @staticmethod
     def _import_missing(call: wire.Call) -> bool:
         """Import what the caller has imported since; whether there was anything."""
-        missing = [module for module, _ in call.reads if module not in sys.modules]
+        from bundlebee.bundles.absent import ABSENT
+
+        missing = [module for module, name in call.reads if name != ABSENT and module not in sys.modules]
         for module in missing:
             try:
                 importlib.import_module(module)

@@ -55,7 +55,8 @@ def check(bundle: tuple[str, ...], effects: bool, timeout: float | None, as_json
 
     With --effects: what the analysis of effects says of each function, before there is a call. It "ships" (calls may run on
     any machine), it "stays" (they never leave), or it "depends": with plain data (numbers, texts, and containers of them)
-    it ships, with some other arguments it does not. BUNDLE may also be the name of an installed distribution.
+    it ships, with some other arguments it does not. What is "not woven" (generators, and what Python itself calls) is counted
+    apart: shares are of the woven functions. BUNDLE may also be the name of an installed distribution.
 
     Exits with 0 if nothing was found, 1 if something was, 2 if a BUNDLE cannot be read. Effects are no violations.
     """
@@ -88,22 +89,25 @@ _TYPED = click.core.ParameterSource.COMMANDLINE
 def _print(found: Survey) -> None:
     from bundlebee.bundles.outlook import Outlook
 
+    because = ((Outlook.STAYS, "stay"), (Outlook.DEPENDS, "depend"), (Outlook.UNWOVEN, "not woven"))
     width = min(max((len(one.function) for one in found.functions), default=0), WIDEST)
     for one in found.functions:
         told = [one.writes, "prints" if one.prints else ""]
         why = one.why or ", ".join(text for text in told if text)
-        click.echo(f"{one.function:<{width}}  {one.outlook.value:<7}  {why}".rstrip())
+        click.echo(f"{one.function:<{width}}  {one.outlook.value:<9}  {why}".rstrip())
     for module in found.left_out:
         click.echo(f"{module.module} is left out: {module.why}")
-    total = len(found.functions)
+    total = found.woven
     click.echo(
-        f"\n{found.bundle} {found.version}, {total} function{'s' * (total != 1)}: {_part(found, Outlook.SHIPS)} ship, "
-        f"{_part(found, Outlook.DEPENDS)} depend on their arguments, {_part(found, Outlook.STAYS)} stay"
+        f"\n{found.bundle} {found.version}, {total} woven function{'s' * (total != 1)}: "
+        f"{_part(found, Outlook.SHIPS)} ship, {_part(found, Outlook.DEPENDS)} depend on their arguments, "
+        f"{_part(found, Outlook.STAYS)} stay; {100 * found.leaving:.0f} % may leave"
     )
-    for outlook, title in ((Outlook.STAYS, "stay"), (Outlook.DEPENDS, "depend")):
+    for outlook, title in because:
         kinds = found.kinds(outlook)
         if kinds:
-            click.echo(f"  {title}, because of")
+            number = f"{found.count(outlook)} more are " if outlook is Outlook.UNWOVEN else ""
+            click.echo(f"  {number}{title}, because of")
         for kind, count in kinds:
             click.echo(f"    {count:5} {kind}")
     if found.unseen:
@@ -112,7 +116,7 @@ def _print(found: Survey) -> None:
 
 def _part(found: Survey, outlook: Any) -> str:
     count = found.count(outlook)
-    return f"{count} ({100 * count / len(found.functions):.0f} %)" if count else "0"
+    return f"{count} ({100 * count / found.woven:.0f} %)" if count else "0"
 
 
 def _as_json(found: Survey) -> dict[str, Any]:
@@ -134,4 +138,5 @@ def _as_json(found: Survey) -> dict[str, Any]:
         "kinds": {
             outlook.value: dict(found.kinds(outlook)) for outlook in Outlook if outlook.value != "ships"
         },
+        "leaving": round(found.leaving, 4),
     }

@@ -76,9 +76,11 @@ class Grid:
         self.general += 1
         return self.analysis.summary(point)
 
-    def summary_for(self, point: FunctionType, found: Walk) -> Summary:
+    def summary_for(
+        self, point: FunctionType, found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Summary:
         self.special += 1
-        return self.analysis.for_call(point, found)
+        return self.analysis.for_arguments(point, found, args, kwargs)
 
 
 @pytest.fixture

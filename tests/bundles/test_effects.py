@@ -846,7 +846,7 @@ UNSAFE: dict[str, tuple[str, Any, str]] = {
     "a lambda returned": ("def f(): return lambda: 1", (), "returns a function"),
     "identity of arguments": ("def f(a, b): return a is b", (1000, 1000), "identities"),
     "identity of computed values": ("X = 10 ** 9\ndef f(a): return a + 1 is X", (1,), "identities"),
-    "an unknown function": ("import textwrap\ndef f(s): return textwrap.TextWrapper().wrap(s)", ("x",), "nothing is known"),
+    "an unknown function": ("import sys\ndef f(s): return sys.getrecursionlimit()", ("x",), "nothing is known"),
     "a frame": ("import sys\ndef f(): return sys._getframe()", (), "_getframe"),
     "a function's globals": ("def g(): pass\ndef f(): g.__globals__['x'] = 1", (), "__globals__"),
     "coroutine": ("async def g(): pass\ndef f(): g()", (), "coroutine"),
@@ -857,8 +857,8 @@ UNSAFE: dict[str, tuple[str, Any, str]] = {
     "a descriptor": (
         "class D:\n    def __get__(self, o, t): o.n = 1\nclass C:\n    d = D()\ndef f(c): return c.d", "(C(),)", "C.d"),
     "__getattribute__": (
-        "class C:\n    def __getattribute__(self, n):\n        object.__setattr__(self, 'n', 1)\n        return 2\ndef f(c): return c.x",
-        None, ""),
+        "T = []\nclass C:\n    x = 1\n    def __getattribute__(self, n):\n        T.append(n)\n        return 2\ndef f(): return C().x",
+        (), "__getattribute__"),
     # -- callables
     "a function that writes, as an argument": ("T = []\ndef g(x): T.append(x)\ndef f(h, xs): return [h(x) for x in xs]", "(g, [1])", "T"),
     "a builtin that is unsafe, as an argument": ("def f(h, xs): return list(map(h, xs))", "(open, ['x'])", "opens a local file"),

@@ -141,11 +141,15 @@ STAYS: dict[str, tuple[str, str, str]] = {
         "()",
         "waits for the event loop",
     ),
-    "a lock": ("LOCK = asyncio.Lock()\nasync def f():\n    async with LOCK: return 1", "()", "asyncio.locks"),
+    "a lock": (
+        "LOCK = asyncio.Lock()\nasync def f():\n    async with LOCK: return 1",
+        "()",
+        "of module global 'LOCK'",
+    ),
     "a queue": (
         "QUEUE = asyncio.Queue()\nasync def f(): return await QUEUE.get()",
         "()",
-        "asyncio.queues.Queue.get",
+        "writes module global 'QUEUE'",
     ),
     "an event of its own": (
         "async def f():\n    e = asyncio.Event()\n    e.set()\n    await e.wait()",
@@ -214,7 +218,7 @@ STAYS: dict[str, tuple[str, str, str]] = {
     "a context of the library": (
         "async def f(xs):\n    async with contextlib.nullcontext(xs) as ys: ys.append(1)",
         "([],)",
-        "",
+        "writes its argument 'xs', and other tasks may look at it first",
     ),
     "a plain function with a coroutine": (
         "async def g(): return 1\ndef f():\n    g().close()",

@@ -64,20 +64,21 @@ textkit.text.show         ships    prints
 textkit.text.log_line     stays    textkit.text.log_line → emit: opens a local file (io.open) ({0}/io.py:2)
 textkit.text.keep         stays    writes module global 'LINES' ({0}/text.py:15)
 textkit.text.each         depends  calls its argument 'function', whatever that may be ({0}/text.py:18)
-textkit.text.words        stays    is a generator ({0}/text.py:20)
+textkit.text.words        not woven  is a generator ({0}/text.py:20)
 textkit.text.Page.__init__  ships    writes attribute 'text' of its argument 'self'
 textkit.text.Page.load    ships
 textkit.text.Page.size    ships
 textkit.extra is left out: ModuleNotFoundError: No module named 'nothing_like_it'
 textkit.leaves is left out: SystemExit: 3 (with 1 more below it)
 
-textkit 0, 10 functions: 5 (50 %) ship, 1 (10 %) depend on their arguments, 4 (40 %) stay
+textkit 0, 9 woven functions: 5 (56 %) ship, 1 (11 %) depend on their arguments, 3 (33 %) stay; 67 % may leave
   stay, because of
         2 I/O
-        1 generator
         1 writes module state
   depend, because of
         1 calls its argument
+  1 more are not woven, because of
+        1 generator
 """
 
 
@@ -112,8 +113,9 @@ def test_json_of_a_module_and_of_a_distribution(home: Home, bundles: Write) -> N
     done = home.bee("check", "--effects", "--json", "bundles/notes.py", "pypng")
     assert (done.returncode, done.stderr) == (0, "")
     notes, png = json.loads(done.stdout)
-    assert notes["counts"] == {"ships": 1, "depends": 0, "stays": 1}
-    assert notes["kinds"] == {"depends": {}, "stays": {"I/O": 1}}
+    assert notes["counts"] == {"ships": 1, "depends": 0, "stays": 1, "not woven": 0}
+    assert notes["leaving"] == 0.5
+    assert notes["kinds"] == {"depends": {}, "stays": {"I/O": 1}, "not woven": {}}
     assert notes["left_out"] == [] and notes["unseen"] == 0
     assert notes["functions"][1] == {
         "function": "notes.g",
@@ -133,7 +135,7 @@ def test_json_of_a_module_and_of_a_distribution(home: Home, bundles: Write) -> N
 def test_what_lies_beside_it_can_be_imported(home: Home, bundles: Write) -> None:
     bundles({"one.py": "import two\n\ndef f():\n    pass\n", "two.py": "def g():\n    pass\n"})
     done = home.bee("check", "--effects", "bundles/one.py")
-    assert done.stdout.startswith("one.f  ships\n\none 0, 1 function: 1 (100 %) ship")
+    assert done.stdout.startswith("one.f  ships\n\none 0, 1 woven function: 1 (100 %) ship")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,581 @@
+"""The effect analysis, where it looks closer: at each argument by itself, at the library's own source, through decorators."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
+from textwrap import dedent
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
+from bundlebee.bundles.facts import ModuleFacts, collect, decode, encode
+from bundlebee.bundles.fingerprint import Remembered, state
+from bundlebee.bundles.library import facts_of_library, real_name
+from bundlebee.bundles.values import Reach, refined, walk
+from bundlebee.hooks.finder import BundleFinder, FallbackFinder
+
+Load = Callable[..., ModuleType]
+
+
+class World:
+    """Modules made of text, with their facts."""
+
+    def __init__(self) -> None:
+        self.facts: dict[str, ModuleFacts] = {}
+        self.analysis = EffectAnalysis(self.facts.get)
+
+    def load(self, source: str, name: str = "closer") -> ModuleType:
+        source = dedent(source)
+        module = ModuleType(name)
+        module.__file__ = f"{name}.py"
+        sys.modules[name] = module
+        self.facts[name] = decode(encode(collect(ast.parse(source), name)))
+        exec(compile(source, f"{name}.py", "exec", dont_inherit=True), module.__dict__)
+        return module
+
+    def ask(self, function: Any, *args: Any, **kwargs: Any) -> Summary:
+        """As customs does it."""
+        return self.analysis.for_arguments(function, walk(args, kwargs), args, kwargs)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    for name in made.facts:
+        sys.modules.pop(name, None)
+
+
+# -- what an instance holds ---------------------------------------------------------------------------------------
+
+
+def test_what_hides_an_attribute_of_the_class_is_written(world: World) -> None:
+    module = world.load("""
+        class Box:
+            stuff = ()
+            def __init__(self): self.stuff = []
+            def add(self, x): self.stuff.append(x)
+            def each(self):
+                for part in self.stuff: part.append(1)
+            def items(self): pass
+            def each_item(self):
+                for part in self.items: part.append(1)
+    """)
+    box = module.Box()
+    for function, args in (
+        (module.Box.add, (box, 1)),
+        (module.Box.each, (box,)),
+        (module.Box.each_item, (box,)),
+    ):
+        assert world.ask(function, *args).writes, function
+        general = world.analysis.summary(function)
+        assert general.level is Effect.UNSAFE or general.writes, function
+
+
+IMPURE = """
+    SEEN = []
+    class Node:
+        def __init__(self, value): self.value = value
+        def __eq__(self, other):
+            SEEN.append(other)
+            return True
+        __hash__ = object.__hash__
+        def same(self, x): return self.value == x
+        def held(self): return self.value
+    class Other:
+        def __init__(self, value): self.value = value
+        def same(self, x): return self.value == x
+"""
+
+
+def test_methods_of_the_object_itself_do_not_run_for_what_it_holds(world: World) -> None:
+    module = world.load(IMPURE)
+    assert world.ask(module.Node.same, module.Node([1, "a"]), [1]).level is Effect.FREE
+    assert world.ask(module.Other.same, module.Other([1]), {"a": [2]}).level is Effect.FREE
+
+
+@pytest.mark.parametrize("inside", ["Node(1)", "[Node(1)]", "{1: (Node(2),)}", "Other(Node(1))"])
+def test_but_those_of_what_it_holds_do(world: World, inside: str) -> None:
+    module = world.load(IMPURE)
+    held = eval(inside, module.__dict__)
+    for found in (
+        world.ask(module.Node.same, module.Node(held), 1),
+        world.ask(module.Node.same, module.Node(1), held),
+        world.ask(module.Other.same, module.Other(held), 1),
+    ):
+        assert (found.level, "SEEN" in found.why) == (Effect.UNSAFE, True)
+
+
+def test_an_object_that_holds_itself(world: World) -> None:
+    module = world.load(IMPURE)
+    node = module.Node(1)
+    node.value = [node]
+    assert world.ask(module.Node.same, node, 1).level is Effect.UNSAFE
+
+
+def test_one_argument_put_into_the_other(world: World) -> None:
+    module = world.load(
+        IMPURE + "    def f(a, b):\n        a.value = b\n        return a.value == 1\n"
+        "    def g(a, b):\n        vars(a)['value'] = b\n        return a.value == 1\n"
+    )
+    for function in (module.f, module.g):
+        assert world.ask(function, module.Other(1), module.Node(1)).level is Effect.UNSAFE
+        assert world.ask(function, module.Other(1), [1]).writes
+
+
+def test_reach() -> None:
+    class Plain:
+        x = 1
+
+    plain = Plain()
+    other = Plain()
+    plain.y = [other, len]  # type: ignore[attr-defined]
+    other.x = 2
+    found = walk(([1, "a", []],), {})
+    assert refined(found, ([1, "a", []],), {}) is found
+    # by hand, since a class in a function cannot travel
+    from bundlebee.bundles.values import _reach
+
+    first, second = _reach([1, "a", {}, Effect.FREE], "anything"), _reach([1], (list, "number"))
+    assert first == Reach(None, frozenset({Effect}), ())
+    assert second == (list, "number")
+    assert (
+        Reach(Plain, frozenset(), (len,))
+        == Reach(Plain, frozenset(), (len,))
+        != Reach(Plain, frozenset(), (max,))
+    )
+
+
+def test_a_class_that_reads_in_its_own_way(world: World) -> None:
+    module = world.load("""
+        T = []
+        class C:
+            x = 1
+            def __getattribute__(self, name):
+                T.append(name)
+                return 1
+        def f(): return C().x
+    """)
+    assert "__getattribute__" in world.ask(module.f).why
+
+
+# -- identity -------------------------------------------------------------------------------------------------------
+
+IDENTITY = """
+    class C:
+        def __init__(self, x): self.x = x
+        def same(self, other): return self is other
+        def holds(self, other): return self.x is other
+    def either(a, b): return a is b or a == b
+    def neither(a, b): return a is not b and a != b
+    def mixed(a, b): return a is b or a == 1
+    def listed(a, b): return a is b
+    def unknown(a):
+        if a == 1: return NotImplemented
+        return helper(a) is NotImplemented
+    def helper(a): return a
+"""
+
+
+def test_objects_among_the_arguments_keep_their_identity(world: World) -> None:
+    module = world.load(IDENTITY)
+    c = module.C(1)
+    assert world.ask(module.C.same, c, c).level is Effect.FREE
+    assert world.ask(module.C.same, c, 1000).level is Effect.FREE
+    assert world.ask(module.listed, [1], [1]).level is Effect.FREE
+    assert world.ask(module.either, 1000, (1, "a")).level is Effect.FREE
+    assert world.ask(module.neither, 1000, "a").level is Effect.FREE
+    assert world.ask(module.unknown, 1000).level is Effect.FREE
+
+
+@pytest.mark.parametrize(
+    ("name", "args"), [("listed", (1000, 1000)), ("mixed", ("ab", "ab")), ("listed", ((), ()))]
+)
+def test_data_do_not(world: World, name: str, args: tuple[Any, ...]) -> None:
+    module = world.load(IDENTITY)
+    assert "identities" in world.ask(getattr(module, name), *args).why
+    assert "identities" in world.ask(module.C.holds, module.C(1000), 1000).why
+
+
+def test_another_notimplemented(world: World) -> None:
+    module = world.load("NotImplemented = 1000\ndef f(x): return x is NotImplemented")
+    assert world.ask(module.f, 1000).level is Effect.UNSAFE
+
+
+# -- arguments that are passed on -----------------------------------------------------------------------------------
+
+PASSING = """
+    import functools
+    SEEN = []
+    def passing(function):
+        def wrapper(*args, **kwargs):
+            return function(*args, **kwargs)
+        return wrapper
+    @passing
+    def call(function, x, *, last=None): return function(x)
+    def good(x): return x + 1
+    def bad(x): SEEN.append(x)
+    def both(x): return call(good, x), call(good, x, last=bad)
+    def swapped(x): return call(x, good)
+    def changed(*args, **kwargs):
+        kwargs["function"] = bad
+        return call(**kwargs)
+    def cut(*args):
+        args = args[1:]
+        return call(*args)
+    def twice(*args): return sum3(*args, *args)
+    def sum3(a, b, c=None, d=None): return d(1) if d else a
+    def through(x):
+        return changed(function=good, x=x)
+    def through_cut(x): return cut(good, bad, x)
+    def through_twice(x): return twice(x, bad)
+    class Caller:
+        def __init__(self, function): self.function = function
+        def __call__(self, /, *args, **kwargs): return self.function(*args, **kwargs)
+    caller, harmful = Caller(good), Caller(bad)
+    def by_instance(x): return caller(x)
+    def by_another(x): return harmful(x)
+    def keep(x, default=SEEN): return default
+"""
+
+
+def test_arguments_keep_their_places_on_the_way(world: World) -> None:
+    module = world.load(PASSING)
+    assert world.ask(module.both, 1).level is Effect.FREE
+    assert world.ask(module.by_instance, 1).level is Effect.FREE
+    assert world.ask(module.by_another, 1).level is Effect.UNSAFE
+
+
+@pytest.mark.parametrize("name", ["through", "through_cut", "through_twice"])
+def test_unless_they_are_changed_there(world: World, name: str) -> None:
+    module = world.load(PASSING)
+    assert "SEEN" in world.ask(getattr(module, name), 1).why
+
+
+def test_a_default_counts_where_it_is_taken(world: World) -> None:
+    module = world.load(PASSING)
+    assert world.ask(module.keep, 1, 2).level is Effect.FREE
+    assert world.ask(module.keep, 1, default=2).level is Effect.FREE
+    assert "default" in world.ask(module.keep, 1).why
+    assert world.analysis.summary(module.keep).level is Effect.UNSAFE
+
+
+def test_a_function_that_calls_itself_takes_its_defaults(world: World) -> None:
+    module = world.load("T = []\ndef f(x, default=T): return f(x - 1) if x else default")
+    assert "default" in world.ask(module.f, 1, 2).why
+
+
+# -- descriptors and __dict__ ---------------------------------------------------------------------------------------
+
+DESCRIBED = """
+    T = []
+    class Counted:
+        def __init__(self, name): self.name = name
+        def __get__(self, instance, owner=None): return 1 if instance is None else instance._x
+        def __set__(self, instance, value): instance._x = value
+    class Logging:
+        def __get__(self, instance, owner=None): T.append(1)
+        def __set__(self, instance, value): T.append(1)
+    class Resetting:
+        def __set__(self, instance, value):
+            own = instance.__dict__
+            own["x"] = value
+            if "cache" in own: del own["cache"]
+    class C:
+        a = Counted("a")
+        b = Logging()
+        x = Resetting()
+        def __init__(self):
+            self.x = {}
+            self.a = 1
+    def get(c): return c.a
+    def put(c): c.a = [2]
+    def of_class(): return C.a
+    def logged(c): return c.b
+    def log(c): c.b = 1
+    def reset(c):
+        c.x = [1]
+        return len(c.x)
+    def make():
+        c = C()
+        c.x["y"] = 1
+        return c.a
+    def whole(c): return c.__dict__
+    def every(c): return sorted(c.__dict__)
+    def sneaky(c):
+        c.__dict__["x"] = T
+        c.x.append(1)
+"""
+
+
+def test_descriptors_written_in_python(world: World) -> None:
+    module = world.load(DESCRIBED)
+    c = module.C()
+    for function in (module.get, module.of_class, module.make, module.every):
+        found = world.ask(function, *([c] if function not in (module.of_class, module.make) else []))
+        assert (found.level, found.writes) == (Effect.FREE, ""), (function, found.why)
+    for function in (module.put, module.reset):
+        found = world.ask(function, c)
+        assert found.level is Effect.FREE and found.writes, (function, found.why)
+    for function in (module.logged, module.log, module.sneaky):
+        assert "'T'" in world.ask(function, c).why
+    assert "__dict__" in world.ask(module.whole, c).why
+
+
+# -- the library by its own source ----------------------------------------------------------------------------------
+
+LIBRARY = """
+    import contextlib, textwrap, statistics, sys, operator
+    from collections.abc import Mapping, Set
+    T = []
+    class Table(Mapping):
+        def __init__(self, data): self.data = dict(data)
+        def __getitem__(self, key): return self.data[key]
+        def __iter__(self): return iter(self.data)
+        def __len__(self): return len(self.data)
+    class Telling(Table):
+        def __len__(self):
+            T.append(1)
+            return 1
+    def equal(a, b): return a == b
+    def items(a): return [key for key, _ in a.items()]
+    def wrap(s): return textwrap.TextWrapper(width=10).wrap(s)
+    @contextlib.contextmanager
+    def kept(x):
+        yield x
+    @contextlib.contextmanager
+    def noted(x):
+        T.append(x)
+        yield x
+    def within(x):
+        with kept(x) as y:
+            return y
+    def without(x):
+        with noted(x) as y:
+            return y
+"""
+
+
+def test_the_library_is_read(world: World) -> None:
+    module = world.load(LIBRARY)
+    found = world.ask(module.equal, module.Table({1: 2}), {1: 2})
+    assert found.level is Effect.FREE, found.why
+    assert ("sys", "hexversion") in found.reads
+    assert world.ask(module.items, module.Table({1: 2})).level is Effect.FREE
+    assert world.ask(module.wrap, "some text").level is Effect.FREE
+    assert world.ask(module.within, 1).level is Effect.FREE
+    assert "'T'" in world.ask(module.without, 1).why
+    assert "'T'" in world.ask(module.equal, module.Telling({}), {}).why
+    state(found.reads, modules=sys.modules)  # it can be compared
+
+
+def test_a_library_that_somebody_changed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = world.load(LIBRARY + "    def mine(self, other): return True\n")
+    table = module.Table({1: 2})
+    monkeypatch.setattr("collections.abc.Mapping.__eq__", module.mine)
+    assert "was replaced" in world.ask(module.equal, table, {1: 2}).why
+
+
+def test_facts_of_the_library() -> None:
+    assert facts_of_library(real_name("collections.abc"))
+    assert facts_of_library("nothing_like_it") is None
+    assert facts_of_library("sys") is None
+    assert facts_of_library("pytest") is None
+
+
+def test_methods_of_a_class_in_a_function(world: World) -> None:
+    module = world.load("""
+        T = []
+        def make(truth):
+            class Mark:
+                def __bool__(self): return truth
+            return Mark()
+        MARK = make(False)
+        def f(x): return 1 if MARK else x
+    """)
+    assert world.ask(module.f, 1).level is Effect.FREE
+
+
+def test_a_text_that_only_formats(world: World) -> None:
+    module = world.load("""
+        T = []
+        class C:
+            @property
+            def x(self): T.append(1)
+            def __str__(self): return "c"
+        def plain(c): return "{} {0!r:>5}".format(c)
+        def deep(c): return "{0.x}".format(c)
+        def computed(c, text): return text.format(c)
+    """)
+    assert world.ask(module.plain, module.C()).level is Effect.FREE
+    assert world.ask(module.deep, module.C()).level is Effect.UNSAFE
+    assert world.ask(module.computed, module.C(), "{0.x}").level is Effect.UNSAFE
+
+
+# -- functions that are compiled when they are called ---------------------------------------------------------------
+
+DECORATORS = """
+    T = []
+    class argmap:
+        def __init__(self, func, *args, try_finally=False):
+            self._func, self._args, self._finally = func, args, try_finally
+        def __call__(self, f):
+            def func(*args, __wrapper=None, **kwargs):
+                return argmap._lazy_compile(__wrapper)(*args, **kwargs)
+            func.__dict__.update(f.__dict__)
+            func.__wrapped__ = f
+            func.__defaults__ = f.__defaults__
+            func.__self__ = func
+            func.__argmap__ = self
+            func.__kwdefaults__["_argmap__wrapper"] = func
+            return func
+        @staticmethod
+        def _lazy_compile(func):
+            scope = {}
+            exec("def code(*args, **kwargs): return wrapped_below(*args, **kwargs)", scope)
+            func.__globals__["wrapped_below"] = func.__wrapped__
+            func.__code__ = scope["code"].__code__
+            func._code = "as it was compiled"
+            return func
+    def nothing(): pass
+    def checked(x): return x
+    def noted(x):
+        T.append(x)
+        return x
+    def opened(x): return x, close
+    def close(): T.append(2)
+    @argmap(nothing)
+    def add(x, y=1): return x + y
+    @argmap(checked, 0)
+    @argmap(nothing)
+    def first(x, y=1): return x
+    @argmap(noted, "y")
+    def second(x, y=1): return x
+    @argmap(opened, 0, try_finally=True)
+    def third(x, y=1): return x
+    @argmap(nothing)
+    def harmful(x): T.append(x)
+    def calls(x): return add(x) + first(x)
+"""
+
+
+def test_what_is_compiled_when_it_is_called(world: World) -> None:
+    module = world.load(DECORATORS, "networkx.utils.decorators")
+    before = world.ask(module.calls, 1)
+    assert before.level is Effect.FREE, before.why
+    digest = state(before.reads, modules=sys.modules).digest
+    module.add(1)  # compiles it
+    after = world.ask(module.calls, 1)
+    assert after.level is Effect.FREE, after.why
+    assert after.reads == before.reads
+    assert state(after.reads, modules=sys.modules).digest == digest
+    module.add.__wrapped__ = module.harmful.__wrapped__
+    assert not after.still_valid()
+    assert "'T'" in world.ask(module.calls, 1).why
+
+
+@pytest.mark.parametrize("name", ["second", "third", "harmful"])
+def test_what_it_passes_arguments_through(world: World, name: str) -> None:
+    module = world.load(DECORATORS + f"    def f(x): return {name}(x)\n", "networkx.utils.decorators")
+    assert "'T'" in world.ask(module.f, 1).why
+
+
+def test_one_that_only_looks_like_it(world: World) -> None:
+    module = world.load(DECORATORS, "another_module")
+    assert world.ask(module.calls, 1).level is Effect.UNSAFE
+
+
+# -- modules that are nowhere ---------------------------------------------------------------------------------------
+
+OPTIONAL = """
+    T = []
+    def f(x):
+        try:
+            import nowhere_at_all.part as found
+            T.append(found)
+        except ImportError:
+            return x
+    def g(x):
+        import this
+        return x
+"""
+
+
+@pytest.fixture
+def usual_finders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a program: pytest has a finder of its own."""
+    from importlib.machinery import BuiltinImporter, FrozenImporter, PathFinder
+
+    monkeypatch.setattr(sys, "meta_path", [BuiltinImporter, FrozenImporter, PathFinder])
+
+
+@pytest.mark.usefixtures("usual_finders")
+def test_a_module_that_is_nowhere(world: World, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = world.load(OPTIONAL)
+    found = world.ask(module.f, 1)
+    # what it would do with it is looked at, and it is nothing
+    assert found.level is Effect.UNSAFE and "'T'" in found.why
+    module = world.load(OPTIONAL.replace("T.append(found)", "found.solve(x)"))
+    found = world.ask(module.f, 1)
+    assert found.level is Effect.FREE, found.why
+    assert ("nowhere_at_all", "(absent)") in found.reads
+    assert found.still_valid()
+    remembered = Remembered(found.reads)
+    digest = remembered.state().digest
+    assert remembered.state().digest == digest
+    (tmp_path / "nowhere_at_all.py").write_text("x = 1")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not found.still_valid()
+    assert remembered.state().digest != digest
+    assert "not loaded yet" in world.ask(module.f, 1).why
+    assert "not loaded yet" in world.ask(module.g, 1).why
+
+
+@pytest.mark.usefixtures("usual_finders")
+def test_a_finder_that_nobody_knows(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Finder:
+        def find_spec(self, *args: Any) -> None:
+            raise AssertionError("it is the program's own")
+
+    module = world.load(OPTIONAL.replace("T.append(found)", "found.solve(x)"))
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path, Finder()])
+    assert "not loaded yet" in world.ask(module.f, 1).why
+
+
+@pytest.mark.usefixtures("usual_finders")
+def test_the_grid_may_have_it(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    finder = BundleFinder({}, SourceFileLoader)
+    fallback = FallbackFinder(finder, lambda name: None)
+    module = world.load(OPTIONAL.replace("T.append(found)", "found.solve(x)"))
+    monkeypatch.setattr(sys, "meta_path", [finder, *sys.meta_path, fallback])
+    assert "not loaded yet" in world.ask(module.f, 1).why  # nobody was asked
+    assert module.f(1) == 1
+    assert world.ask(module.f, 1).level is Effect.FREE
+    fallback.forget()
+    assert "not loaded yet" in world.ask(module.f, 1).why
+
+
+# -- contexts of the library --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("context", ["contextlib.nullcontext(xs)", "contextlib.closing(xs)", "Own(xs)"])
+def test_what_a_context_gives_is_what_it_was_given(world: World, context: str) -> None:
+    module = world.load(f"""
+        import contextlib
+        class Own:
+            def __init__(self, held): self.held = held
+            def __enter__(self): return self.held
+            def __exit__(self, *error): pass
+        def f(xs):
+            with {context} as ys: ys.append(1)
+        def g(xs):
+            return {context}.__enter__().append(1)
+    """)
+    for function in (module.f, module.g):
+        summary = world.ask(function, [])
+        assert summary.writes or summary.level is Effect.UNSAFE, function
