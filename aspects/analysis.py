@@ -13,11 +13,9 @@ calls run at full speed.
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from time import perf_counter, thread_time
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -28,10 +26,12 @@ from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.aspects.stopwatch import Stopwatch
 from bundlebee.calls.serving import serving
+from bundlebee.clock import clock
 from bundlebee.decisions.features import Features, features, volume
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.interrupts import hold, let_pass, release
+from bundlebee.loggers import get_logger
 from bundlebee.weaving.joinpoint import JoinPoint, join_point_in
 from bundlebee.words import HERE, Reason
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from bundlebee.aspects.remote import Remote
     from bundlebee.weaving.advice import Advice
 
-log = logging.getLogger("bundlebee.aspects")
+log = get_logger("bundlebee.aspects")
 
 AT_ONCE = 100
 """Functions that are armed when an import is over; it takes 1 to 2 ms for so many. Where there are more, most are never called."""
@@ -246,8 +246,8 @@ class Analysis:
         point = profile.point
         running = self._running
         result = None
-        cpu = thread_time()
-        start = perf_counter()
+        cpu = clock.thread_time()
+        start = clock.perf_counter()
         try:
             running.points.add(point)
             if profile.recursive:
@@ -255,8 +255,8 @@ class Analysis:
             result = point.plain(*args, **kwargs)
             return result
         finally:
-            seconds = perf_counter() - start
-            cpu = thread_time() - cpu
+            seconds = clock.perf_counter() - start
+            cpu = clock.thread_time() - cpu
             running.points.discard(point)
             self._observe(profile, verdict, marks, seconds, cpu, result)
 

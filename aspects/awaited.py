@@ -17,13 +17,11 @@ its function is left alone.
 
 from __future__ import annotations
 
-import logging
 import threading
 import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from contextlib import suppress
-from time import perf_counter, sleep, thread_time
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
@@ -31,12 +29,14 @@ from msgspec.structs import replace
 from bundlebee.aspects.profile import Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.aspects.turns import Line, Turn, drivers, loop_that_awaits
+from bundlebee.clock import clock
 from bundlebee.decisions.features import Features, features
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.errors import BundlebeeError, CallError, PeerLost, Unshippable
 from bundlebee.frames import getframe
 from bundlebee.interrupts import held, hold, let_pass, release, waiting
+from bundlebee.loggers import get_logger
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from bundlebee.calls.transport import Channel, Outcome
     from bundlebee.weaving.joinpoint import JoinPoint
 
-log = logging.getLogger("bundlebee.aspects")
+log = get_logger("bundlebee.aspects")
 
 Observe = Callable[[Profile, Verdict, Features, float, float, Any], None]
 
@@ -79,7 +79,7 @@ class Away:
         self.marks = marks
         self.args = args
         self.kwargs = kwargs
-        self.start = perf_counter()
+        self.start = clock.perf_counter()
         self.result: Outcome | BaseException | None = None
         self.seconds = 0.0
         self.channel: Channel
@@ -190,8 +190,8 @@ class Awaited:
         coroutine = _coroutine(point, args, kwargs)
         suspended = False
         result = None
-        cpu = thread_time()
-        start = perf_counter()
+        cpu = clock.thread_time()
+        start = clock.perf_counter()
         try:
             points.add(point)
             if profile.recursive:
@@ -201,8 +201,8 @@ class Awaited:
         except StopIteration as end:
             result = end.value
         finally:
-            seconds = perf_counter() - start
-            cpu = thread_time() - cpu
+            seconds = clock.perf_counter() - start
+            cpu = clock.thread_time() - cpu
             points.discard(point)
             if not suspended:
                 self._observe(profile, verdict, marks, seconds, cpu, result)
@@ -288,12 +288,12 @@ class Awaited:
                 isinstance(answer, Away)
                 or self._grid.policy.kind is Kind.AUTO
                 or answer.why not in (Reason.PEER_BUSY, Reason.PEER_LOST, Reason.NO_PEER)
-                or perf_counter() >= self._restarting
+                or clock.perf_counter() >= self._restarting
             ):
                 return answer
             # what was dropped a moment ago took its worker along; the next one is about to come
             with waiting():
-                sleep(PAUSE)
+                clock.sleep(PAUSE)
             verdict, again = self._remote.decide(profile, marks, args, kwargs, draw)
             if again is None:
                 return verdict
@@ -394,7 +394,7 @@ class Awaited:
 
     def _landed(self, away: Away, result: Outcome | BaseException) -> None:
         """In the courier's thread: what became of a call. The worker is free for the next one."""
-        away.seconds = perf_counter() - away.start
+        away.seconds = clock.perf_counter() - away.start
         channel = away.channel
         if isinstance(result, PeerLost):
             channel.close()
@@ -438,7 +438,7 @@ class Awaited:
         with suppress(ValueError):
             self._queue.remove(away)
         if away in self._under_way:
-            self._restarting = perf_counter() + RESTART
+            self._restarting = clock.perf_counter() + RESTART
             self._grid.courier().drop(away.trip)
 
     async def _there(self, away: Away) -> Any:
@@ -450,7 +450,7 @@ class Awaited:
             self._drop(away)
             with held(), suppress(Exception):
                 verdict = replace(away.verdict, detail="cancelled")
-                self._grid.decided(away.profile.point, verdict, seconds=perf_counter() - away.start)
+                self._grid.decided(away.profile.point, verdict, seconds=clock.perf_counter() - away.start)
             raise
         result, profile, verdict = away.result, away.profile, away.verdict
         if result is None:

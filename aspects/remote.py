@@ -8,10 +8,8 @@ are shipped, so one whose peer was lost may run again.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Iterable
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,10 +17,12 @@ from msgspec.structs import replace
 
 from bundlebee.aspects.freight import Cleared, Customs, Stays
 from bundlebee.aspects.profile import SHORT, Profile
+from bundlebee.clock import clock
 from bundlebee.decisions.features import volume
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
 from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, Unshippable, WorkerLost
+from bundlebee.loggers import get_logger
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bundlebee.calls.transport import Channel, Outcome
     from bundlebee.decisions.features import Features
 
-log = logging.getLogger("bundlebee.remote")
+log = get_logger("bundlebee.remote")
 
 WORTH_ASKING = 0.001
 """CPU seconds. Below this no peer is asked about at all: the round trip alone takes about as long."""
@@ -94,7 +94,7 @@ class Remote:
             last = profile.last
             if (
                 last is not None
-                and perf_counter() < last[0]
+                and clock.perf_counter() < last[0]
                 and last[1] == features
                 and grid.ready(last[2].where)
             ):
@@ -117,7 +117,7 @@ class Remote:
                 )
             return decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
         verdict = decide(policy, self._work(profile, features), grid.here(), places, draw=draw)
-        profile.last = None if verdict.here else (perf_counter() + FLOOD, features, verdict)
+        profile.last = None if verdict.here else (clock.perf_counter() + FLOOD, features, verdict)
         return verdict, cleared
 
     def _clear(self, profile: Profile, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cleared | Verdict:
@@ -142,7 +142,7 @@ class Remote:
         kwargs: dict[str, Any],
     ) -> Came | Verdict:
         """Take the call to the peer of the verdict, and bring back its outcome; or say why it runs here."""
-        start = perf_counter()
+        start = clock.perf_counter()
         embarked = self.embark(profile, verdict, cleared)
         if isinstance(embarked, Verdict):
             return embarked
@@ -156,7 +156,7 @@ class Remote:
                 error = self.why_lost(channel, profile, error)
             return self.sunk(profile, verdict, channel, error)
         self._grid.done(channel)
-        return self.landed(profile, verdict, features, perf_counter() - start, outcome)
+        return self.landed(profile, verdict, features, clock.perf_counter() - start, outcome)
 
     def embark(
         self, profile: Profile, verdict: Verdict, cleared: Cleared
@@ -243,7 +243,7 @@ class Remote:
         profile.calls += 1
         profile.shipped += 1
         self._grid.decided(profile.point, verdict, seconds=seconds, outcome=outcome)
-        now = perf_counter()
+        now = clock.perf_counter()
         if outcome.seconds < SHORT and now - profile.learnt < LESSONS:
             return
         profile.learnt = now

@@ -13,21 +13,21 @@ plainly and are timed. Then:
 from __future__ import annotations
 
 import itertools
-import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from operator import length_hint
-from time import perf_counter
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from bundlebee.aspects.freight import Stays
 from bundlebee.aspects.profile import SHORT, Profile
+from bundlebee.clock import clock
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.errors import Unshippable
 from bundlebee.interrupts import held, hold, let_pass, release
+from bundlebee.loggers import get_logger
 from bundlebee.weaving.advice import Unrepeatable
 from bundlebee.words import HERE, Reason
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from bundlebee.weaving.joinpoint import JoinPoint
     from bundlebee.weaving.outcomes import ScatterSite
 
-log = logging.getLogger("bundlebee.scatter")
+log = get_logger("bundlebee.scatter")
 
 Turn = tuple[Any, Callable[..., Any]]
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -140,7 +140,7 @@ class Scatter:
 
     def close(self, seconds: float) -> bool:
         """End all loops: one that an exception ended may still be held by its traceback. Whether all ended in time."""
-        deadline = perf_counter() + seconds
+        deadline = clock.perf_counter() + seconds
         ended = [feeder.stop(deadline) for feeder in list(self._feeders)]
         return all(ended)
 
@@ -258,9 +258,9 @@ class Scatter:
         """Run and time the first turns. Puts their mean seconds into ``worth`` where spreading the rest may pay."""
         spent, count = 0.0, 0
         for targets in turns:
-            start = perf_counter()
+            start = clock.perf_counter()
             yield targets, plain
-            seconds = perf_counter() - start
+            seconds = clock.perf_counter() - start
             spent += seconds
             count += 1
             if seconds >= SHORT:

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from time import perf_counter, thread_time
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
+from bundlebee.clock import clock
 from bundlebee.decisions.features import Features, features
 from bundlebee.frames import getframe
 from bundlebee.interrupts import hold, let_pass, release
@@ -50,8 +50,8 @@ class _Call:
         self.frame = frame  #: identity of its frame
         self.marks = marks
         self.inner = 0
-        self.cpu = thread_time()
-        self.start = perf_counter()
+        self.cpu = clock.thread_time()
+        self.start = clock.perf_counter()
 
 
 class Stopwatch:
@@ -150,7 +150,7 @@ class Stopwatch:
         call = None if profile is None else running.timed.get(profile)
         if profile is None or call is None or running.quiet or id(getframe(1)) != call.frame:
             return
-        seconds, cpu = perf_counter() - call.start, thread_time() - call.cpu
+        seconds, cpu = clock.perf_counter() - call.start, clock.thread_time() - call.cpu
         del running.timed[profile]
         self._done(profile, call.marks, seconds, cpu)
 

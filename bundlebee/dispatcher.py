@@ -7,14 +7,12 @@ away, or it is done. What was away with a worker that is lost has failed: it may
 from __future__ import annotations
 
 import io
-import logging
 import secrets
 import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from bundlebee import settings
@@ -25,9 +23,11 @@ from bundlebee.calls.parcels import Parcel
 from bundlebee.calls.pickling import blame_items
 from bundlebee.calls.tasks import Hand, Pace, Schedule
 from bundlebee.calls.transport import LARGEST, Outcome
+from bundlebee.clock import clock
 from bundlebee.errors import CallError, PeerBusy, PeerLost, Unshippable
 from bundlebee.guest import Guest
 from bundlebee.helper import Helper
+from bundlebee.loggers import get_logger
 from bundlebee.luggage import Luggage
 from bundlebee.orders import Item, Order, Round
 from bundlebee.peers import OWN, Peers
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from bundlebee.calls.transport import Channel
     from bundlebee.calls.waiting import Waker
 
-log = logging.getLogger("bundlebee.executor")
+log = get_logger("bundlebee.executor")
 
 RETRY = 0.25  #: seconds until peers are asked again for workers
 SOON = 0.05  #: the same while the grid is still answering our greeting
@@ -58,7 +58,7 @@ class Worker(Hand[Order]):
         self.holds = holds  #: bundles of the program
         self.place = place
         self.channel = channel
-        self.idle_since = perf_counter()
+        self.idle_since = clock.perf_counter()
 
 
 class _Ran:
@@ -101,7 +101,7 @@ class Dispatcher:
         self._new: deque[Worker] = deque()
         self._asking: dict[str, threading.Thread] = {}
         self._not_before: dict[str, float] = {}
-        self._hope = perf_counter()  # when we last had a worker, or were told that all are taken
+        self._hope = clock.perf_counter()  # when we last had a worker, or were told that all are taken
         self._broken: Exception | None = None
         self.thread = threading.Thread(target=self._run, name="bundlebee-executor")
         self._helper = Helper(self._ring) if settings.in_worker else None
@@ -176,7 +176,7 @@ class Dispatcher:
                     self._drop_all()
                 self._supply()
                 self._help()
-                now = perf_counter()
+                now = clock.perf_counter()
                 if now - asked > (SOON if self._peers.coming() else RETRY):
                     asked = now
                     self._ask(now)
@@ -257,14 +257,14 @@ class Dispatcher:
                 self._new.append(Worker(place, channel, len(refs)))
                 self._ring()
         except PeerBusy:
-            self._hope = perf_counter()
+            self._hope = clock.perf_counter()
         except Exception as error:
             if isinstance(error, PeerLost) or place != OWN:
                 self._peers.lost(place, error)
             else:
                 self._broken = error  # it would be the same the next time
         finally:
-            self._not_before[place] = perf_counter() + RETRY
+            self._not_before[place] = clock.perf_counter() + RETRY
             self._asking.pop(place, None)
             self._ring()
 

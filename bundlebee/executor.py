@@ -7,7 +7,6 @@ import itertools
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
@@ -23,6 +22,7 @@ from bundlebee.calls.byvalue import by_name
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.tasks import Pace
 from bundlebee.calls.transport import Call
+from bundlebee.clock import clock
 from bundlebee.dispatcher import Dispatcher, dumps
 from bundlebee.errors import Unshippable, UsageError
 from bundlebee.hashing import sha256
@@ -130,7 +130,7 @@ class Executor(futures.Executor):
             raise ValueError("chunksize must be >= 1.")
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else clock.monotonic() + timeout
         fn, fixed, kwargs = _unwrapped(fn, (), {})
         arguments: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         if fixed:
@@ -216,14 +216,14 @@ class Executor(futures.Executor):
     ) -> int:
         """Submit the next ``count``; a batch at a time, for each batch wakes the dispatcher. Returns how many."""
         tasks: list[Order] = []
-        began = time.monotonic()
+        began = clock.monotonic()
         submitted = 0
         try:
             for index, args in itertools.islice(arguments, count):
                 tasks.append(Item(round, index, args))
-                if len(tasks) >= BATCH or time.monotonic() - began > BATCH_SECONDS:
+                if len(tasks) >= BATCH or clock.monotonic() - began > BATCH_SECONDS:
                     submitted += len(tasks)
-                    batch, tasks, began = tasks, [], time.monotonic()
+                    batch, tasks, began = tasks, [], clock.monotonic()
                     self._put(batch)
         finally:
             if tasks:

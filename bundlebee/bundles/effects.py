@@ -16,7 +16,6 @@ The answer holds as long as
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
@@ -30,11 +29,12 @@ from bundlebee.bundles.contents import cannot_travel
 from bundlebee.bundles.facts import ModuleFacts
 from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, NUMBER, refined
 from bundlebee.errors import Unshippable
+from bundlebee.loggers import get_logger
 
 if TYPE_CHECKING:
     from bundlebee.bundles.values import Shape, Walk
 
-log = logging.getLogger("bundlebee.effects")
+log = get_logger("bundlebee.effects")
 
 KEPT = 64
 """Summaries that are kept for one function: one for each kind of arguments."""

@@ -11,7 +11,6 @@ import os
 import pickle
 import threading
 from collections.abc import Callable
-from time import perf_counter
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +23,7 @@ from bundlebee.calls.output import Printing
 from bundlebee.calls.rpc import pack_error
 from bundlebee.calls.segments import SHARE_FROM
 from bundlebee.calls.way import CallerGone, Way
+from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError, Refused, Unshippable
 from bundlebee.words import Reason
 
@@ -64,7 +64,7 @@ class Answers:
         self._ticket = ticket
         self._waiting, self._times, self._first = [], [], 0
         self._printing.take()
-        self._sent = perf_counter()
+        self._sent = clock.perf_counter()
 
     def returned(
         self,
@@ -106,7 +106,7 @@ class Answers:
             return
         self._waiting.append(result)
         self._times.append(times)
-        if times[0] > GATHER / 5 or perf_counter() - self._sent > GATHER:
+        if times[0] > GATHER / 5 or clock.perf_counter() - self._sent > GATHER:
             self.flush(index + 1)
 
     def only(self, result: Any, times: tuple[float, float]) -> None:
@@ -165,7 +165,7 @@ class Answers:
         if wire.inside(frames):
             body = bytes(frames.pop())
         self.send(wire.Reply(self._ticket, first, times, printed, refers, wrote=wrote, body=body), frames)
-        self._sent = perf_counter()
+        self._sent = clock.perf_counter()
 
     def failed(
         self,

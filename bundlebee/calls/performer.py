@@ -14,9 +14,7 @@ from __future__ import annotations
 
 import io
 import threading
-import time
 from collections.abc import Callable
-from time import perf_counter, thread_time
 from typing import TYPE_CHECKING, Any
 
 from bundlebee.calls import remote_errors, wire
@@ -28,6 +26,7 @@ from bundlebee.calls.pickling import blame
 from bundlebee.calls.recursion import depth
 from bundlebee.calls.tasks import LONG
 from bundlebee.calls.way import CallerGone, Letters, Way
+from bundlebee.clock import clock
 from bundlebee.errors import PeerBusy, ProtocolError, Unshippable
 from bundlebee.words import Reason
 
@@ -128,7 +127,7 @@ class Performer:
         self._call_steward()
         with self._lock:
             self._way, self._ticket, self._count = way, message.ticket, len(message.ends)
-            self._sent = perf_counter()
+            self._sent = clock.perf_counter()
         self._at_work.set()
         try:
             for index, read in enumerate(unpack(frames, message.ends, self._surroundings.loads)):
@@ -157,8 +156,8 @@ class Performer:
             return
         printing = self._printing
         printing.index = index
-        cpu = thread_time()
-        start = perf_counter()
+        cpu = clock.thread_time()
+        start = clock.perf_counter()
         try:
             self._runs = True
             result = function(*args, **kwargs)
@@ -167,7 +166,7 @@ class Performer:
             self._runs = False
             if self._cancelled:
                 self._leave()
-            times = perf_counter() - start, thread_time() - cpu
+            times = clock.perf_counter() - start, clock.thread_time() - cpu
             with self._lock:
                 if index + 1 >= self._count:
                     self._rest()
@@ -175,7 +174,7 @@ class Performer:
             return
         if self._cancelled:
             self._leave()
-        times = perf_counter() - start, thread_time() - cpu
+        times = clock.perf_counter() - start, clock.thread_time() - cpu
         with self._lock:
             if printing.parts:
                 self._printed += printing.take()
@@ -197,7 +196,7 @@ class Performer:
         self._times.append(times)
         if (
             times[0] > GATHER / 5
-            or perf_counter() - self._sent > GATHER
+            or clock.perf_counter() - self._sent > GATHER
             or self._results.buffers
             or self._results.bytes > FULL
         ):
@@ -222,7 +221,7 @@ class Performer:
 
     def _flush(self) -> None:
         """Send the results that wait."""
-        self._sent = perf_counter()
+        self._sent = clock.perf_counter()
         if not self._times:
             return
         results, times, printed = self._results, self._times, self._printed
@@ -259,11 +258,11 @@ class Performer:
             self._at_work.clear()
             seen, since = -1, 0.0
             while True:
-                time.sleep(PATIENCE)
+                clock.sleep(PATIENCE)
                 with self._lock:
                     if not self._count:
                         break
-                    now = perf_counter()
+                    now = clock.perf_counter()
                     if self._begun != seen:
                         seen, since = self._begun, now
                     elif now - since >= min(3 * self._last, MOST_PATIENCE) - PATIENCE:

@@ -280,3 +280,34 @@ def test_nothing_is_left_behind(home: Home, tmp_path: Path) -> None:
             break
         assert time.monotonic() < end, left
         time.sleep(0.05)
+
+
+LOGS = """
+import logging, logging.config
+import heavy
+
+class Record(logging.LogRecord):
+    def __init__(self, *args, **kwargs):
+        assert args[0] == "mine", args
+        super().__init__(*args, **kwargs)
+
+logging.setLogRecordFactory(Record)
+logging.config.dictConfig({"version": 1, "root": {"level": "ERROR"}})
+logging.disable(logging.CRITICAL)
+print(heavy.f(3), sum([heavy.f(n) for n in range(300)]))
+logging.disable(logging.NOTSET)
+logging.getLogger("mine").error("this is the program's")
+print([name for name in logging.root.manager.loggerDict if name.startswith("bundlebee")])
+"""
+
+
+@pytest.mark.parametrize("policy", ["remote", "chaos:0.5:2"])
+def test_the_programs_logging_and_ours_do_not_meet(home: Home, policy: str) -> None:
+    place = home.path / "bundles" / "heavy"
+    place.mkdir(parents=True)
+    (place / "__init__.py").write_text("def f(n):\n    return sum(range(n))\n")
+    (home.path / "script.py").write_text(LOGS)
+    ran = home.bee("exec", "--policy", policy, "-vv", "script.py")
+    assert ran.stdout == f"3 {sum(sum(range(n)) for n in range(300))}\n[]\n", ran.stderr
+    assert "heavy:f → " in ran.stderr  # the program silenced its own log only
+    assert ran.stderr.count("this is the program's\n") == 1  # by the handler of last resort
