@@ -106,7 +106,8 @@ def _print(found: Survey) -> None:
     for outlook, title in because:
         kinds = found.kinds(outlook)
         if kinds:
-            number = f"{found.count(outlook)} more are " if outlook is Outlook.UNWOVEN else ""
+            count = found.count(outlook)
+            number = f"{count} more {'is' if count == 1 else 'are'} " if outlook is Outlook.UNWOVEN else ""
             click.echo(f"  {number}{title}, because of")
         for kind, count in kinds:
             click.echo(f"    {count:5} {kind}")

@@ -77,7 +77,7 @@ textkit 0, 9 woven functions: 5 (56 %) ship, 1 (11 %) depend on their arguments,
         1 writes module state
   depend, because of
         1 calls its argument
-  1 more are not woven, because of
+  1 more is not woven, because of
         1 generator
 """
 
