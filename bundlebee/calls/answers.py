@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import pickle
+import re
 import threading
 from collections.abc import Callable
 from types import CodeType
@@ -35,6 +36,9 @@ GATHER = 0.005  #: seconds; a message costs some 50 µs, so gathering for longer
 COPY_BELOW = 64 << 10
 
 _OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+_ADDRESS = re.compile(rb" at 0x")
+"""In the text of an object that has none of its own: ``<function f at 0x7f12…>``. A call that shows one runs at the caller."""
 
 
 class Answers:
@@ -117,6 +121,9 @@ class Answers:
         except MemoryError as error:
             self._cannot_travel(0, pickling.blame(result, error, "result"))
             return
+        if _ADDRESS.search(body):
+            self._cannot_travel(0, _shows_address("result"))
+            return
         if len(body) <= wire.SMALL:
             self.send(wire.Reply(self._ticket, 0, [times], printed, body=body), [], copy=True)
         else:
@@ -147,6 +154,8 @@ class Answers:
     ) -> None:
         try:
             frames = dump()
+            if _ADDRESS.search(frames[0]):
+                raise _shows_address("result")
         except Exception as error:
             if not refers and len(value) > 1:
                 # one of them cannot travel: send them one by one
@@ -157,7 +166,7 @@ class Answers:
                 return
             culprit = value if refers else value[0]
             self._drop_output(first)
-            refusal = pickling.blame(culprit, error, "result")
+            refusal = error if isinstance(error, Unshippable) else pickling.blame(culprit, error, "result")
             self.refuse(self._way, self._ticket, first, 1, Reason.UNPICKLABLE, refusal)
             return
         printed = self._printing.take()
@@ -202,6 +211,10 @@ class Answers:
                     if pickling.share(told, (changes, before.objects)):
                         raise Unshippable("the exception holds what an argument holds, too")
                     frames += pickling.dumps_referring(changes, item, before.objects)
+                    if _ADDRESS.search(frames[1]):
+                        raise _shows_address("change of an argument")
+                if _ADDRESS.search(frames[0]):
+                    raise _shows_address("exception")
             except Unshippable as problem:
                 reason = Reason.UNPICKLABLE
                 refusal = problem
@@ -259,6 +272,12 @@ class Answers:
             copy = len(frames) < 2 and size < COPY_BELOW
         if self._way is not None:
             self._way.send([wire.encode(header), *frames], copy)
+
+
+def _shows_address(what: str) -> Unshippable:
+    return Unshippable(
+        f"its {what} shows the address of an object", why="the caller's own object has another one"
+    )
 
 
 def is_ours(code: CodeType) -> bool:

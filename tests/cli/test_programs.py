@@ -211,3 +211,49 @@ def test_with_a_node_a_short_program_ends_in_silence(home: Home) -> None:
         output, error = (text.replace("raised on node 'n1'\n", "") for text in (ours.stdout, ours.stderr))
         assert (output, error, ours.returncode) == (plain.stdout, plain.stderr, plain.returncode)
     assert node.stop() == 0
+
+
+ADDRESSES = """
+import shows
+
+thing = shows.Thing()
+print(shows.text(thing) == repr(thing), shows.texts([thing]) == [repr(thing)], shows.both([thing, "x"]) == repr([thing, "x"]))
+print([shows.text(one) == repr(one) for one in [thing] * 40])
+try:
+    shows.refuse(thing)
+except ValueError as error:
+    print(str(error) == repr(thing))
+into = []
+shows.put(into, thing)
+print(into == [repr(thing)], shows.text(3))
+"""
+
+SHOWS = """
+class Thing:
+    pass
+
+def text(x):
+    return repr(x)
+
+def texts(xs):
+    return [f"{x}" for x in xs]
+
+def both(xs):
+    return "%s" % (xs,)
+
+def refuse(x):
+    raise ValueError(str(x))
+
+def put(into, x):
+    into.append(str(x))
+"""
+
+
+@pytest.mark.parametrize("policy", ["remote", "chaos:0.5:1"])
+def test_texts_that_show_addresses_are_the_callers_own(home: Home, policy: str) -> None:
+    place = home.path / "bundles" / "shows"
+    place.mkdir(parents=True)
+    (place / "__init__.py").write_text(SHOWS)
+    (home.path / "program.py").write_text(ADDRESSES)
+    ran = home.bee("exec", "--policy", policy, "--decisions", "d.jsonl", "program.py")
+    assert ran.stdout == f"True True True\n{[True] * 40}\nTrue\nTrue 3\n", ran.stderr
