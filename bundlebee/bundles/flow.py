@@ -21,10 +21,10 @@ from typing import Any
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Namespace, Value
 from bundlebee.bundles.facts import ASYNC_GENERATOR, COROUTINE, GENERATOR, FunctionFacts, ModuleFacts
 from bundlebee.bundles.heap import MISSING, Harm, Values
-from bundlebee.bundles.library import facts_of_library, is_standard, real_name
 from bundlebee.bundles.operations import OPERATIONS, Frame, Operations
 from bundlebee.bundles.originals import original_code, used_names
 from bundlebee.bundles.specials import Args
+from bundlebee.bundles.stdlib import facts_of_library, is_standard, real_name
 from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, Reach, Shape
 from bundlebee.bundles.values import NUMBER as NUMBER_SHAPE
 

@@ -31,7 +31,7 @@ from bundlebee.bundles.abstract import (
 )
 from bundlebee.bundles.catalogue import catalogue
 from bundlebee.bundles.contents import ATOMS, NUMBERS, by_python
-from bundlebee.bundles.library import replaced
+from bundlebee.bundles.stdlib import replaced
 
 Values = set[Value]
 

@@ -15,7 +15,7 @@ import pytest
 from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
 from bundlebee.bundles.facts import ModuleFacts, collect, decode, encode
 from bundlebee.bundles.fingerprint import Remembered, state
-from bundlebee.bundles.library import facts_of_library, real_name
+from bundlebee.bundles.stdlib import facts_of_library, real_name
 from bundlebee.bundles.values import Reach, refined, walk
 from bundlebee.hooks.finder import BundleFinder, FallbackFinder
 
