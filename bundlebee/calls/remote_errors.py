@@ -24,6 +24,7 @@ from typing import Any
 import msgspec
 
 from bundlebee.errors import ProtocolError, Unshippable
+from bundlebee.frames import NODE
 
 MOST_ENTRIES = 100  #: traceback entries that travel, the innermost ones
 MOST_LINKS = 16  #: causes and contexts followed
@@ -114,14 +115,11 @@ def node_of(error: BaseException) -> str | None:
     """The node that an exception was raised on; None for one that was raised here."""
     traceback = error.__traceback__
     while traceback is not None:
-        node = traceback.tb_frame.f_globals.get(_NODE)
+        node = traceback.tb_frame.f_globals.get(NODE)
         if node is not None:
             return str(node)
         traceback = traceback.tb_next
     return None
-
-
-_NODE = "__bundlebee_node__"
 
 
 # -- there ------------------------------------------------------------------------------------------------
@@ -346,7 +344,7 @@ def _frame(entry: Entry, file: str, node: str) -> tuple[FrameType, int]:
             part.lineno, part.end_lineno, part.col_offset, part.end_col_offset = line, end, *columns  # type: ignore[attr-defined]
     code = next(const for const in compile(tree, file, "exec").co_consts if isinstance(const, CodeType))
     code = code.replace(co_name=entry.name, co_qualname=entry.qualname)
-    names: dict[str, Any] = {"__name__": entry.module, "__file__": file, _NODE: node}
+    names: dict[str, Any] = {"__name__": entry.module, "__file__": file, NODE: node}
     wanted = (line, end, *columns)
     number = next((at for at, positions in enumerate(code.co_positions()) if positions == wanted), 0)
     frame: FrameType = FunctionType(code, names)().gi_frame
