@@ -91,15 +91,27 @@ class Executor(futures.Executor):
         self._settings = b""  # of loggers and warnings, when functions were last pickled
         self._named: dict[Any, Function] = {}  # functions that travel by name
         self._functions: dict[str, Function] = {}  # all, by digest
+        self._renamed: dict[tuple[Function, str], Function] = {}  # those of `submit_as`
         # who forgets to shut down leaves nothing behind either
         weakref.finalize(self, self._dispatcher.finish)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
         """Call ``fn(*args, **kwargs)`` in a worker, as soon as one is free."""
+        return self._submit("", fn, args, kwargs)
+
+    def submit_as(self, name: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
+        """As `submit`, for others who bring calls in a form of their own: ``name`` is what records and messages call it."""
+        return self._submit(name, fn, args, kwargs)
+
+    def _submit(
+        self, name: str, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> futures.Future[T]:
         fn, args, kwargs = _unwrapped(fn, args, kwargs)
         future: futures.Future[T] = futures.Future()
         try:
             function = self._function(fn)
+            if name:
+                function = self._called(name, function)
         except Exception as error:
             self._put([])
             future.set_exception(error)
@@ -231,6 +243,16 @@ class Executor(futures.Executor):
                 self._put(tasks)
         return submitted
 
+    def _called(self, name: str, function: Function) -> Function:
+        """The same function under another name, with a pace of its own."""
+        key = function, name
+        known = self._renamed.get(key)
+        if known is None:
+            if len(self._renamed) >= KNOWN:
+                self._renamed.clear()
+            known = self._renamed[key] = Function(name, function.call, function.data, Pace())
+        return known
+
     def _function(self, fn: Callable[..., Any]) -> Function:
         """The function as it travels.
 
@@ -253,8 +275,7 @@ class Executor(futures.Executor):
         if is_plain and (known := self._named.get(fn)) is not None:
             return known
         self._dispatcher.look()  # what is imported decides who travels by name
-        name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
-        module = getattr(fn, "__module__", None) or type(fn).__module__
+        module, name = name_of(fn)
         try:
             data = dumps(fn)
         except Exception as error:
@@ -294,6 +315,12 @@ def _unwrapped(
         args, kwargs = inner.args + args, {**inner.keywords, **kwargs}
         inner = inner.func
     return inner, args, kwargs
+
+
+def name_of(fn: Any) -> tuple[str, str]:
+    """The module and the qualified name by which people know a callable."""
+    module = getattr(fn, "__module__", None) or type(fn).__module__
+    return module, getattr(fn, "__qualname__", None) or type(fn).__qualname__
 
 
 def _is_coroutine_function(fn: Any) -> bool:
