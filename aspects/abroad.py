@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -342,7 +342,7 @@ class Abroad:
             raise answer.error
         return answer.value
 
-    def _here_after_all(self, away: Away, verdict: Verdict) -> Awaitable[Any]:
+    def _here_after_all(self, away: Away, verdict: Verdict) -> Any:
         """Run a call that came back without an outcome, as it would have run when it was made.
 
         Raises:

@@ -155,7 +155,7 @@ class BundlebeeBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
 
 def _called(batch: Any) -> str:
     """The function whose calls a batch has; of several, the first."""
-    items = getattr(batch, "items", None)
+    items: Any = getattr(batch, "items", None)
     try:
         function = items[0][0]
     except (TypeError, LookupError):  # it is no batch of joblib's
