@@ -100,6 +100,7 @@ class Dispatcher:
         self._finishing = False
         self._abandoned = False
         self._new: deque[Worker] = deque()
+        self._refused: deque[tuple[str, Reason, str]] = deque()
         self._asking: dict[str, threading.Thread] = {}
         self._not_before: dict[str, float] = {}
         self._hope = clock.perf_counter()  # when we last had a worker, or were told that all are taken
@@ -130,6 +131,11 @@ class Dispatcher:
     def put(self, tasks: Sequence[Order]) -> None:
         """Give tasks."""
         self._schedule.put(tasks)
+        self._wake()
+
+    def refuse(self, function: str, why: Reason, detail: str) -> None:
+        """A task was not taken: put that on record."""
+        self._refused.append((function, why, detail))
         self._wake()
 
     def finish(self) -> None:
@@ -311,13 +317,17 @@ class Dispatcher:
 
     def _help(self) -> None:
         """In a worker: what nobody else has room for is done by this very process, whose own task may be waiting for it."""
-        self._note_helped()
+        self._note_others()
         while self._helper is not None and not self._helper.busy and self._schedule.waiting:
             task = self._schedule.waiting.popleft()
             if _begin(task):
                 self._helper.give(task)
 
-    def _note_helped(self) -> None:
+    def _note_others(self) -> None:
+        """Put on record what no worker has answered."""
+        while self._refused:
+            name, why, detail = self._refused.popleft()
+            self._books.failed(HERE, name, why, 1, detail)
         while self._helper is not None and self._helper.ran:
             name, seconds = self._helper.ran.popleft()
             self._books.ran(HERE, name, 1, seconds, 0, 0)
@@ -474,7 +484,7 @@ class Dispatcher:
             self._hang_up(worker)
         for task in left:
             task.fail(_failed("the executor has failed", error))
-        self._note_helped()
+        self._note_others()
         self._books.close()
         self._peers.close()
         # sockets that a thread still uses must not be closed under it

@@ -17,18 +17,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from bundlebee import settings
-from bundlebee.calls import logged
+from bundlebee.calls import lineage, logged
 from bundlebee.calls.byvalue import by_name
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.tasks import Pace
 from bundlebee.calls.transport import Call
 from bundlebee.clock import clock
 from bundlebee.dispatcher import Dispatcher, dumps
-from bundlebee.errors import Unshippable, UsageError
+from bundlebee.errors import CallError, Unshippable, UsageError
 from bundlebee.hashing import sha256
 from bundlebee.orders import Function, Item, Order, Round, Task
 from bundlebee.settings import GridOptions, parse_peers, parse_transport
-from bundlebee.words import FunctionRef
+from bundlebee.words import FunctionRef, Reason
 
 T = TypeVar("T")
 
@@ -88,6 +88,7 @@ class Executor(futures.Executor):
         self._lock = threading.Lock()
         self._closed = False
         self._pid = os.getpid()
+        self._origin = lineage.PROGRAM  # the tasks that what submits belongs to
         self._settings = b""  # of loggers and warnings, when functions were last pickled
         self._named: dict[Any, Function] = {}  # functions that travel by name
         self._functions: dict[str, Function] = {}  # all, by digest
@@ -259,9 +260,9 @@ class Executor(futures.Executor):
         Raises:
             Unshippable: it cannot.
         """
-        settings = logged.current(dumps)
-        if settings is not self._settings:
-            self._settings = settings
+        settings, origin = logged.current(dumps), lineage.current()
+        if settings is not self._settings or origin != self._origin:
+            self._settings, self._origin = settings, origin
             self._named.clear()
             self._functions.clear()
         if _is_coroutine_function(fn):
@@ -276,6 +277,17 @@ class Executor(futures.Executor):
             return known
         self._dispatcher.look()  # what is imported decides who travels by name
         module, name = name_of(fn)
+        if origin.hops <= 0:
+            chain = (*origin.chain, f"{module}:{name}")
+            error = CallError(
+                f"{module}:{name} is not run: tasks have submitted tasks, {len(origin.chain)} deep",
+                why=lineage.shown(chain),
+                hint="does it submit itself without end? if not, let one task submit more of them",
+            )
+            with self._lock:
+                self._start()
+            self._dispatcher.refuse(f"{module}:{name}", Reason.HOP_LIMIT, lineage.shown(chain))
+            raise error
         try:
             data = dumps(fn)
         except Exception as error:
@@ -288,6 +300,8 @@ class Executor(futures.Executor):
                     FunctionRef("", digest, module, name),
                     recursion_limit=sys.getrecursionlimit(),
                     int_max_str_digits=sys.get_int_max_str_digits(),
+                    hops=origin.hops - 1,
+                    chain=origin.chain,
                     task=True,
                     settings=settings,
                 )

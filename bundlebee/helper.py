@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bundlebee.calls import remote_errors
+from bundlebee.calls import lineage, remote_errors
 from bundlebee.calls.answers import is_ours
 from bundlebee.calls.byvalue import Homebound, Outbound
 from bundlebee.calls.pickling import blame, blame_items
@@ -76,7 +76,8 @@ class Helper:
         start = clock.perf_counter()
         try:
             try:
-                result = function(*args, **kwargs)
+                with lineage.inside(task.function.call):
+                    result = function(*args, **kwargs)
             finally:
                 self.ran.append((task.function.name, clock.perf_counter() - start))
         except BaseException as error:
