@@ -786,7 +786,7 @@ def test_the_programs_own_streams_are_its_own(transport: Transport, make: Make, 
 # -- who imports what ---------------------------------------------------------------------------------------
 
 
-CONTENTS = {"byvalue", "logged", "parcels", "pickling", "remote_errors", "tasks", "answers"}
+CONTENTS = {"byvalue", "lineage", "logged", "parcels", "pickling", "remote_errors", "tasks", "answers"}
 """What is in the messages, whatever carries them: pickles, log records, exceptions, who gets how many tasks."""
 IDENTITY = {"keys", "secret"}
 """Who is a member of the grid; the registry's datagrams need that, too."""
