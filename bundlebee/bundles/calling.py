@@ -196,6 +196,8 @@ class Calls(Builtins):
         kind = type(thing)
         if (kind.__module__, kind.__qualname__) == ("operator", "itemgetter"):
             return self._look_into(args)
+        if self.lookup(kind, "__call__") is None:
+            return set()  # a TypeError
         if not self.classes_of(value) or self.special(kind, "__call__") is None:
             raise Harm(f"calls {value.name}, a {kind.__module__}.{kind.__qualname__}")
         return self._call_instance(value, args)
@@ -409,7 +411,7 @@ class Calls(Builtins):
         if name == "__next__":
             self.write(receiver)
         if self.fills:
-            self.add(self.put_keys, everything)
+            self.hold(self.put_keys, everything)
         found: Values = {ATOM, NUMBER}
         for value in receiver:
             found |= self.elements(value)

@@ -333,6 +333,7 @@ class Classes(Known):
             if new:
                 kept.classes |= new
                 self.version += 1
+                self.held += 1
         return {kept, ATOM}
 
     def set_attribute(self, targets: Values, name: str, values: Values) -> None:
@@ -441,4 +442,7 @@ def _unwritable(value: Value) -> bool:
         or not isinstance(value, Made | Given | Live | Inner | Namespace)
     ):
         return True
-    return isinstance(value, Made) and value.kind in (tuple, frozenset)
+    if not isinstance(value, Made) or value.kind is None:
+        return False
+    # a named tuple has no attributes of its own
+    return value.kind is frozenset or (issubclass(value.kind, tuple) and not value.kind.__dictoffset__)

@@ -68,6 +68,17 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
     what: str = ""  #: for UNSAFE: what happens at the end of that chain, without chain and place
     #: for the others: how the first write to an argument reads. The caller's arguments are to be changed likewise
     writes: str = ""
+    #: objects of the state that it may return or leave in an argument, with how that reads. No copy will do for them: the worker
+    #: refuses to send one, and knows them by the state that it has compared. So they must be part of that (`comes_back`).
+    shown: tuple[tuple[Any, str], ...] = ()
+
+    def comes_back(self, objects: frozenset[int]) -> str | None:
+        """What may come back of the state without being noticed, as it reads; None for nothing.
+
+        Args:
+            objects: ids of the mutable objects in the state that was compared (`fingerprint.State.objects`).
+        """
+        return next((told for thing, told in self.shown if id(thing) not in objects), None)
 
     @property
     def free(self) -> bool:
@@ -150,6 +161,9 @@ class EffectAnalysis:
         if summary.level is Effect.UNSAFE:
             return Clearance(summary, walked, b"")
         found = state(summary.reads, modules=sys.modules)
+        if (told := summary.comes_back(found.objects)) is not None:
+            harmful = msgspec.structs.replace(summary, level=Effect.UNSAFE, why=told, what=told)
+            return Clearance(harmful, walked, b"")
         if walked.containers and not found.objects.isdisjoint(map(id, walked.containers)):
             shared = next(value for value in walked.containers if id(value) in found.objects)
             raise Unshippable(
@@ -212,7 +226,9 @@ class EffectAnalysis:
             level, why, what = Effect.PRINTS if flow.prints else Effect.FREE, "", ""
         observed = (*flow.observed, *(("keep", thing, None, None) for thing in callables or ()))
         writes = "" if level is Effect.UNSAFE else flow.written
-        return Summary(level, why, tuple(sorted(flow.reads)), observed, frozenset(classes), what, writes)
+        shown = () if level is Effect.UNSAFE else tuple(flow.shown.values())
+        reads = tuple(sorted(flow.reads))
+        return Summary(level, why, reads, observed, frozenset(classes), what, writes, shown)
 
     def _all_classes(self) -> frozenset[type]:
         """Every class that a module with facts holds at this moment."""

@@ -18,6 +18,7 @@ from typing import Any
 from bundlebee.bundles.absent import absent
 from bundlebee.bundles.abstract import (
     ATOM,
+    NONE,
     NUMBER,
     Bound,
     BuiltinMethod,
@@ -65,6 +66,10 @@ class Heap:
         self.reads: set[tuple[str, str]] = set()
         self.observed: list[tuple[str, Any, Any, Any]] = []  #: (kind, holder, key, what was there)
         self.version = 0  #: grows with every set that grows
+        self.held = 0  #: … and this one with every set of what an object holds
+        self._inside: dict[frozenset[Value], Values] = {}  #: what `inside` found, while `held` was …
+        self._inside_when = 0
+        self._with_instances: dict[int, tuple[Values, bool]] = {}  #: the same: by the identity of such a set
         self.anything = given
         #: how the first write to an argument reads, if there is one; and what such writes put into arguments. Any two of
         #: them may be one object, or hold each other, so what one takes in is looked for in all.
@@ -91,11 +96,21 @@ class Heap:
         if len(target) != before:
             self.version += 1
 
+    def hold(self, target: Values, values: Iterable[Value]) -> None:
+        """Let the set of what some object holds grow."""
+        before = len(target)
+        target.update(values)
+        if len(target) != before:
+            self.version += 1
+            self.held += 1
+
     def live(self, thing: Any, name: str) -> Value:
         """The value of an object that exists already; ``name`` is how the code got at it."""
         kind = type(thing)
         if kind in NUMBERS:
             return NUMBER
+        if thing is None:
+            return NONE
         if kind in ATOMS:
             return ATOM
         value = self._live.get(id(thing))
@@ -233,7 +248,7 @@ class Heap:
             return keys | contents
         if isinstance(value, Namespace):
             return self.items(value) | {ATOM}
-        return {ATOM} if value is ATOM or isinstance(value, Text) else set()
+        return {ATOM} if value is not NONE and (value is ATOM or isinstance(value, Text)) else set()
 
     def keys(self, value: Value) -> Values:
         """What iterating over it gives."""
@@ -308,7 +323,9 @@ class Heap:
         found: Values = set()
         if kinds & NUMBERS:
             found.add(NUMBER)
-        if (kinds & ATOMS) - NUMBERS:
+        if type(None) in kinds:
+            found.add(NONE)
+        if (kinds & ATOMS) - NUMBERS - {type(None)}:
             found.add(ATOM)
         others: dict[int, Any] = {}
         if not kinds <= ATOMS:
@@ -320,8 +337,15 @@ class Heap:
         return found
 
     def inside(self, values: Iterable[Value]) -> Values:
-        """The values, and all that containers among them hold."""
+        """The values, and all that containers among them hold. The set is not to be changed."""
         found = set(values)
+        if self._inside_when != self.held:
+            self._inside_when = self.held
+            self._inside.clear()
+            self._with_instances.clear()
+        roots = frozenset(found)
+        if (known := self._inside.get(roots)) is not None:
+            return known
         stack = list(found)
         while stack:
             value = stack.pop()
@@ -333,6 +357,16 @@ class Heap:
                         if len(found) > MEMBERS:
                             raise Harm("uses a structure that is too large to look at")
         self.spent += len(found) >> 2
+        self._inside[roots] = found
+        return found
+
+    def any_instances(self, values: Values) -> bool:
+        """Whether there are instances of other than builtin classes among what `inside` found."""
+        known = self._with_instances.get(id(values))
+        if known is not None and known[0] is values and self._inside_when == self.held:
+            return known[1]
+        found = any(map(self.classes_of, values))
+        self._with_instances[id(values)] = values, found
         return found
 
     # -- what containers take in ----------------------------------------------------------------------------
@@ -341,25 +375,25 @@ class Heap:
         """Objects that the call made, or arguments, take other values in."""
         for target in targets:
             if isinstance(target, Made):
-                self.add(target.contents, values)
+                self.hold(target.contents, values)
                 if keys:
-                    self.add(target.keys, keys)
+                    self.hold(target.keys, keys)
                 if target.named is not None:  # it is no longer just what was passed by name
                     target.named = None
                     self.version += 1
             elif isinstance(target, Namespace):
                 self.put_attribute(target.owner, ANY_NAME, set(values))
             elif isinstance(target, Given):
-                self.add(self.put_items, values)
+                self.hold(self.put_items, values)
                 if keys:
-                    self.add(self.put_keys, keys)
+                    self.hold(self.put_keys, keys)
 
     def put_attribute(self, target: Value, name: str, values: Values) -> None:
         """An object that the call made, or an argument, takes values in under a name."""
         if isinstance(target, Made | Inner):
-            self.add(target.attributes.setdefault(name, set()), values)
+            self.hold(target.attributes.setdefault(name, set()), values)
         elif isinstance(target, Given):
-            self.add(self.put_attributes.setdefault(name, set()), values)
+            self.hold(self.put_attributes.setdefault(name, set()), values)
 
     def pour(self, targets: Iterable[Value], sources: Iterable[Value], *, pairs: bool = False) -> None:
         """Objects that the call made take in what others hold: keys as keys, values as values.
@@ -374,10 +408,10 @@ class Heap:
                 continue
             held = self.elements(source)
             self.store(targets, held, held if isinstance(source, Made) and source.kind is None else ())
-            if pairs:
-                for part in list(held):
-                    deeper = self.elements(part)
-                    self.store(targets, deeper, deeper | held)
+            if pairs and held:
+                self.spent += len(held) >> 4
+                deeper = set().union(*map(self.elements, held))
+                self.store(targets, deeper, deeper | held)
 
 
 def _is_mapping(kind: type | None) -> bool:

@@ -66,9 +66,11 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
         # the general answer can only be the same, or more far-fetched
         return _judgement(Outlook.STAYS, data)
     try:
-        state(data.reads, modules=sys.modules)
+        found = state(data.reads, modules=sys.modules)
     except Unfingerprintable as error:
         return _stays(error.what, f"{error} ({_place(function)})")
+    if (told := data.comes_back(found.objects)) is not None:
+        return _stays(told, f"{told} ({_place(function)})")
     general = analysis.summary(function)
     if callables:  # of a class method we know what it gets first
         walk = _walk(
@@ -81,10 +83,12 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
     if general.level is Effect.UNSAFE:
         return _judgement(Outlook.DEPENDS, general)
     try:
-        state(general.reads, modules=sys.modules)
+        found = state(general.reads, modules=sys.modules)
     except Unfingerprintable as error:
         why = f"{error} ({_place(function)})"
         return Judgement(Outlook.DEPENDS, kind_of(error.what), why)
+    if (told := general.comes_back(found.objects)) is not None:
+        return Judgement(Outlook.DEPENDS, kind_of(told), f"{told} ({_place(function)})")
     return Judgement(Outlook.SHIPS, prints=general.level is Effect.PRINTS, writes=general.writes)
 
 

@@ -79,7 +79,18 @@ class Scope:
         self.size = 1
         self.generator = False
         self.numbers = 0
+        self.nothing = 0
         self.handlers = 0
+        #: of the variables of which a test says something here: the register of what they are here (`branches`)
+        self.narrowed: dict[int, int] = {}
+        #: by the identity of a test: the registers of what it asks with
+        self.tested: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self.displayed: dict[
+            int, tuple[int, ...]
+        ] = {}  #: by the identity of a tuple that is written down: its parts
+        self.bound_inside: set[str] | None = (
+            None  #: variables that nested functions bind; found when it is asked for
+        )
 
     # -- names -------------------------------------------------------------------------------------------
 
@@ -149,7 +160,7 @@ class Scope:
         name = self.mangle(name)
         kind, where = self.resolve(name)
         if kind == "local":
-            return int(where)
+            return self.narrowed.get(int(where), int(where))
         if name == "__class__":
             self.emit("bad", line, "uses __class__")
             return 0

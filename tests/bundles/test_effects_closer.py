@@ -17,6 +17,9 @@ from bundlebee.bundles.facts import ModuleFacts, collect, decode, encode
 from bundlebee.bundles.fingerprint import Remembered, state
 from bundlebee.bundles.stdlib import facts_of_library, real_name
 from bundlebee.bundles.values import Reach, refined, walk
+from bundlebee.calls.changes import Before
+from bundlebee.calls.pickling import refers
+from bundlebee.errors import Unshippable
 from bundlebee.hooks.finder import BundleFinder, FallbackFinder
 
 Load = Callable[..., ModuleType]
@@ -262,12 +265,64 @@ def test_a_default_counts_where_it_is_taken(world: World) -> None:
     assert world.ask(module.keep, 1, 2).level is Effect.FREE
     assert world.ask(module.keep, 1, default=2).level is Effect.FREE
     assert "default" in world.ask(module.keep, 1).why
-    assert world.analysis.summary(module.keep).level is Effect.UNSAFE
+    assert "default" in str(world.analysis.summary(module.keep).shown)
 
 
 def test_a_function_that_calls_itself_takes_its_defaults(world: World) -> None:
     module = world.load("T = []\ndef f(x, default=T): return f(x - 1) if x else default")
-    assert "default" in world.ask(module.f, 1, 2).why
+    assert "default" in str(world.ask(module.f, 1, 2).shown)
+
+
+# -- objects of the state that may come back --------------------------------------------------------------------------
+
+COMING_BACK = """
+    from threading import Lock
+    class Marker:
+        def __init__(self): self.inside = [1]
+    TABLE, MARKER = {"a": [1]}, Marker()
+    class Hidden:
+        stuff = Lock(), Marker()  # nothing behind what cannot be compared is looked at
+    def one(key, default=MARKER): return TABLE.get(key, default)
+    def inside(key): return [key, (MARKER.inside, key)]
+    def left(into): into.append(MARKER)
+    def changed(into): into["x"] = MARKER.inside
+    def hidden(key): return key or Hidden.stuff[1]
+    def always(): return MARKER
+    def raised(key): raise ValueError(MARKER)
+    async def awaited(key): return [MARKER]
+    def sentinel(key): return key or object
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [("one", ("a",)), ("one", ("b",)), ("inside", (1,)), ("left", ([],)), ("changed", ({},))],
+)
+def test_the_worker_knows_what_must_not_come_back(world: World, name: str, args: tuple[Any, ...]) -> None:
+    """The analysis lets it go, since it is part of the state that both compare; and there is no way to send it."""
+    module = world.load(COMING_BACK)
+    summary = world.ask(getattr(module, name), *args)
+    assert summary.level is Effect.FREE, summary.why
+    found = state(summary.reads, modules=sys.modules)
+    assert summary.comes_back(found.objects) is None
+    assert summary.comes_back(frozenset()) is not None
+    before = Before(walk(args, {}))
+    both = getattr(module, name)(*args), before.changes()
+    with pytest.raises(Unshippable, match="module-level object"):
+        refers(both, (args, {}), found.objects)
+
+
+@pytest.mark.parametrize("name", ["always", "raised", "awaited"])
+def test_what_comes_back_in_any_case(world: World, name: str) -> None:
+    module = world.load(COMING_BACK)
+    assert "itself" in world.ask(getattr(module, name), *([] if name == "always" else [1])).why
+
+
+def test_what_the_worker_would_not_know(world: World) -> None:
+    module = world.load(COMING_BACK)
+    cleared = world.analysis.clear(module.hidden, (1,), {})
+    assert cleared.summary.level is Effect.UNSAFE
+    assert world.ask(module.sentinel, 1).level is Effect.FREE
 
 
 # -- descriptors and __dict__ ---------------------------------------------------------------------------------------
@@ -579,3 +634,239 @@ def test_what_a_context_gives_is_what_it_was_given(world: World, context: str) -
     for function in (module.f, module.g):
         summary = world.ask(function, [])
         assert summary.writes or summary.level is Effect.UNSAFE, function
+
+
+# -- what tests say of variables ------------------------------------------------------------------------------------
+
+BRANCHES = """
+import random
+from datetime import date
+from uuid import UUID
+
+SEEN = []
+
+class Graph:
+    count = 0
+    def __init__(self, data=None):
+        self.nodes = {}
+        if data is not None:
+            SEEN.append(data)
+    def name(self, text):
+        self.text = text
+
+class Digraph(Graph):
+    pass
+
+class Named(Exception):
+    pass
+
+class Proxy:
+    __class__ = property(lambda self: type)
+
+def from_class(kind):
+    if kind is None:
+        made = Graph()
+    elif isinstance(kind, type):
+        made = kind()
+    else:
+        made = kind
+    made.count = 1
+    return made
+def uses_class():
+    return from_class(Digraph)
+def early(kind):
+    if isinstance(kind, type):
+        return 1
+    kind.count = 2
+    return 2
+def uses_early():
+    return early(Digraph)
+def within_and(kind):
+    return not isinstance(kind, type) and setattr(kind, "count", 3)
+def uses_and():
+    return within_and(Digraph)
+def choice(kind):
+    return 0 if isinstance(kind, (int, type)) else setattr(kind, "count", 3)
+def uses_choice():
+    return choice(Digraph)
+def seeded(seed=None):
+    if seed is None or seed is random:
+        seed = random._inst
+    elif isinstance(seed, int):
+        seed = random.Random(seed)
+    return seed.random()
+def plain():
+    return Graph().nodes
+
+# … and what they do not say
+def loop(kinds):
+    one = 1
+    for kind in kinds:
+        if not isinstance(one, type):
+            one = kind
+            one.count = 4
+def uses_loop():
+    loop([Digraph])
+def later(kind):
+    if not isinstance(kind, type):
+        while True:
+            kind.count = 5
+            kind = Digraph
+def uses_later():
+    later(Graph())
+def by_another(kind):
+    def change():
+        nonlocal kind
+        kind = Digraph
+    if not isinstance(kind, type):
+        change()
+        kind.count = 6
+def uses_another():
+    by_another(Graph())
+def delayed(kind):
+    if not isinstance(kind, type):
+        late = (setattr(kind, "count", 7) for _ in (1,))
+        kind = Digraph
+        return list(late)
+def uses_delayed():
+    delayed(Graph())
+def walrus(kind):
+    return not isinstance(kind, type) and [(kind := Digraph), setattr(kind, "count", 8)]
+def uses_walrus():
+    walrus(Graph())
+def otherwise(kind):
+    if isinstance(kind, type):
+        kind.count = 9
+def uses_otherwise():
+    otherwise(Digraph)
+def proxied(kind):
+    if isinstance(kind, type):
+        SEEN.append(kind)
+def uses_proxied():
+    proxied(Proxy())
+def perhaps(values):
+    for value in values:
+        return [value]
+def implicit(values):
+    if perhaps(values) is None:
+        SEEN.append(1)
+def nothing_given(data):
+    if data is None:
+        SEEN.append(1)
+def something_given(data):
+    if data is not None:
+        SEEN.append(1)
+def bare(data):
+    yield [data]
+    yield
+def yields(data):
+    for value in bare(data):
+        if value is None:
+            SEEN.append(1)
+def data_of_the_library(data):
+    if isinstance(data, UUID) or isinstance(data, date):
+        SEEN.append(1)
+def own_isinstance(kind):
+    isinstance = lambda one, other: True
+    if not isinstance(kind, type):
+        return
+    SEEN.append(1)
+def in_both(data):
+    if isinstance(data, type):
+        x = None
+        y = 1
+    else:
+        x = None
+        y = 1
+    if x is None and not isinstance(y, type):
+        SEEN.append(1)
+class Leaves:
+    def __enter__(self):
+        return self
+    def __exit__(self, kind, error, trace):
+        if kind is Named:
+            SEEN.append(1)
+        if isinstance(kind, type):
+            SEEN.append(2)
+def leaving(data):
+    with Leaves():
+        raise Named
+class Indexed:
+    def __len__(self):
+        return 1
+    def __getitem__(self, key):
+        if isinstance(key, int):
+            SEEN.append(1)
+        return key
+    def __eq__(self, other):
+        return self is other
+    __hash__ = None
+def indexed(data):
+    import bisect
+    return bisect.bisect(Indexed(), Indexed())
+def hooked(text):
+    import json
+    def hook(value):
+        if isinstance(value, dict):
+            SEEN.append(1)
+        return value
+    return json.loads(text, object_hook=hook)
+def kind_of(data):
+    kind = type(data)
+    if kind is UUID:
+        SEEN.append(1)
+def swallowed(data):
+    from contextlib import suppress
+    with suppress(Named):
+        if data is not None:
+            with suppress(Named):
+                raise Named
+        return
+    SEEN.append(1)
+def tried(kind):
+    try:
+        if isinstance(kind, type):
+            raise Named
+    except Named:
+        kind.count = 10
+def uses_tried():
+    tried(Digraph)
+"""
+
+
+@pytest.mark.parametrize("name", ["class", "early", "and", "choice"])
+def test_a_branch_sees_what_its_test_leaves(world: World, name: str) -> None:
+    summary = world.ask(vars(world.load(BRANCHES))[f"uses_{name}"])
+    assert summary.level is Effect.FREE, summary.why
+
+
+def test_a_branch_for_none(world: World) -> None:
+    module = world.load(BRANCHES)
+    assert world.ask(module.plain).level is Effect.FREE
+    assert world.ask(module.seeded, 1).level is Effect.FREE
+    for args in [(), (None,), ("text",)]:
+        assert world.ask(module.seeded, *args).level is Effect.UNSAFE
+    assert world.ask(module.nothing_given, 3).level is Effect.FREE
+    assert world.ask(module.nothing_given, None).level is Effect.UNSAFE
+    assert world.ask(module.something_given, None).level is Effect.UNSAFE  # a text would look the same
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["loop", "later", "another", "delayed", "walrus", "otherwise", "proxied", "tried"],
+)
+def test_where_a_test_says_nothing(world: World, name: str) -> None:
+    summary = world.ask(vars(world.load(BRANCHES))[f"uses_{name}"])
+    assert summary.level is Effect.UNSAFE
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("implicit", "yields", "data_of_the_library", "own_isinstance", "in_both"),
+        *("leaving", "indexed", "hooked", "kind_of", "swallowed"),
+    ],
+)
+def test_what_a_variable_may_be_although_nobody_says_so(world: World, name: str) -> None:
+    summary = world.ask(vars(world.load(BRANCHES))[name], "text")
+    assert summary.level is Effect.UNSAFE
