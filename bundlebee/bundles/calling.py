@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from datetime import tzinfo
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -393,7 +394,9 @@ class Calls(Builtins):
         entry = self.catalogue.type(owner) if owner is not None else None
         if entry is not None and name in entry.methods and entry.name != "builtins.object":
             return set().union(*(self.apply(entry.methods[name], args, value) for value in receiver))
-        if owner is not None and entry is None and not issubclass(owner, BaseException):
+        known = owner is None or entry is not None or issubclass(owner, BaseException)
+        if not known and not (owner is tzinfo and name == "__new__"):
+            assert owner is not None
             raise Harm(f"calls {name}() of a {owner.__qualname__}, of which nothing is known")
         if name in _ASYNCHRONOUS and any(isinstance(value, Made | Live) for value in receiver):
             raise Harm(f"calls {name}() of something that may wait")

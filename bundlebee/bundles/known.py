@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from types import FunctionType, MemberDescriptorType
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Made, Value
@@ -96,6 +97,8 @@ class Known(Arrays):
             written.add(own)
         self.write(written)
         touched = operands if own is None else operands | {own}
+        if function.name.startswith("datetime."):
+            self._check_zones(touched)
         results: Values = set()
         if called:
             pool = self.inside(touched) | {ATOM, NUMBER}
@@ -133,6 +136,13 @@ class Known(Arrays):
         if written:
             self._fill(function, written, operands - written, elements, args)
         return self._give(function.returns, args, operands, elements, results, own)
+
+    def _check_zones(self, values: Values) -> None:
+        """A date with a time zone of the program's own runs that one's methods wherever it is used, and gives it out."""
+        for value in self.inside(values):
+            for kind in self.classes_of(value):
+                if issubclass(kind, tzinfo):
+                    raise Harm(f"makes a date in a {kind.__qualname__}")
 
     def _fill(
         self, function: Function, written: Values, operands: Values, elements: Values, args: Args

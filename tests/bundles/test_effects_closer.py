@@ -18,7 +18,7 @@ from bundlebee.bundles.fingerprint import Remembered, state
 from bundlebee.bundles.stdlib import facts_of_library, real_name
 from bundlebee.bundles.values import Reach, refined, walk
 from bundlebee.calls.changes import Before
-from bundlebee.calls.pickling import refers
+from bundlebee.calls.pickling import dumps, loads, refers
 from bundlebee.errors import Unshippable
 from bundlebee.hooks.finder import BundleFinder, FallbackFinder
 
@@ -870,3 +870,82 @@ def test_where_a_test_says_nothing(world: World, name: str) -> None:
 def test_what_a_variable_may_be_although_nobody_says_so(world: World, name: str) -> None:
     summary = world.ask(vars(world.load(BRANCHES))[name], "text")
     assert summary.level is Effect.UNSAFE
+
+
+# -- time zones -----------------------------------------------------------------------------------------------------
+
+ZONES = """
+    from datetime import datetime, timedelta, tzinfo
+    SEEN = []
+    class Zone(tzinfo):
+        def __init__(self, hours):
+            self.hours = hours
+        def __new__(cls, *args):
+            return super().__new__(cls)
+        def __getinitargs__(self):
+            raise AssertionError
+        def __reduce__(self):
+            raise AssertionError
+        __getstate__ = __reduce__
+        def utcoffset(self, when):
+            SEEN.append(when)
+            return timedelta(hours=self.hours)
+        def dst(self, when):
+            return timedelta(0)
+        def tzname(self, when):
+            return f"{self.hours:+}"
+        def move(self, hours):
+            self.hours += hours
+            return self
+        def within(self, year):
+            return datetime(year, 1, 1, tzinfo=self)
+        def replaced(self, year):
+            return datetime(year, 1, 1).replace(tzinfo=self).utcoffset()
+        def given_out(self, year):
+            return datetime.combine(datetime(year, 1, 1), datetime(year, 1, 1).time(), self).tzinfo.utcoffset(None)
+        def by_its_base(self, when):
+            return super().fromutc(when)
+    HERE = Zone(1)
+    def made(hours): return Zone(hours).tzname(None)
+    def existing(hours): return HERE.hours + hours
+    def in_here(year): return datetime(year, 1, 1, tzinfo=HERE)
+"""
+
+
+def test_time_zones_are_copied_as_they_are(world: World) -> None:
+    module = world.load(ZONES)
+    zone = module.Zone(2)
+    zone.more = [zone]
+    for function, args in [(module.Zone.tzname, (zone, None)), (module.Zone.move, (zone, 1))]:
+        assert world.ask(function, *args).level is Effect.FREE
+    assert world.ask(module.Zone.move, zone, 1).writes
+    copy = loads(dumps((zone,)))[0]
+    assert type(copy) is module.Zone
+    assert copy.hours == 2
+    assert copy.more == [copy]
+    assert copy.more[0] is copy
+    assert world.ask(module.made, 1).level is Effect.FREE
+
+
+@pytest.mark.parametrize("name", ["utcoffset", "within", "replaced", "given_out", "by_its_base"])
+def test_what_time_zones_run_unseen(world: World, name: str) -> None:
+    module = world.load(ZONES)
+    assert world.ask(getattr(module.Zone, name), module.Zone(2), 2000).level is Effect.UNSAFE
+    assert world.ask(module.in_here, 2000).level is Effect.UNSAFE
+
+
+def test_a_time_zone_in_a_date_stays(world: World) -> None:
+    module = world.load(ZONES)
+    with pytest.raises(Unshippable, match="time zone"):
+        walk((module.Zone(1).within(2000),), {})
+
+
+def test_a_time_zone_that_is_state(world: World) -> None:
+    module = world.load(ZONES)
+    summary = world.ask(module.existing, 1)
+    assert summary.level is Effect.FREE
+    before = state(summary.reads, modules=sys.modules)
+    module.HERE.hours = 5
+    assert state(summary.reads, modules=sys.modules).digest != before.digest
+    with pytest.raises(Unshippable, match="module global"):
+        world.analysis.clear(module.existing, (module.HERE,), {})
