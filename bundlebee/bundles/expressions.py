@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from bundlebee.bundles.branches import Branches
-from bundlebee.bundles.scopes import FunctionNode
+from bundlebee.bundles.scopes import FunctionNode, takes_a_name
 
 OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add",
@@ -35,10 +35,6 @@ _COMPARE: dict[type[ast.cmpop], str] = {
     ast.Gt: "gt",
     ast.GtE: "ge",
 }
-
-#: Functions that take an attribute's name as text: their constants are kept.
-_NAMING = {"getattr", "setattr", "hasattr", "delattr"}
-_NAMING_METHODS = {"__setattr__", "__delattr__"}
 
 
 class Expressions(Branches):
@@ -69,6 +65,10 @@ class Expressions(Branches):
     def e_Constant(self, node: ast.Constant) -> int:
         if node.value is None:
             return self.none()
+        if self.names_by_text and isinstance(node.value, str) and node.value.isidentifier():
+            register = self.register()
+            self.emit("const", node.lineno, register, node.value)
+            return register
         return self.number() if isinstance(node.value, int | float | complex) else 0
 
     def none(self) -> int:
@@ -196,9 +196,7 @@ class Expressions(Branches):
         if isinstance(called, ast.Attribute) and called.attr == "format" and _only_formats(called.value):
             return self.formatted(node)
         function = self.expression(called)
-        naming = (isinstance(called, ast.Name) and called.id in _NAMING) or (
-            isinstance(called, ast.Attribute) and called.attr in _NAMING_METHODS
-        )
+        naming = takes_a_name(node)
         arguments: list[int] = []
         for argument in node.args:
             if isinstance(argument, ast.Starred):
@@ -271,7 +269,7 @@ class Expressions(Branches):
         return self._display("set", node.elts, node.lineno)
 
     def e_Tuple(self, node: ast.Tuple) -> int:
-        if all(isinstance(part, ast.Constant) for part in node.elts):
+        if all(isinstance(part, ast.Constant) for part in node.elts) and not self.names_by_text:
             return 0
         register = self._display("tuple", node.elts, node.lineno)
         if not any(isinstance(part, ast.Starred) for part in node.elts):

@@ -54,7 +54,7 @@ import msgspec
 if TYPE_CHECKING:
     import ast
 
-VERSION = 6
+VERSION = 7
 """Of the format. Facts of another version are not decoded."""
 
 PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR = 0, 1, 2, 3

@@ -42,6 +42,9 @@ ANY_NAME = "*"
 MEMBERS = 5_000
 """Different objects in one existing structure that the analysis tells apart."""
 
+TEXTS = 32
+"""Texts of one container that it tells apart."""
+
 MAPPINGS: tuple[type, ...] = (dict, defaultdict, OrderedDict, Counter)
 SEQUENCES: tuple[type, ...] = (list, tuple, set, frozenset, deque)
 
@@ -111,6 +114,8 @@ class Heap:
             return NUMBER
         if thing is None:
             return NONE
+        if kind is str and may_name(thing):
+            return self.text(thing)
         if kind in ATOMS:
             return ATOM
         value = self._live.get(id(thing))
@@ -325,8 +330,10 @@ class Heap:
             found.add(NUMBER)
         if type(None) in kinds:
             found.add(NONE)
-        if (kinds & ATOMS) - NUMBERS - {type(None)}:
+        if (kinds & ATOMS) - NUMBERS - {type(None), str}:
             found.add(ATOM)
+        if str in kinds:
+            found |= self._texts(holder, items, part)
         others: dict[int, Any] = {}
         if not kinds <= ATOMS:
             others = {id(item): item for item in items if type(item) not in ATOMS}
@@ -335,6 +342,15 @@ class Heap:
             found.update(self.live(item, f"{holder.name}[…]") for item in others.values())
         self.observe("members", holder.object, part, (frozenset(kinds & ATOMS), others))
         return found
+
+    def _texts(self, holder: Live, items: list[Any], part: str) -> Values:
+        """The texts in a container, each by itself if they may be the names of attributes."""
+        texts = {item for item in items if type(item) is str}
+        if len(texts) > TEXTS or not all(map(may_name, texts)):
+            return {ATOM}
+        if type(holder.object) is not tuple:
+            self.observe("texts", holder.object, part, texts)
+        return set(map(self.text, texts))
 
     def inside(self, values: Iterable[Value]) -> Values:
         """The values, and all that containers among them hold. The set is not to be changed."""
@@ -414,6 +430,11 @@ class Heap:
                 self.store(targets, deeper, deeper | held)
 
 
+def may_name(text: str) -> bool:
+    """Whether a text may be the name of an attribute, and is short enough to be remembered."""
+    return len(text) <= 64 and text.isidentifier()
+
+
 def _is_mapping(kind: type | None) -> bool:
     return kind is not None and issubclass(kind, dict)
 
@@ -455,6 +476,12 @@ def unchanged(observed: Iterable[tuple[str, Any, Any, Any]]) -> bool:
     return True
 
 
+def _items(holder: Any, part: str) -> list[Any]:
+    if hasattr(holder, "keys"):
+        return list(holder.keys()) if part == "keys" else list(holder.values())
+    return list(base_iter(holder))
+
+
 def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
     if kind in ("class", "attribute"):
         return holder.__dict__.get(key, MISSING) is found
@@ -469,11 +496,10 @@ def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
             return holder.cell_contents is found
         except ValueError:
             return found is MISSING
+    if kind == "texts":
+        return {item for item in _items(holder, key) if type(item) is str} == found
     if kind == "members":
-        if hasattr(holder, "keys"):
-            items = list(holder.keys()) if key == "keys" else list(holder.values())
-        else:
-            items = list(base_iter(holder))
+        items = _items(holder, key)
         kinds = set(map(type, items))
         atoms, others = found
         if kinds & ATOMS != atoms:

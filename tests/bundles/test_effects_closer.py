@@ -949,3 +949,72 @@ def test_a_time_zone_that_is_state(world: World) -> None:
     assert state(summary.reads, modules=sys.modules).digest != before.digest
     with pytest.raises(Unshippable, match="module global"):
         world.analysis.clear(module.existing, (module.HERE,), {})
+
+
+# -- names of attributes that are texts ---------------------------------------------------------------------------------
+
+NAMED = """
+    SEEN = []
+    FIELDS, LISTED, TABLE, ODD = ("one", "two"), ["one"], {"one": "two"}, ("one", "share")
+    class Box:
+        __slots__ = ("one", "two", "three")
+        names = "one"
+        def __init__(self):
+            for name in self.__slots__:
+                setattr(self, name, 0)
+        def show(self):
+            return [getattr(self, name) for name in FIELDS]
+        def add(self, other):
+            for name in ("one", "two"):
+                value = getattr(self, name) + getattr(other, name)
+                setattr(self, name, value)
+        def by_class(self):
+            return getattr(self, self.names, None)
+        def by_key(self):
+            return [getattr(self, key) + getattr(self, TABLE[key]) for key in TABLE]
+        def listed(self):
+            return [hasattr(self, name) for name in LISTED]
+        def chosen(self, first):
+            return getattr(self, "one" if first else "two")
+        @property
+        def share(self):
+            SEEN.append(self)
+        def odd(self):
+            return [getattr(self, name) for name in ODD]
+        def odder(self):
+            return getattr(self, ["one", "share"][-1])
+        def computed(self):
+            return [getattr(self, "sh" + name) for name in ("are",)]
+        def given(self, name):
+            return getattr(self, name)
+        def mixed(self, name):
+            return getattr(self, "one" if name == "" else name)
+        def hidden(self):
+            return [getattr(type(self).show, name) for name in ("__name__", "__globals__")]
+"""
+
+
+@pytest.mark.parametrize("name", ["show", "add", "by_class", "by_key", "listed", "chosen"])
+def test_names_that_are_written_down(world: World, name: str) -> None:
+    module = world.load(NAMED)
+    args = {"add": (module.Box(),), "chosen": (1,)}.get(name, ())
+    assert world.ask(getattr(module.Box, name), module.Box(), *args).level is Effect.FREE
+    assert world.ask(module.Box.__init__, module.Box()).level is Effect.FREE
+
+
+@pytest.mark.parametrize("name", ["odd", "odder", "computed", "given", "mixed", "hidden"])
+def test_names_that_do_harm_or_may(world: World, name: str) -> None:
+    module = world.load(NAMED)
+    args = ("share",) if name in ("given", "mixed") else ()
+    assert world.ask(getattr(module.Box, name), module.Box(), *args).level is Effect.UNSAFE
+
+
+def test_a_list_of_names_may_change(world: World) -> None:
+    module = world.load(NAMED)
+    box = module.Box()
+    summary = world.ask(module.Box.listed, box)
+    module.LISTED[0] = "share"
+    assert not summary.still_valid()
+    assert world.ask(module.Box.listed, box).level is Effect.UNSAFE
+    module.TABLE["one"] = "share"
+    assert world.ask(module.Box.by_key, box).level is Effect.UNSAFE
