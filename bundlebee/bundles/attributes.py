@@ -280,9 +280,9 @@ class Attributes(Heap):
             return found
         if not found:
             found.getters = self._fallback(kind, value)
-            found.values |= {inside, ATOM}
+            found.values.add(inside)
         elif name in value.hides:
-            found.values |= {inside, ATOM}
+            found.values.add(inside)
         found.values |= self.put_under(name)
         return found
 

@@ -27,7 +27,7 @@ import msgspec
 
 from bundlebee.bundles.contents import cannot_travel
 from bundlebee.bundles.facts import ModuleFacts
-from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, NUMBER, refined
+from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, NUMBER, keep_identities, refined
 from bundlebee.errors import Unshippable
 from bundlebee.loggers import get_logger
 
@@ -71,6 +71,8 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
     #: objects of the state that it may return or leave in an argument, with how that reads. No copy will do for them: the worker
     #: refuses to send one, and knows them by the state that it has compared. So they must be part of that (`comes_back`).
     shown: tuple[tuple[Any, str], ...] = ()
+    #: whether it compares identities of arguments, or of what they hold: numbers lose theirs (`values.keep_identities`)
+    compares: bool = False
 
     def comes_back(self, objects: frozenset[int]) -> str | None:
         """What may come back of the state without being noticed, as it reads; None for nothing.
@@ -87,7 +89,9 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
     def covers(self, walk: Walk) -> bool:
         """Whether a general answer (`EffectAnalysis.summary`) speaks of a call with such arguments, too."""
-        return not walk.callables and not walk.fragile and not walk.fills and walk.classes <= self.classes
+        if walk.callables or walk.fragile or walk.fills or self.compares:
+            return False
+        return walk.classes <= self.classes
 
     def still_valid(self) -> bool:
         """Whether all that the analysis looked at is unchanged. Costs some 100 ns for each global that is read."""
@@ -141,10 +145,14 @@ class EffectAnalysis:
     ) -> Summary:
         """As `for_call`; where that is not good enough, each argument is looked at by itself."""
         summary = self.for_call(function, walk)
-        if summary.level is not Effect.UNSAFE:
-            return summary
-        closer = refined(walk, args, kwargs)
-        return summary if closer is walk else self.for_call(function, closer)
+        if summary.level is Effect.UNSAFE:
+            closer = refined(walk, args, kwargs)
+            if closer is not walk:
+                summary = self.for_call(function, closer)
+        if summary.compares and not keep_identities(args, kwargs):
+            what = "compares identities, which copies of numbers do not keep"
+            return msgspec.structs.replace(summary, level=Effect.UNSAFE, why=what, what=what)
+        return summary
 
     def clear(self, function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Clearance:
         """Everything that must be asked before a call is shipped, in one.
@@ -228,7 +236,7 @@ class EffectAnalysis:
         writes = "" if level is Effect.UNSAFE else flow.written
         shown = () if level is Effect.UNSAFE else tuple(flow.shown.values())
         reads = tuple(sorted(flow.reads))
-        return Summary(level, why, reads, observed, frozenset(classes), what, writes, shown)
+        return Summary(level, why, reads, observed, frozenset(classes), what, writes, shown, flow.compares)
 
     def _all_classes(self) -> frozenset[type]:
         """Every class that a module with facts holds at this moment."""

@@ -80,6 +80,9 @@ class Heap:
         self.put_keys: Values = set()
         self.put_items: Values = set()
         self.put_attributes: dict[str, Values] = {}
+        self.compares = (
+            False  #: whether identities are compared of arguments, or of what they hold, whatever that is
+        )
         self.fills = False  #: whether looking up in an argument may put something into it
         self.spent = 0  #: steps that were taken since somebody last looked: how much one operation costs depends on its operands
         self.site: Any = None  #: the operation that is being looked at: names what it makes
@@ -244,7 +247,7 @@ class Heap:
             return value.keys | value.contents if value.keys else value.contents
         if isinstance(value, Given):
             if value.inside is not None:
-                found: Values = {value.inside, ATOM}
+                found: Values = {value.inside}
             else:
                 found = {value} if value.kind is None else value.keys | value.contents
             return found | self.put_keys | self.put_items if self.written else found
@@ -289,7 +292,7 @@ class Heap:
             owner = value.owner
             if isinstance(owner, Made):
                 return set().union(*owner.attributes.values())
-            inside: Values = {owner if owner.inside is None else owner.inside, ATOM}
+            inside: Values = {owner if owner.inside is None else owner.inside}
             return inside.union(*self.put_attributes.values())
         return self.elements(value)
 

@@ -354,7 +354,12 @@ class Operations(Narrowing):
             ):
                 return
         if left and right:
-            raise Harm("compares identities, which copies do not keep")
+            if not all(
+                (isinstance(value, Given) and not value.cached) or self._fresh(value)
+                for value in left | right
+            ):
+                raise Harm("compares identities, which copies do not keep")
+            self.compares = True
 
     def _named(self, value: Value) -> bool:
         """Whether it is the same object wherever its name is looked up."""

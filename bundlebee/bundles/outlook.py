@@ -87,6 +87,9 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
     except Unfingerprintable as error:
         why = f"{error} ({_place(function)})"
         return Judgement(Outlook.DEPENDS, kind_of(error.what), why)
+    if general.compares:
+        what = "compares identities, which copies of numbers do not keep"
+        return Judgement(Outlook.DEPENDS, kind_of(what), f"{what} ({_place(function)})")
     if (told := general.comes_back(found.objects)) is not None:
         return Judgement(Outlook.DEPENDS, kind_of(told), f"{told} ({_place(function)})")
     return Judgement(Outlook.SHIPS, prints=general.level is Effect.PRINTS, writes=general.writes)

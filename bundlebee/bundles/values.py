@@ -201,6 +201,31 @@ def _reach(root: Any, shape: Shape) -> Shape:
     return Reach(type(root), frozenset(classes), tuple(callables.values()), hides)
 
 
+def keep_identities(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether no number is in these arguments twice: of all values that may travel, only numbers are one object before and two
+    afterwards. (What is two objects stays two, but where the interpreter has but one of a kind.) Takes as long as `walk`.
+
+    Args:
+        args: arguments that may travel.
+    """
+    numbers: set[int] = set()
+    seen: set[int] = set()
+    stack = [*args, *kwargs.values()]
+    while stack:
+        value = stack.pop()
+        kind = type(value)
+        if kind in NUMBERS:
+            if kind is bool or (kind is int and -5 <= value <= 256):
+                continue
+            if id(value) in numbers:
+                return False
+            numbers.add(id(value))
+        elif kind not in ATOMS and id(value) not in seen and not is_callable(value):
+            seen.add(id(value))
+            stack.extend(children(value))
+    return True
+
+
 def _has_no_class(value: Any) -> bool:
     kind = type(value)
     return is_callable(value) or is_known(kind) or is_array(kind) or is_number_of_numpy(kind)

@@ -16,7 +16,7 @@ from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
 from bundlebee.bundles.facts import ModuleFacts, collect, decode, encode
 from bundlebee.bundles.fingerprint import Remembered, state
 from bundlebee.bundles.stdlib import facts_of_library, real_name
-from bundlebee.bundles.values import Reach, refined, walk
+from bundlebee.bundles.values import Reach, keep_identities, refined, walk
 from bundlebee.calls.changes import Before
 from bundlebee.calls.pickling import dumps, loads, refers
 from bundlebee.errors import Unshippable
@@ -1018,3 +1018,76 @@ def test_a_list_of_names_may_change(world: World) -> None:
     assert world.ask(module.Box.listed, box).level is Effect.UNSAFE
     module.TABLE["one"] = "share"
     assert world.ask(module.Box.by_key, box).level is Effect.UNSAFE
+
+
+# -- identities of what is given ----------------------------------------------------------------------------------------
+
+RINGS = """
+    MARK = 1000
+    class Ring:
+        def __init__(self, *items):
+            self.root = root = []
+            root[:] = [root, root, None]
+            for item in items:
+                last = root[0]
+                last[1] = root[0] = [last, root, item]
+        def items(self):
+            found, at = [], self.root[1]
+            while at is not self.root:
+                found.append(at[2])
+                at = at[1]
+            return found
+        def same(self):
+            return self.first is self.second
+        def mark(self):
+            return self.first is MARK
+        def written(self):
+            one = 1000
+            return self.first is one
+        def kept(self):
+            self.first = MARK
+            return self.first is self.second
+    def alike(one, other): return one is other
+    def first(values): return values[0] is values[1]
+"""
+
+
+def test_identities_of_what_arguments_hold(world: World) -> None:
+    module = world.load(RINGS)
+    ring = module.Ring(1, "a", (2,))
+    summary = world.ask(module.Ring.items, ring)
+    assert summary.level is Effect.FREE, summary.why
+    assert summary.compares
+    assert loads(dumps((ring,)))[0].items() == ring.items()
+    text, number, pair = "some text", 12.5, (1, 2)
+    for value in (text, pair, [1], None, True, 7, b"ab"):
+        ring.first = ring.second = value
+        assert world.ask(module.Ring.same, ring).level is Effect.FREE
+        assert loads(dumps((ring,)))[0].same()
+    for value in (number, 10**20, 3j):
+        ring.first = ring.second = value
+        assert world.ask(module.Ring.same, ring).level is Effect.UNSAFE
+        assert type(value) is complex or not loads(dumps((ring,)))[0].same()
+    assert world.ask(module.first, [[1], [1]]).level is Effect.FREE
+
+
+@pytest.mark.parametrize("name", ["mark", "written", "kept"])
+def test_identities_of_other_data(world: World, name: str) -> None:
+    module = world.load(RINGS)
+    ring = module.Ring()
+    ring.first, ring.second = module.MARK, [1]
+    assert world.ask(getattr(module.Ring, name), ring).level is Effect.UNSAFE
+
+
+def test_numbers_that_are_in_there_twice() -> None:
+    number = 12.5
+    assert keep_identities(([1, 1.5], {"a": 300}), {"b": 1.25})
+    assert not keep_identities(([number], {"a": number}), {})
+    assert not keep_identities((number,), {"b": (number,)})
+    assert keep_identities(([3, 3], True, True, "long text", "long text"), {})
+
+
+def test_a_general_answer_says_nothing_of_identities(world: World) -> None:
+    module = world.load(RINGS)
+    general = world.analysis.summary(module.alike)
+    assert general.level is Effect.UNSAFE or not general.covers(walk(([1], [2]), {}))

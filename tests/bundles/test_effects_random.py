@@ -145,6 +145,7 @@ EXPRESSIONS = (
     "list(itertools.starmap(wrap, [({e}, {e})]))", "{v}._replace(one={e})", "heapq.nsmallest(1, {e}, key=str)", "(x := {e})",
     "str({e})", "counted({e})", "len({e})", "{e} == {e}", "{e} in {v}", "[[{e}] for _ in range(2)]", "list(itertools.repeat({e}, 2))",
     "Counter(TEXTS)", "defaultdict(list)", "defaultdict(lambda: {v})", "vars(Box)", "type({v})", "Box.shared", "{v}.__dict__",
+    "{v} is {v}", "({v} is not {v} and {e})", "[q is {v} for q in {e}]", "{v}.value is {v}",
     "pick({e})", "pick({e}, Box)", "pick({e}, {e})", "pick({e}, {v})", "maybe({e})", "spoil()", "spoil({c})", "spoil({v})",
     "({e} if isinstance({v}, dict) else {e})", "(isinstance({v}, Box) and {e})", "({v} is not None and {e})", "({v} is None or {e})",
 )  # fmt: skip
