@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -19,6 +20,14 @@ if TYPE_CHECKING:
 SHORT = 0.0005
 """Seconds. A call that is over sooner cannot pay for a message (a null call costs some 0.1 ms, twice that between hosts, and
 the caller's thread has better things to do); `scatter` sends such calls in chunks, and measures them itself."""
+
+DRAWN = 1000
+"""Calls of one function that chaos takes at the probability that was asked for. It looks for differences, and the next million
+calls of one tiny method show few that the first thousand did not: from then on the probability falls, with each further thousand
+to 0.37 of what it was."""
+
+ASKED = 8
+"""Calls that are judged each by itself before the function is judged as a whole; twice as many before each next time."""
 
 SAMPLES = 3
 """Short calls in a row until a function is disarmed. One or two may be the cheap edge cases (``fib(1)``)."""
@@ -38,7 +47,9 @@ class Profile:
     """
 
     __slots__ = (
+        "asked",
         "calls",
+        "drawn",
         "idle",
         "last",
         "learnt",
@@ -57,6 +68,7 @@ class Profile:
         "trust",
         "unsafe",
         "volume",
+        "worthwhile",
     )
 
     def __init__(self, point: JoinPoint) -> None:
@@ -66,6 +78,7 @@ class Profile:
         self.unsafe = 0  #: calls in a row that were found to have effects
         self.refusals = 0  #: calls in a row that a worker or the pickle refused
         self.shipped = 0  #: calls that ran elsewhere
+        self.drawn = 0  #: calls that the dice of chaos have chosen
         #: times it was armed again and found short, as a power of two; the watch is the slower for it
         self.trust = 1
         self.met = 0.0  #: seconds that the watch saw it running since it was disarmed
@@ -78,7 +91,11 @@ class Profile:
         #: under the policy ``remote``: until when (`perf_counter`) the verdict on calls with such features serves
         self.last: tuple[float, Features, Verdict] | None = None
         self.learnt = 0.0  #: when something was learnt from a shipped call (`perf_counter`)
-        self.summary: Summary | None = None  #: its effects, once somebody asked
+        self.summary: Summary | None = (
+            None  #: its effects whatever it gets, once that was worthwhile to find out
+        )
+        self.asked = 0  #: harmless calls since it was last found out
+        self.worthwhile = ASKED  #: so many of these make it worthwhile
         self.times: RunTimes | None = None  #: made at the first measurement
         self.volume = 0  #: bytes of the last result
         self.told: tuple[str, Reason] | None = None  #: the last verdict on record
@@ -90,6 +107,24 @@ class Profile:
 
             self.times = RunTimes()
         return self.times
+
+    def chosen(self, draw: float, probability: float) -> float | None:
+        """Whether the dice of chaos send the next call away: None, or their draw as if nothing had been taken off it.
+
+        Of n calls some DRAWN × (1 + ln(n × probability / DRAWN)) are chosen in the end; with a probability of 1 all are.
+
+        Args:
+            draw: from [0, 1).
+            probability: what the policy says.
+        """
+        if draw >= probability:
+            return None
+        if self.drawn >= DRAWN and probability < 1.0:
+            draw *= math.exp(self.drawn / DRAWN - 1.0)
+            if draw >= probability:
+                return None
+        self.drawn += 1
+        return draw
 
     def hold(self, reason: Reason, detail: str) -> None:
         """Keep the function here from now on."""
