@@ -163,6 +163,8 @@ class Flow(Operations):
         if shape == DATA:
             return ATOM
         if isinstance(shape, Reach):
+            if shape.itself:  # it travels by its name, so it is that very object there
+                return self.live(shape.callables[0], f"its argument {name!r}")
             inside = Given(name, set(shape.classes), shape.callables)
             return (
                 inside

@@ -66,11 +66,12 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
     hides: frozenset[str] = (
         frozenset()
     )  #: of an instance: attributes of its own under names that its class has, too
+    itself: bool = False  #: whether it is the one function or class that can be reached
 
     @property
     def _key(self) -> tuple[Any, ...]:
         # by identity: a metaclass may have an __eq__ of its own
-        return self.kind, self.classes, frozenset(map(id, self.callables)), self.hides
+        return self.kind, self.classes, frozenset(map(id, self.callables)), self.hides, self.itself
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Reach) and self._key == other._key
@@ -179,6 +180,8 @@ def refined(found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Walk:
 def _reach(root: Any, shape: Shape) -> Shape:
     if shape != ANYTHING:
         return shape
+    if is_callable(root):
+        return Reach(None, frozenset(), (root,), itself=True)
     classes: set[type] = set()
     callables: dict[int, Any] = {}
     seen: set[int] = set()

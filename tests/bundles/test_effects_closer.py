@@ -657,6 +657,10 @@ class Graph:
 class Digraph(Graph):
     pass
 
+class SpoilsAll:
+    def __init__(self):
+        SEEN.append(self)
+
 class Named(Exception):
     pass
 
@@ -838,6 +842,15 @@ def uses_tried():
 def test_a_branch_sees_what_its_test_leaves(world: World, name: str) -> None:
     summary = world.ask(vars(world.load(BRANCHES))[f"uses_{name}"])
     assert summary.level is Effect.FREE, summary.why
+
+
+def test_a_class_or_function_that_is_given(world: World) -> None:
+    module = world.load(BRANCHES)
+    assert world.ask(module.from_class, module.Digraph).level is Effect.FREE
+    assert world.ask(module.from_class, kind=module.Graph).level is Effect.FREE
+    assert "class attribute" in world.ask(module.otherwise, module.Digraph).why
+    assert world.ask(module.otherwise, module.loop).level is Effect.FREE
+    assert world.ask(module.from_class, module.SpoilsAll).level is Effect.UNSAFE
 
 
 def test_a_branch_for_none(world: World) -> None:
