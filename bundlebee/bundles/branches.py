@@ -101,8 +101,11 @@ class Branches(Scope):
         Args:
             nodes: expressions in which variables may be bound; nothing is claimed of these. (`forget` looks at statements.)
         """
+        if not claims:
+            yield
+            return
         before = dict(self.narrowed)
-        bound = self.bound_in(nodes) if claims and nodes else set()
+        bound = self.bound_in(nodes)
         places = []
         for variable, alternatives in claims:
             source = before.get(variable, variable)
