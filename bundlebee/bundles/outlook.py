@@ -76,7 +76,7 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
     if callables:  # of a class method we know what it gets first
         walk = _walk(
             function,
-            Reach(None, general.classes, callables),
+            Reach(None, frozenset(), callables, itself=True),
             Reach(None, general.classes, ()),
             general.classes,
         )
@@ -103,7 +103,8 @@ def _with_data(
     it is asked about data alone."""
     data = Reach(None, frozenset(), ())
     if owner is None:
-        return analysis.for_call(function, _walk(function, Reach(None, frozenset(), callables), data))
+        first = Reach(None, frozenset(), callables, itself=bool(callables))
+        return analysis.for_call(function, _walk(function, first, data))
     own = Reach(owner, frozenset(), ())
     found = analysis.for_call(function, _walk(function, own, frozenset((own, data))))
     if found.level is Effect.UNSAFE:
