@@ -500,7 +500,7 @@ def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
         except ValueError:
             return found is MISSING
     if kind == "texts":
-        return {item for item in _items(holder, key) if type(item) is str} == found
+        return bool({item for item in _items(holder, key) if type(item) is str} == found)
     if kind == "members":
         items = _items(holder, key)
         kinds = set(map(type, items))

@@ -29,8 +29,6 @@ from bundlebee.bundles.heap import Values
 _MUTABLE: tuple[type, ...] = (list, dict, set, deque, bytearray, defaultdict, OrderedDict, Counter)
 #: what immutable data never is; a tuple it may be
 _NEVER_DATA: frozenset[type] = frozenset({type, FunctionType, ModuleType, *_MUTABLE})
-_NUMBERS: tuple[type, ...] = (int, float, complex, bool)
-_NEVER_NUMBERS = _NEVER_DATA | {tuple, frozenset}
 #: of these the analysis makes stand-ins for other objects, too
 _INEXACT: tuple[type, ...] = (GeneratorType, functools.partial, BaseException)
 
@@ -104,11 +102,11 @@ class Narrowing(Calls):
             return False if kind is type else None
         if isinstance(value, Made):
             return False if kind is type or kind is ModuleType else None
-        if value is NUMBER:
-            return False if kind in _NEVER_NUMBERS or self._is_of_a_program(kind) else None
         if value is NONE:
             return kind is type(None)
-        if value is ATOM or isinstance(value, Text):
+        if (
+            value is ATOM or value is NUMBER or isinstance(value, Text)
+        ):  # a pair of numbers counts as a number
             return False if kind in _NEVER_DATA or self._is_of_a_program(kind) else None
         return None
 
