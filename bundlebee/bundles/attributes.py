@@ -249,6 +249,10 @@ class Attributes(Heap):
             found.getters += [*more.getters, *self._fallback(kind, value)]
             found.kept |= more.kept
             is_method = is_method or bool(more)
+        for thing in value.callables or ():  # a class has attributes that all share
+            more = self.attribute(self.live(thing, thing.__qualname__), name)
+            found.values |= more.values
+            found.getters += more.getters
         if not is_method:
             found.values.add(ATOM)
             if value.kind is not None:

@@ -1104,3 +1104,17 @@ def test_a_general_answer_says_nothing_of_identities(world: World) -> None:
     module = world.load(RINGS)
     general = world.analysis.summary(module.alike)
     assert general.level is Effect.UNSAFE or not general.covers(walk(([1], [2]), {}))
+
+
+def test_what_a_class_that_is_given_holds_belongs_to_all(world: World) -> None:
+    module = world.load("""
+        class P:
+            items = []
+            def size(self): return 1
+        def app(kind): kind.items.append(1)
+        def inside(kinds): kinds[0].items.append(1)
+        def read(kind): return len(kind.items), kind.size(None)
+    """)
+    assert world.ask(module.app, module.P).level is Effect.UNSAFE
+    assert world.ask(module.inside, [module.P]).level is Effect.UNSAFE
+    assert world.ask(module.read, module.P).level is Effect.FREE
