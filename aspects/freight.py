@@ -111,6 +111,8 @@ class Customs:
             raise Stays(summary.writes)
         if summary.reads != freight.summary.reads:
             raise Stays("it reads other state than the calls before it", reason=Reason.STATE)
+        if summary.shown and (told := summary.comes_back(freight.state)) is not None:
+            raise Stays(told)
 
     def check_all(
         self, profile: Profile, freight: Freight, calls: Sequence[tuple[tuple[Any, ...], dict[str, Any]]]
@@ -136,7 +138,8 @@ class Customs:
             return None
         # they are alike to the analysis, so what holds for one holds for all
         summary = self._under(profile, freight, walk(calls[0][0], {}), calls[0][0], {})
-        good = summary.level is free and not summary.writes and summary.reads == freight.summary.reads
+        good = summary.level is free and not (summary.writes or summary.shown or summary.compares)
+        good = good and summary.reads == freight.summary.reads
         return found if good and found.atoms else None
 
     @staticmethod

@@ -300,6 +300,8 @@ class Program:
             found = remembered.state()
         except BundlebeeError as error:
             raise Stays(error.what, why=error.why, reason=Reason.STATE) from None
+        if summary.shown and (told := summary.comes_back(found.objects)) is not None:
+            raise Stays(told)
         limit, digits = sys.getrecursionlimit() - _depth(), sys.get_int_max_str_digits()
         if (
             last is not None

@@ -1,6 +1,6 @@
 """The values of the effect analysis: sets of these stand for what a variable may hold.
 
-`ATOM` and `NUMBER` are immutable data. `Given` is whatever came with the call: an argument, and all that can be
+`ATOM` and `NUMBER` are immutable data, `NONE` is None. `Given` is whatever came with the call: an argument, and all that can be
 reached from it. `Live` is an object that exists already: a function, a class, a module's table. `Made` is an object
 that the call itself made, named by the place in the code that makes it. These may be written, and so may what is given:
 the caller's objects are changed in the same way afterwards (copy-restore).
@@ -41,6 +41,10 @@ class Text(Value):
 
     def __init__(self, text: str) -> None:
         self.text = text
+
+
+NONE: Value = Text("None")
+"""None, where it is surely that: immutable data, too, of which tests say more."""
 
 
 class Given(Value):

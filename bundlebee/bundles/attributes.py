@@ -14,6 +14,7 @@ import msgspec
 
 from bundlebee.bundles.abstract import (
     ATOM,
+    NONE,
     Bound,
     BuiltinMethod,
     Given,
@@ -123,6 +124,8 @@ class Attributes(Heap):
             if isinstance(value, BuiltinMethod) and name not in _OF_BUILTINS:
                 return Found()  # it has no such attribute
             raise Harm(f"looks at the attribute {name!r} of a method")
+        if value is NONE and not name.startswith("__"):
+            return Found()
         if self._is_method(name):
             return Found({self.builtin_method(name, ATOM, None)})
         return Found({ATOM})
@@ -174,7 +177,7 @@ class Attributes(Heap):
             if self.catalogue.type(owner) is None and not issubclass(owner, BaseException):
                 raise Harm(f"looks at {label}")
             return Found({ATOM, *self.elements(receiver)}, hidden=True)
-        if issubclass(kind, Enum) and type(raw).__module__ in ("enum", "types"):
+        if issubclass(kind, Enum) and type(raw).__module__ in ("enum", "types") and not isinstance(raw, Enum):
             return Found(self._enum_attribute(kind, name, receiver), hidden=True)
         if hasattr(type(raw), "__get__") or hasattr(type(raw), "__set__"):
             return self._described(raw, label, {receiver}, {self.live(kind, kind.__qualname__)})
@@ -246,6 +249,10 @@ class Attributes(Heap):
             found.getters += [*more.getters, *self._fallback(kind, value)]
             found.kept |= more.kept
             is_method = is_method or bool(more)
+        for thing in value.callables or ():  # a class has attributes that all share
+            more = self.attribute(self.live(thing, thing.__qualname__), name)
+            found.values |= more.values
+            found.getters += more.getters
         if not is_method:
             found.values.add(ATOM)
             if value.kind is not None:
@@ -277,9 +284,9 @@ class Attributes(Heap):
             return found
         if not found:
             found.getters = self._fallback(kind, value)
-            found.values |= {inside, ATOM}
+            found.values.add(inside)
         elif name in value.hides:
-            found.values |= {inside, ATOM}
+            found.values.add(inside)
         found.values |= self.put_under(name)
         return found
 
@@ -331,6 +338,10 @@ class Attributes(Heap):
             return Found() if found is MISSING else Found({self.live(found, label)})
         if isinstance(thing, Enum) or self.classes_of(value):
             return self._instance_attribute(value, kind, name, label)
+        if kind is types.SimpleNamespace:
+            own = own_attribute(thing, name)
+            self.observe("own", thing, name, own)
+            return Found() if own is MISSING and not name.startswith("__") else Found({self.live(own, label)})
         if kind in (functools.partial, MethodType, BuiltinFunctionType):
             if name in _ABOUT:
                 return Found({ATOM})

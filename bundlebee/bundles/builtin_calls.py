@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from types import GeneratorType
 
-from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Live, Made, Text
+from bundlebee.bundles.abstract import ATOM, NONE, NUMBER, Given, Live, Made, Text
 from bundlebee.bundles.classes import Classes
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.heap import Harm, Values
@@ -139,7 +139,7 @@ class Builtins(Classes):
         found = args.behind(2)
         for name in args.positional[1]:
             for value in list(args.positional[0]):
-                if isinstance(name, Text):
+                if isinstance(name, Text) and name is not NONE:
                     found |= self.get_attribute(value, name.text)
         return found
 
@@ -160,7 +160,7 @@ class Builtins(Classes):
         ):
             raise Harm("writes an attribute whose name is computed")
         for name in args.positional[1]:
-            if isinstance(name, Text):
+            if isinstance(name, Text) and name is not NONE:
                 self.set_attribute(args.positional[0], name.text, args.positional[2])
         return {ATOM}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from datetime import tzinfo
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -198,6 +199,8 @@ class Calls(Builtins):
         kind = type(thing)
         if (kind.__module__, kind.__qualname__) == ("operator", "itemgetter"):
             return self._look_into(args)
+        if self.lookup(kind, "__call__") is None:
+            return set()  # a TypeError
         if not self.classes_of(value) or self.special(kind, "__call__") is None:
             raise Harm(f"calls {value.name}, a {kind.__module__}.{kind.__qualname__}")
         return self._call_instance(value, args)
@@ -395,7 +398,9 @@ class Calls(Builtins):
         entry = self.catalogue.type(owner) if owner is not None else None
         if entry is not None and name in entry.methods and entry.name != "builtins.object":
             return set().union(*(self.apply(entry.methods[name], args, value) for value in receiver))
-        if owner is not None and entry is None and not issubclass(owner, BaseException):
+        known = owner is None or entry is not None or issubclass(owner, BaseException)
+        if not known and not (owner is tzinfo and name == "__new__"):
+            assert owner is not None
             raise Harm(f"calls {name}() of a {owner.__qualname__}, of which nothing is known")
         if name in _ASYNCHRONOUS and any(isinstance(value, Made | Live) for value in receiver):
             raise Harm(f"calls {name}() of something that may wait")
@@ -413,7 +418,7 @@ class Calls(Builtins):
         if name == "__next__":
             self.write(receiver)
         if self.fills:
-            self.add(self.put_keys, everything)
+            self.hold(self.put_keys, everything)
         found: Values = {ATOM, NUMBER}
         for value in receiver:
             found |= self.elements(value)

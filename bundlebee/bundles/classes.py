@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+from datetime import tzinfo
 from enum import EnumMeta
 from types import FunctionType
 from typing import Any
@@ -147,6 +148,8 @@ class Classes(Known):
         """A subclass of a builtin takes the arguments in as its base does."""
         base = next(base for base in kind.__mro__ if not by_python(base))
         if base is object:
+            return
+        if base is tzinfo:
             return
         if self.catalogue.type(base) is None and not issubclass(base, BaseException):
             raise Harm(f"makes a {kind.__qualname__}, a kind of {base.__qualname__}")
@@ -333,6 +336,7 @@ class Classes(Known):
             if new:
                 kept.classes |= new
                 self.version += 1
+                self.held += 1
         return {kept, ATOM}
 
     def set_attribute(self, targets: Values, name: str, values: Values) -> None:
@@ -441,4 +445,7 @@ def _unwritable(value: Value) -> bool:
         or not isinstance(value, Made | Given | Live | Inner | Namespace)
     ):
         return True
-    return isinstance(value, Made) and value.kind in (tuple, frozenset)
+    if not isinstance(value, Made) or value.kind is None:
+        return False
+    # a named tuple has no attributes of its own
+    return value.kind is frozenset or (issubclass(value.kind, tuple) and not value.kind.__dictoffset__)

@@ -10,6 +10,7 @@ import math
 import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
+from datetime import tzinfo
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
@@ -59,7 +60,8 @@ _PLAIN_KINDS = frozenset("biufcmMSU")
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8
 _PICKLING = ("__reduce__", "__reduce_ex__", "__getstate__", "__setstate__", "__getnewargs_ex__")
 _TRAPS = ("__del__", "__getattribute__")
-_BASES = (object, list, tuple, dict, int, float, complex, str, bytes)
+#: a time zone has no state beside its attributes
+_BASES = (object, list, tuple, dict, int, float, complex, str, bytes, tzinfo)
 _GENERATED = frozenset({("dataclasses", "_dataclass_getstate"), ("dataclasses", "_dataclass_setstate")})
 #: pickle uses these of a subclass of a container; an override would run there and not here
 _CONTAINER_METHODS = ("__iter__", "items", "__setitem__", "append", "extend", "add", "__init__", "update")
@@ -301,7 +303,8 @@ def _refusal(kind: type) -> str | None:
         owner = _owner(kind, name)
         if owner is not None and by_python(owner):
             return f"it has its own {name}"
-    custom = _own_pickling(kind, base)
+    # the pickling of time zones asks the class for arguments, and calls it with them
+    custom = "it pickles as time zones do" if base is tzinfo else _own_pickling(kind, base)
     if custom is not None:
         if kind.__module__.partition(".")[0] in sys.stdlib_module_names and kind.__module__ != "__main__":
             return custom  # a logger, for example, which is found by its name

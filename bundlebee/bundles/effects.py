@@ -27,7 +27,7 @@ import msgspec
 
 from bundlebee.bundles.contents import cannot_travel
 from bundlebee.bundles.facts import ModuleFacts
-from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, NUMBER, refined
+from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, NUMBER, keep_identities, refined
 from bundlebee.errors import Unshippable
 from bundlebee.loggers import get_logger
 
@@ -68,6 +68,19 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
     what: str = ""  #: for UNSAFE: what happens at the end of that chain, without chain and place
     #: for the others: how the first write to an argument reads. The caller's arguments are to be changed likewise
     writes: str = ""
+    #: objects of the state that it may return or leave in an argument, with how that reads. No copy will do for them: the worker
+    #: refuses to send one, and knows them by the state that it has compared. So they must be part of that (`comes_back`).
+    shown: tuple[tuple[Any, str], ...] = ()
+    #: whether it compares identities of arguments, or of what they hold: numbers lose theirs (`values.keep_identities`)
+    compares: bool = False
+
+    def comes_back(self, objects: frozenset[int]) -> str | None:
+        """What may come back of the state without being noticed, as it reads; None for nothing.
+
+        Args:
+            objects: ids of the mutable objects in the state that was compared (`fingerprint.State.objects`).
+        """
+        return next((told for thing, told in self.shown if id(thing) not in objects), None)
 
     @property
     def free(self) -> bool:
@@ -76,7 +89,9 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
     def covers(self, walk: Walk) -> bool:
         """Whether a general answer (`EffectAnalysis.summary`) speaks of a call with such arguments, too."""
-        return not walk.callables and not walk.fragile and not walk.fills and walk.classes <= self.classes
+        if walk.callables or walk.fragile or walk.fills or self.compares:
+            return False
+        return walk.classes <= self.classes
 
     def still_valid(self) -> bool:
         """Whether all that the analysis looked at is unchanged. Costs some 100 ns for each global that is read."""
@@ -130,10 +145,14 @@ class EffectAnalysis:
     ) -> Summary:
         """As `for_call`; where that is not good enough, each argument is looked at by itself."""
         summary = self.for_call(function, walk)
-        if summary.level is not Effect.UNSAFE:
-            return summary
-        closer = refined(walk, args, kwargs)
-        return summary if closer is walk else self.for_call(function, closer)
+        if summary.level is Effect.UNSAFE:
+            closer = refined(walk, args, kwargs)
+            if closer is not walk:
+                summary = self.for_call(function, closer)
+        if summary.compares and not keep_identities(args, kwargs):
+            what = "compares identities, which copies of numbers do not keep"
+            return msgspec.structs.replace(summary, level=Effect.UNSAFE, why=what, what=what)
+        return summary
 
     def clear(self, function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Clearance:
         """Everything that must be asked before a call is shipped, in one.
@@ -150,6 +169,9 @@ class EffectAnalysis:
         if summary.level is Effect.UNSAFE:
             return Clearance(summary, walked, b"")
         found = state(summary.reads, modules=sys.modules)
+        if (told := summary.comes_back(found.objects)) is not None:
+            harmful = msgspec.structs.replace(summary, level=Effect.UNSAFE, why=told, what=told)
+            return Clearance(harmful, walked, b"")
         if walked.containers and not found.objects.isdisjoint(map(id, walked.containers)):
             shared = next(value for value in walked.containers if id(value) in found.objects)
             raise Unshippable(
@@ -212,7 +234,9 @@ class EffectAnalysis:
             level, why, what = Effect.PRINTS if flow.prints else Effect.FREE, "", ""
         observed = (*flow.observed, *(("keep", thing, None, None) for thing in callables or ()))
         writes = "" if level is Effect.UNSAFE else flow.written
-        return Summary(level, why, tuple(sorted(flow.reads)), observed, frozenset(classes), what, writes)
+        shown = () if level is Effect.UNSAFE else tuple(flow.shown.values())
+        reads = tuple(sorted(flow.reads))
+        return Summary(level, why, reads, observed, frozenset(classes), what, writes, shown, flow.compares)
 
     def _all_classes(self) -> frozenset[type]:
         """Every class that a module with facts holds at this moment."""

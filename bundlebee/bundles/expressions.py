@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import string
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 
-from bundlebee.bundles.scopes import FunctionNode, Scope
+from bundlebee.bundles.branches import Branches
+from bundlebee.bundles.scopes import FunctionNode, takes_a_name
 
 OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add",
@@ -34,12 +36,8 @@ _COMPARE: dict[type[ast.cmpop], str] = {
     ast.GtE: "ge",
 }
 
-#: Functions that take an attribute's name as text: their constants are kept.
-_NAMING = {"getattr", "setattr", "hasattr", "delattr"}
-_NAMING_METHODS = {"__setattr__", "__delattr__"}
 
-
-class Expressions(Scope):
+class Expressions(Branches):
     """One method for each kind of expression; each returns the register of the value."""
 
     def assign(self, target: ast.expr, value: int) -> None:
@@ -52,7 +50,7 @@ class Expressions(Scope):
 
     def truth(self, node: ast.expr) -> None:
         register = self.expression(node)
-        if register not in (0, self.numbers):
+        if register not in (0, self.numbers, self.nothing):
             self.emit("truth", node.lineno, register)
 
     def expression(self, node: ast.expr) -> int:
@@ -65,13 +63,24 @@ class Expressions(Scope):
         return register
 
     def e_Constant(self, node: ast.Constant) -> int:
+        if node.value is None:
+            return self.none()
+        if self.names_by_text and isinstance(node.value, str) and node.value.isidentifier():
+            register = self.register()
+            self.emit("const", node.lineno, register, node.value)
+            return register
         return self.number() if isinstance(node.value, int | float | complex) else 0
+
+    def none(self) -> int:
+        """The register of None."""
+        if not self.nothing:
+            self.nothing = self.register()
+        return self.nothing
 
     def number(self) -> int:
         """The register of every number that is written down in this function."""
         if not self.numbers:
             self.numbers = self.register()
-            self.emit("number", self.line, self.numbers)
         return self.numbers
 
     def e_Name(self, node: ast.Name) -> int:
@@ -127,19 +136,26 @@ class Expressions(Scope):
     def e_BoolOp(self, node: ast.BoolOp) -> int:
         register = self.register()
         same = _identity_or_equality(node)
-        for value in node.values:
-            if value is same:  # what is identical is equal, so it is enough to ask for that
-                continue
-            part = self.expression(value)
-            self.emit("truth", node.lineno, part)
-            self.emit("copy", node.lineno, register, part)
+        both = isinstance(node.op, ast.And)
+        with ExitStack() as stack:
+            for value in node.values:
+                if value is same:  # what is identical is equal, so it is enough to ask for that
+                    continue
+                part = self.expression(value)
+                self.emit("truth", node.lineno, part)
+                self.emit("copy", node.lineno, register, part)
+                true, false = self.test(value)
+                stack.enter_context(self.within(true if both else false, node.lineno, node))
         return register
 
     def e_IfExp(self, node: ast.IfExp) -> int:
         self.truth(node.test)
         register = self.register()
-        self.emit("copy", node.lineno, register, self.expression(node.body))
-        self.emit("copy", node.lineno, register, self.expression(node.orelse))
+        true, false = self.test(node.test)
+        with self.within(true, node.lineno, node):
+            self.emit("copy", node.lineno, register, self.expression(node.body))
+        with self.within(false, node.lineno, node):
+            self.emit("copy", node.lineno, register, self.expression(node.orelse))
         return register
 
     def e_Compare(self, node: ast.Compare) -> int:
@@ -149,6 +165,7 @@ class Expressions(Scope):
         for operator, right_node in zip(node.ops, node.comparators, strict=True):
             right = self.expression(right_node)
             if isinstance(operator, ast.Is | ast.IsNot):
+                self.tested[id(node)] = left, (right,)
                 if not (self.singleton(left_node) or self.singleton(right_node)):
                     self.emit("is", node.lineno, left, right)
             elif isinstance(operator, ast.In | ast.NotIn):
@@ -179,9 +196,7 @@ class Expressions(Scope):
         if isinstance(called, ast.Attribute) and called.attr == "format" and _only_formats(called.value):
             return self.formatted(node)
         function = self.expression(called)
-        naming = (isinstance(called, ast.Name) and called.id in _NAMING) or (
-            isinstance(called, ast.Attribute) and called.attr in _NAMING_METHODS
-        )
+        naming = takes_a_name(node)
         arguments: list[int] = []
         for argument in node.args:
             if isinstance(argument, ast.Starred):
@@ -196,6 +211,15 @@ class Expressions(Scope):
         named = [[keyword.arg, self.expression(keyword.value)] for keyword in node.keywords]
         register = self.register()
         self.emit("call", line, register, function, arguments, named)
+        if (
+            isinstance(called, ast.Name)
+            and called.id == "isinstance"
+            and len(arguments) == 2
+            and min(arguments) >= 0
+            and not named
+        ):
+            parts = self.displayed.get(id(node.args[1]), (arguments[1],))
+            self.tested[id(node)] = function, parts
         return register
 
     def formatted(self, node: ast.Call) -> int:
@@ -245,9 +269,12 @@ class Expressions(Scope):
         return self._display("set", node.elts, node.lineno)
 
     def e_Tuple(self, node: ast.Tuple) -> int:
-        if all(isinstance(part, ast.Constant) for part in node.elts):
+        if all(isinstance(part, ast.Constant) for part in node.elts) and not self.names_by_text:
             return 0
-        return self._display("tuple", node.elts, node.lineno)
+        register = self._display("tuple", node.elts, node.lineno)
+        if not any(isinstance(part, ast.Starred) for part in node.elts):
+            self.displayed[id(node)] = tuple(self.operations[-1][4])
+        return register
 
     def e_Dict(self, node: ast.Dict) -> int:
         parts: list[int] = []
@@ -305,7 +332,10 @@ class Expressions(Scope):
             isinstance(part, ast.Await) and id(part) not in outside for part in ast.walk(node)
         ):
             self.emit("bad", node.lineno, "makes an asynchronous generator")
-        return self._comprehension("iterator", [node.elt], node.generators, node.lineno)
+        narrowed, self.narrowed = self.narrowed, {}  # it runs later
+        register = self._comprehension("iterator", [node.elt], node.generators, node.lineno)
+        self.narrowed = narrowed
+        return register
 
     def e_DictComp(self, node: ast.DictComp) -> int:
         return self._comprehension("dict", [node.key, node.value], node.generators, node.lineno)
@@ -333,8 +363,7 @@ class Expressions(Scope):
 
     def e_Yield(self, node: ast.Yield) -> int:
         self.generator = True
-        if node.value is not None:
-            self.emit("yield", node.lineno, self.expression(node.value))
+        self.emit("yield", node.lineno, self.none() if node.value is None else self.expression(node.value))
         return 0
 
     def e_YieldFrom(self, node: ast.YieldFrom) -> int:
@@ -342,7 +371,10 @@ class Expressions(Scope):
         element = self.register()
         self.emit("iter", node.lineno, element, self.expression(node.value))
         self.emit("yield", node.lineno, element)
-        return element
+        result = self.register()  # what the generator returns, if anything
+        self.emit("copy", node.lineno, result, element)
+        self.emit("copy", node.lineno, result, 0)
+        return result
 
     def e_Await(self, node: ast.Await) -> int:
         return self.awaited(self.expression(node.value), node.lineno)

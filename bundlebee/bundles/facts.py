@@ -1,9 +1,9 @@
 """What can be said about a module's functions without running anything: the input of the effect analysis.
 
 Each function is lowered to a short list of *operations* over numbered registers. The order of the operations
-and all control flow are forgotten: the analysis asks what a function may do, not when. Register 0 holds every
-immutable value that the function makes itself (numbers, strings, None); the parameters and other local
-variables come next, then temporaries. An operation is a tuple, its code first, then the line:
+and control flow are forgotten, but for what tests say of variables (`bundlebee.bundles.branches`): the analysis asks what a
+function may do, not when. Register 0 holds every immutable value that the function makes itself (texts, bytes); the
+parameters and other local variables come next, then temporaries. An operation is a tuple, its code first, then the line:
 
     ("name",  line, dst, name)                    a module global or a builtin
     ("free",  line, dst, name)                    a variable of an enclosing function
@@ -11,6 +11,13 @@ variables come next, then temporaries. An operation is a tuple, its code first, 
     ("number", line, dst)                         the numbers that the function writes down
     ("const", line, dst, text)                    a string constant whose text matters (an attribute's name)
     ("copy",  line, dst, src)
+    ("nothing", line, dst)                        None
+    ("none",  line, dst, src)                     src where ``src is None``
+    ("some",  line, dst, src)                     src where it is not None
+    ("same",  line, dst, src, other)              src where ``src is other``
+    ("kind",  line, dst, src, function, classes, sense)   src where ``isinstance(src, classes)`` is sense; function: what
+                                                  is called so; classes: registers of one, or of the parts of a tuple
+    ("only",  line, dst, src, count)              the next operations are done only where something of src is left in dst
     ("attr",  line, dst, object, name)            object.name
     ("item",  line, dst, object, index)           object[index]
     ("slice", line, dst, object)                  object[a:b]
@@ -27,7 +34,7 @@ variables come next, then temporaries. An operation is a tuple, its code first, 
     ("new",   line, dst, type, registers)         a display: list, tuple, set, dict, or ``iterator`` for a generator expression
     ("setattr", line, object, name, value)        and ("delattr", line, object, name)
     ("setitem", line, object, index, value)       and ("delitem", line, object, index)
-    ("return", line, value)   ("yield", line, value)   ("raise", line, value)   ("caught", line, dst)
+    ("return", line, value)   ("yield", line, value)   ("raise", line, value)   ("caught", line, dst)   ("failure", line, dst)
     ("await", line, dst, awaitable)
     ("function", line, dst, index, defaults)      a nested function or lambda; index into the module's functions; (parameter, register)
     ("import", line, dst, module, attribute, level)
@@ -47,7 +54,7 @@ import msgspec
 if TYPE_CHECKING:
     import ast
 
-VERSION = 4
+VERSION = 7
 """Of the format. Facts of another version are not decoded."""
 
 PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR = 0, 1, 2, 3

@@ -17,6 +17,7 @@ import sys
 import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import tzinfo
 from enum import Enum
 from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
 from typing import Any
@@ -488,7 +489,7 @@ class _Encoder:
             self._sequence(dict.values(value))
         elif base in (int, float, complex, str, bytes):
             self.write(base.__repr__(value))
-        elif base is not object and not issubclass(base, BaseException):
+        elif base is not object and base is not tzinfo and not issubclass(base, BaseException):
             raise _Opaque(f"it holds a {kind.__module__}.{kind.__qualname__}, a kind of {base.__name__}")
         attributes = own.attributes(value) or {}
         self._sights.instance(value, attributes, own.slot_names(kind))

@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable
 from enum import Enum
 from types import CoroutineType, FunctionType, GeneratorType, ModuleType
 from typing import Any
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Namespace, Value
+from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import ASYNC_GENERATOR, COROUTINE, GENERATOR, FunctionFacts, ModuleFacts
 from bundlebee.bundles.heap import MISSING, Harm, Values
 from bundlebee.bundles.operations import OPERATIONS, Frame, Operations
@@ -77,6 +79,10 @@ class Flow(Operations):
         self._frame: Frame | None = None
         self._root: Frame | None = None  #: of the function that is called
         self._line = 0
+        #: objects of the module state that it may return or leave in an argument, and how that reads; by identity
+        self.shown: dict[int, tuple[Any, str]] = {}
+        self._settled = False  #: whether nothing changes any more as long as branches wait for values
+        self._waiting = False  #: whether one of them does
 
     # -- running -----------------------------------------------------------------------------------------
 
@@ -110,18 +116,31 @@ class Flow(Operations):
                 given = self._givens(extra, self._shapes.get(extra, ANYTHING))
                 self.store({made}, given, {ATOM} if kind is dict else ())
                 self.add(root.registers[facts.variables[extra]], {made})
-        before = -1
-        while before != self.version:
-            before = self.version
-            for frame in self._order:  # grows while we go
-                self._run_frame(frame)
+        while True:
+            before = -1
+            while before != self.version:
+                before = self.version
+                self._waiting = False
+                for frame in self._order:  # grows while we go
+                    self._run_frame(frame)
+            if self._settled or not self._waiting:
+                break
+            self._settled = True
         self._frame, self._line = root, facts.line
         self._check_result(root.returned, "returns")
+        if root.returned and all(
+            isinstance(value, Live) and id(value.object) in self.shown for value in root.returned
+        ):
+            raise Harm(
+                next(iter(self.shown.values()))[1]
+            )  # no call of it would give anything that may travel
         self._check_result(self._raised, "raises")
         put = self.put_keys.union(self.put_items, *self.put_attributes.values())
         self._check_result(put, "leaves in an argument")
         if facts.kind == COROUTINE:
             self._check_unseen()
+            if self.shown:
+                raise Harm(next(iter(self.shown.values()))[1])
 
     def _check_unseen(self) -> None:
         """While a call is awaited elsewhere, other tasks run here. They must not see that it has not yet done what it would
@@ -144,6 +163,8 @@ class Flow(Operations):
         if shape == DATA:
             return ATOM
         if isinstance(shape, Reach):
+            if shape.itself:  # it travels by its name, so it is that very object there
+                return self.live(shape.callables[0], f"its argument {name!r}")
             inside = Given(name, set(shape.classes), shape.callables)
             return (
                 inside
@@ -175,14 +196,32 @@ class Flow(Operations):
 
     def _run_frame(self, frame: Frame) -> None:
         self._frame = frame
+        skipped = 0  # up to the operation of that number
         for number, operation in enumerate(frame.facts.operations):
+            if number < skipped:
+                continue
             self._budget -= 1 + self.spent
             self.spent = 0
             if self._budget < 0:
                 raise Harm("reaches too much code to analyse")
+            if operation[0] == "only":
+                if self._not_taken(frame, operation):
+                    skipped = number + 1 + operation[4]
+                continue
             self._line = operation[1]
             self.site = (frame, number)
             OPERATIONS[operation[0]](self, frame, operation)
+
+    def _not_taken(self, frame: Frame, operation: tuple[Any, ...]) -> bool:
+        """Whether a branch is not taken, as far as is known by now: with no value of the variable the test comes out so. Where no
+        value is known at all, the branch waits until everything else is settled, and then it counts as taken."""
+        _, _, narrowed, source, _ = operation
+        if frame.registers[narrowed]:
+            return False
+        if frame.registers[source]:
+            return True
+        self._waiting = True
+        return not self._settled
 
     # -- functions ---------------------------------------------------------------------------------------
 
@@ -317,7 +356,7 @@ class Flow(Operations):
             self.add(frame.registers[facts.variables[facts.star]], star)
         if facts.double_star is not None:
             for made in double_star:
-                self.add(made.keys, {ATOM})
+                self.hold(made.keys, {ATOM})
             self.add(frame.registers[facts.variables[facts.double_star]], double_star)
         if facts.kind == GENERATOR:
             made = self.made((frame, "generator"), GeneratorType)
@@ -358,7 +397,7 @@ class Flow(Operations):
             if ("named", made) not in self._once:
                 self._once["named", made] = made
                 made.named = {}
-            self.add(made.contents, values)
+            self.hold(made.contents, values)
             if made.named is not None:
                 self.add(made.named.setdefault(name, set()), values)
 
@@ -379,7 +418,10 @@ class Flow(Operations):
                 raise Harm(f"{how} the __dict__ of an object itself")
             if isinstance(value, Live):
                 if not self._travels_by_name(value.object):
-                    raise Harm(f"{how} {value.name} itself")
+                    if how == "raises" or not _is_noticed(value.object):
+                        raise Harm(f"{how} {value.name} itself")
+                    self.shown[id(value.object)] = value.object, f"{how} {value.name} itself"
+                    continue
                 if type(value.object) in (tuple, frozenset):
                     parts = self.elements(value)
             elif isinstance(value, Made):
@@ -398,6 +440,12 @@ class Flow(Operations):
             return True
         entry = self.catalogue.type(type(thing))
         return entry is not None and entry.immutable and type(thing) is not object
+
+
+def _is_noticed(thing: Any) -> bool:
+    """Whether the worker knows such an object of the state when it meets it in a result (`pickling.refers`)."""
+    kind = type(thing)
+    return kind in (list, dict, set, deque, defaultdict, OrderedDict, Counter) or by_python(kind)
 
 
 def _is_its_source(

@@ -18,6 +18,7 @@ from typing import Any
 from bundlebee.bundles.absent import absent
 from bundlebee.bundles.abstract import (
     ATOM,
+    NONE,
     NUMBER,
     Bound,
     BuiltinMethod,
@@ -40,6 +41,9 @@ ANY_NAME = "*"
 """The attribute that stands for all of them, where a name is computed."""
 MEMBERS = 5_000
 """Different objects in one existing structure that the analysis tells apart."""
+
+TEXTS = 32
+"""Texts of one container that it tells apart."""
 
 MAPPINGS: tuple[type, ...] = (dict, defaultdict, OrderedDict, Counter)
 SEQUENCES: tuple[type, ...] = (list, tuple, set, frozenset, deque)
@@ -65,6 +69,10 @@ class Heap:
         self.reads: set[tuple[str, str]] = set()
         self.observed: list[tuple[str, Any, Any, Any]] = []  #: (kind, holder, key, what was there)
         self.version = 0  #: grows with every set that grows
+        self.held = 0  #: … and this one with every set of what an object holds
+        self._inside: dict[frozenset[Value], Values] = {}  #: what `inside` found, while `held` was …
+        self._inside_when = 0
+        self._with_instances: dict[int, tuple[Values, bool]] = {}  #: the same: by the identity of such a set
         self.anything = given
         #: how the first write to an argument reads, if there is one; and what such writes put into arguments. Any two of
         #: them may be one object, or hold each other, so what one takes in is looked for in all.
@@ -72,6 +80,9 @@ class Heap:
         self.put_keys: Values = set()
         self.put_items: Values = set()
         self.put_attributes: dict[str, Values] = {}
+        self.compares = (
+            False  #: whether identities are compared of arguments, or of what they hold, whatever that is
+        )
         self.fills = False  #: whether looking up in an argument may put something into it
         self.spent = 0  #: steps that were taken since somebody last looked: how much one operation costs depends on its operands
         self.site: Any = None  #: the operation that is being looked at: names what it makes
@@ -91,11 +102,23 @@ class Heap:
         if len(target) != before:
             self.version += 1
 
+    def hold(self, target: Values, values: Iterable[Value]) -> None:
+        """Let the set of what some object holds grow."""
+        before = len(target)
+        target.update(values)
+        if len(target) != before:
+            self.version += 1
+            self.held += 1
+
     def live(self, thing: Any, name: str) -> Value:
         """The value of an object that exists already; ``name`` is how the code got at it."""
         kind = type(thing)
         if kind in NUMBERS:
             return NUMBER
+        if thing is None:
+            return NONE
+        if kind is str and may_name(thing):
+            return self.text(thing)
         if kind in ATOMS:
             return ATOM
         value = self._live.get(id(thing))
@@ -224,7 +247,7 @@ class Heap:
             return value.keys | value.contents if value.keys else value.contents
         if isinstance(value, Given):
             if value.inside is not None:
-                found: Values = {value.inside, ATOM}
+                found: Values = {value.inside}
             else:
                 found = {value} if value.kind is None else value.keys | value.contents
             return found | self.put_keys | self.put_items if self.written else found
@@ -233,7 +256,7 @@ class Heap:
             return keys | contents
         if isinstance(value, Namespace):
             return self.items(value) | {ATOM}
-        return {ATOM} if value is ATOM or isinstance(value, Text) else set()
+        return {ATOM} if value is not NONE and (value is ATOM or isinstance(value, Text)) else set()
 
     def keys(self, value: Value) -> Values:
         """What iterating over it gives."""
@@ -269,7 +292,7 @@ class Heap:
             owner = value.owner
             if isinstance(owner, Made):
                 return set().union(*owner.attributes.values())
-            inside: Values = {owner if owner.inside is None else owner.inside, ATOM}
+            inside: Values = {owner if owner.inside is None else owner.inside}
             return inside.union(*self.put_attributes.values())
         return self.elements(value)
 
@@ -308,8 +331,12 @@ class Heap:
         found: Values = set()
         if kinds & NUMBERS:
             found.add(NUMBER)
-        if (kinds & ATOMS) - NUMBERS:
+        if type(None) in kinds:
+            found.add(NONE)
+        if (kinds & ATOMS) - NUMBERS - {type(None), str}:
             found.add(ATOM)
+        if str in kinds:
+            found |= self._texts(holder, items, part)
         others: dict[int, Any] = {}
         if not kinds <= ATOMS:
             others = {id(item): item for item in items if type(item) not in ATOMS}
@@ -319,9 +346,25 @@ class Heap:
         self.observe("members", holder.object, part, (frozenset(kinds & ATOMS), others))
         return found
 
+    def _texts(self, holder: Live, items: list[Any], part: str) -> Values:
+        """The texts in a container, each by itself if they may be the names of attributes."""
+        texts = {item for item in items if type(item) is str}
+        if len(texts) > TEXTS or not all(map(may_name, texts)):
+            return {ATOM}
+        if type(holder.object) is not tuple:
+            self.observe("texts", holder.object, part, texts)
+        return set(map(self.text, texts))
+
     def inside(self, values: Iterable[Value]) -> Values:
-        """The values, and all that containers among them hold."""
+        """The values, and all that containers among them hold. The set is not to be changed."""
         found = set(values)
+        if self._inside_when != self.held:
+            self._inside_when = self.held
+            self._inside.clear()
+            self._with_instances.clear()
+        roots = frozenset(found)
+        if (known := self._inside.get(roots)) is not None:
+            return known
         stack = list(found)
         while stack:
             value = stack.pop()
@@ -333,6 +376,16 @@ class Heap:
                         if len(found) > MEMBERS:
                             raise Harm("uses a structure that is too large to look at")
         self.spent += len(found) >> 2
+        self._inside[roots] = found
+        return found
+
+    def any_instances(self, values: Values) -> bool:
+        """Whether there are instances of other than builtin classes among what `inside` found."""
+        known = self._with_instances.get(id(values))
+        if known is not None and known[0] is values and self._inside_when == self.held:
+            return known[1]
+        found = any(map(self.classes_of, values))
+        self._with_instances[id(values)] = values, found
         return found
 
     # -- what containers take in ----------------------------------------------------------------------------
@@ -341,25 +394,25 @@ class Heap:
         """Objects that the call made, or arguments, take other values in."""
         for target in targets:
             if isinstance(target, Made):
-                self.add(target.contents, values)
+                self.hold(target.contents, values)
                 if keys:
-                    self.add(target.keys, keys)
+                    self.hold(target.keys, keys)
                 if target.named is not None:  # it is no longer just what was passed by name
                     target.named = None
                     self.version += 1
             elif isinstance(target, Namespace):
                 self.put_attribute(target.owner, ANY_NAME, set(values))
             elif isinstance(target, Given):
-                self.add(self.put_items, values)
+                self.hold(self.put_items, values)
                 if keys:
-                    self.add(self.put_keys, keys)
+                    self.hold(self.put_keys, keys)
 
     def put_attribute(self, target: Value, name: str, values: Values) -> None:
         """An object that the call made, or an argument, takes values in under a name."""
         if isinstance(target, Made | Inner):
-            self.add(target.attributes.setdefault(name, set()), values)
+            self.hold(target.attributes.setdefault(name, set()), values)
         elif isinstance(target, Given):
-            self.add(self.put_attributes.setdefault(name, set()), values)
+            self.hold(self.put_attributes.setdefault(name, set()), values)
 
     def pour(self, targets: Iterable[Value], sources: Iterable[Value], *, pairs: bool = False) -> None:
         """Objects that the call made take in what others hold: keys as keys, values as values.
@@ -374,10 +427,15 @@ class Heap:
                 continue
             held = self.elements(source)
             self.store(targets, held, held if isinstance(source, Made) and source.kind is None else ())
-            if pairs:
-                for part in list(held):
-                    deeper = self.elements(part)
-                    self.store(targets, deeper, deeper | held)
+            if pairs and held:
+                self.spent += len(held) >> 4
+                deeper = set().union(*map(self.elements, held))
+                self.store(targets, deeper, deeper | held)
+
+
+def may_name(text: str) -> bool:
+    """Whether a text may be the name of an attribute, and is short enough to be remembered."""
+    return len(text) <= 64 and text.isidentifier()
 
 
 def _is_mapping(kind: type | None) -> bool:
@@ -421,6 +479,12 @@ def unchanged(observed: Iterable[tuple[str, Any, Any, Any]]) -> bool:
     return True
 
 
+def _items(holder: Any, part: str) -> list[Any]:
+    if hasattr(holder, "keys"):
+        return list(holder.keys()) if part == "keys" else list(holder.values())
+    return list(base_iter(holder))
+
+
 def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
     if kind in ("class", "attribute"):
         return holder.__dict__.get(key, MISSING) is found
@@ -435,11 +499,10 @@ def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
             return holder.cell_contents is found
         except ValueError:
             return found is MISSING
+    if kind == "texts":
+        return bool({item for item in _items(holder, key) if type(item) is str} == found)
     if kind == "members":
-        if hasattr(holder, "keys"):
-            items = list(holder.keys()) if key == "keys" else list(holder.values())
-        else:
-            items = list(base_iter(holder))
+        items = _items(holder, key)
         kinds = set(map(type, items))
         atoms, others = found
         if kinds & ATOMS != atoms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import tzinfo
 from types import FunctionType, MemberDescriptorType
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Made, Value
@@ -96,9 +97,13 @@ class Known(Arrays):
             written.add(own)
         self.write(written)
         touched = operands if own is None else operands | {own}
+        if function.name.startswith("datetime."):
+            self._check_zones(touched)
         results: Values = set()
         if called:
-            pool = self.inside(touched)
+            pool = self.inside(touched) | {ATOM, NUMBER}
+            if "fresh" in function.returns:
+                pool = pool | self._fresh_data()
             for _ in range(2):  # what it returns may be passed to it again, as reduce does
                 results |= self.call_any(called, pool | results)
         if function.name in _LOOKING_UP and own is not None:
@@ -111,9 +116,9 @@ class Known(Arrays):
         if function.name == "builtins.reversed":
             results |= self.special_calls(operands, frozenset({"__reversed__"}), set())
         if function.writes:
-            results |= self.special_calls(written, _BY_WRITERS, self.inside(touched))
+            results |= self.special_calls(written, _BY_WRITERS, self.inside(touched) | {ATOM, NUMBER})
         if function.name.startswith(("builtins.dict", "collections.")):
-            results |= self.special_calls(operands, _BY_MAPPINGS, set())
+            results |= self.special_calls(operands, _BY_MAPPINGS, self.inside(operands) | {ATOM, NUMBER})
         if function.name.startswith("copy.") and self.look_at(touched, 2, _COPYING):
             raise Harm("copies an object in its own way")
         if function.name in ("builtins.str.format", "builtins.str.format_map"):
@@ -125,11 +130,19 @@ class Known(Arrays):
                 if function.depth and function.name not in _ORDERLESS
                 else self.keys(value)
             )
-        if function.name not in _ORDERLESS:
+        self.spent += (len(elements) + len(operands)) >> 3
+        if self.fragile and function.name not in _ORDERLESS:
             self.no_order(self.inside(touched))
         if written:
             self._fill(function, written, operands - written, elements, args)
         return self._give(function.returns, args, operands, elements, results, own)
+
+    def _check_zones(self, values: Values) -> None:
+        """A date with a time zone of the program's own runs that one's methods wherever it is used, and gives it out."""
+        for value in self.inside(values):
+            for kind in self.classes_of(value):
+                if issubclass(kind, tzinfo):
+                    raise Harm(f"makes a date in a {kind.__qualname__}")
 
     def _fill(
         self, function: Function, written: Values, operands: Values, elements: Values, args: Args
@@ -147,9 +160,9 @@ class Known(Arrays):
                 self.store(written, args.behind(1), {ATOM})
                 self.store(written, {NUMBER} if "Counter" in function.name else set())
             return
-        deeper: Values = set()
-        for value in operands | elements:
-            deeper |= self.elements(value)
+        parts = operands | elements
+        self.spent += len(parts) >> 3
+        deeper: Values = set().union(*map(self.elements, parts))
         if name in _EMPTYING:  # what these are given goes in element by element
             operands = set()
         # An unknown container may be a mapping.
@@ -185,9 +198,7 @@ class Known(Arrays):
         if "rest" in words:
             found |= args.behind(1) & operands | results
         if "fresh" in words:
-            made = self.made((self.site, "fresh"), None)
-            self.store({made}, {ATOM, NUMBER, made}, {ATOM})
-            found.add(made)
+            found |= self._fresh_data()
         if "copy" in words:
             made = self.made((self.site, "copy"), None)
             self.pour({made}, operands | mine)
@@ -213,6 +224,12 @@ class Known(Arrays):
         if "nest" in words:
             found.add(self._nest(elements | results | (self.elements(own) if own is not None else set())))
         return found
+
+    def _fresh_data(self) -> Values:
+        """A new container of data, or of such containers."""
+        made = self.made((self.site, "fresh"), None)
+        self.store({made}, {ATOM, NUMBER, made}, {ATOM})
+        return {made}
 
     def _nest(self, held: Values) -> Value:
         """Containers in a container, as zip, groupby and items give."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable
+from contextlib import ExitStack
 
+from bundlebee.bundles.branches import leaves
 from bundlebee.bundles.expressions import OPERATORS, Expressions
 from bundlebee.bundles.facts import ASYNC_GENERATOR, COROUTINE, GENERATOR, PLAIN, FunctionFacts
 from bundlebee.bundles.scopes import FunctionNode
@@ -59,6 +61,12 @@ class Lowering(Expressions):
             self.emit("return", node.body.lineno, self.expression(node.body))
         else:
             self.statements(node.body)
+            if not self.generator and not leaves(node.body):
+                self.emit("return", node.lineno, self.none())
+        # in front of everything: no branch that is not taken has them to itself
+        for code, register in (("number", self.numbers), ("nothing", self.nothing)):
+            if register:
+                self.operations.insert(0, (code, self.line, register))
         kind = PLAIN
         if isinstance(node, ast.AsyncFunctionDef):
             kind = ASYNC_GENERATOR if self.generator else COROUTINE
@@ -83,14 +91,18 @@ class Lowering(Expressions):
         return Lowering(node, f"{self.qualname}.<locals>.", self.owner, self.functions, self).lower()
 
     def statements(self, nodes: Iterable[ast.stmt]) -> None:
-        for node in nodes:
-            method = getattr(self, f"s_{type(node).__name__}", None)
-            if method is None:
-                self.emit(
-                    "bad", node.lineno, f"has a statement that is not understood ({type(node).__name__})"
-                )
-            else:
+        with ExitStack() as stack:
+            for node in nodes:
+                self.forget(node)
+                method = getattr(self, f"s_{type(node).__name__}", None)
+                if method is None:
+                    self.emit(
+                        "bad", node.lineno, f"has a statement that is not understood ({type(node).__name__})"
+                    )
+                    continue
                 method(node)
+                if isinstance(node, ast.If) and (claims := self.remaining(node)):
+                    stack.enter_context(self.within(claims, node.lineno))
 
     def s_Pass(self, _node: ast.stmt) -> None:
         pass
@@ -103,6 +115,8 @@ class Lowering(Expressions):
     def s_Return(self, node: ast.Return) -> None:
         if node.value is not None:
             self.emit("return", node.lineno, self.expression(node.value))
+        elif not self.generator:
+            self.emit("return", node.lineno, self.none())
 
     def s_Assign(self, node: ast.Assign) -> None:
         if (
@@ -189,10 +203,13 @@ class Lowering(Expressions):
             for part in target.elts:
                 self.delete(part)
 
-    def s_If(self, node: ast.If) -> None:
+    def s_If(self, node: ast.If | ast.While) -> None:
         self.truth(node.test)
-        self.statements(node.body)
-        self.statements(node.orelse)
+        true, false = self.test(node.test)
+        with self.within(true, node.lineno, node.test):
+            self.statements(node.body)
+        with self.within(false, node.lineno, node.test):
+            self.statements(node.orelse)
 
     s_While = s_If
 
@@ -241,15 +258,21 @@ class Lowering(Expressions):
             manager = self.expression(item.context_expr)
             if isinstance(node, ast.AsyncWith):
                 entered = self.awaited(self.call_method(manager, "__aenter__", [], line), line)
-                self.awaited(self.call_method(manager, "__aexit__", [0, 0, 0], line), line)
+                self.awaited(self.call_method(manager, "__aexit__", self.failure(line), line), line)
             else:
                 entered = self.call_method(manager, "__enter__", [], line)
-                self.call_method(manager, "__exit__", [0, 0, 0], line)
+                self.call_method(manager, "__exit__", self.failure(line), line)
             if item.optional_vars is not None:
                 self.assign(item.optional_vars, entered)
         self.statements(node.body)
 
     s_AsyncWith = s_With
+
+    def failure(self, line: int) -> list[int]:
+        """What ``__exit__`` is given: class, exception and traceback, or None."""
+        register = self.register()
+        self.emit("failure", line, register)
+        return [register] * 3
 
     def s_FunctionDef(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
         decorators = [self.expression(decorator) for decorator in node.decorator_list]

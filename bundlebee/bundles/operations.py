@@ -11,11 +11,11 @@ from types import CoroutineType, FunctionType, GeneratorType, MemberDescriptorTy
 from typing import Any, TypeAlias
 
 from bundlebee.bundles.absent import ABSENT, absent
-from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Namespace, Text, Value
-from bundlebee.bundles.calling import Calls
+from bundlebee.bundles.abstract import ATOM, NONE, NUMBER, Given, Inner, Live, Made, Namespace, Text, Value
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import FunctionFacts, ModuleFacts
 from bundlebee.bundles.heap import ANY_NAME, MISSING, Harm, Values
+from bundlebee.bundles.narrowing import Narrowing
 from bundlebee.bundles.specials import KEYS, TEXTS, Args
 
 Operation: TypeAlias = tuple[Any, ...]
@@ -77,7 +77,7 @@ class Frame:
         self.line = facts.line  #: … and from which line
 
 
-class Operations(Calls):
+class Operations(Narrowing):
     """What each operation does to the registers of its frame."""
 
     def inner_frame(self, frame: Frame, number: int) -> Frame:
@@ -141,6 +141,37 @@ class Operations(Calls):
     def o_copy(self, frame: Frame, op: Operation) -> None:
         self.add(frame.registers[op[2]], frame.registers[op[3]])
 
+    def o_none(self, frame: Frame, op: Operation) -> None:
+        _, _, target, source = op
+        if any(map(self.may_be_none, frame.registers[source])):
+            self.add(frame.registers[target], {NONE})
+
+    def o_some(self, frame: Frame, op: Operation) -> None:
+        _, _, target, source = op
+        self.add(frame.registers[target], frame.registers[source] - {NONE})
+
+    def o_nothing(self, frame: Frame, op: Operation) -> None:
+        self.add(frame.registers[op[2]], {NONE})
+
+    def o_kind(self, frame: Frame, op: Operation) -> None:
+        _, _, target, source, function, classes, sense = op
+        values = frame.registers[source]
+        if self.is_the_builtin(frame.registers[function], "isinstance"):
+            answers = self.are_instances(values, [frame.registers[part] for part in classes])
+            values = {value for value, answer in answers.items() if answer is None or answer is sense}
+        self.add(frame.registers[target], values)
+
+    def o_same(self, frame: Frame, op: Operation) -> None:
+        _, _, target, source, other = op
+        values, others = frame.registers[source], frame.registers[other]
+        # of which classes something may be, is not known that well
+        if others and all(
+            isinstance(value, Live) and self._named(value) and not isinstance(value.object, type)
+            for value in others
+        ):
+            values = {value for value in values if self.may_be_one_of(value, others)}
+        self.add(frame.registers[target], values)
+
     def o_attr(self, frame: Frame, op: Operation) -> None:
         _, _, target, holder, name = op
         for value in list(frame.registers[holder]):
@@ -155,7 +186,7 @@ class Operations(Calls):
                 self._check_item(value)
             elif isinstance(value, Given):
                 if self.fills:
-                    self.add(self.put_keys, indices)
+                    self.hold(self.put_keys, indices)
                 for thing in value.callables or ():
                     if isinstance(thing, type):
                         self._check_item(self.live(thing, thing.__qualname__))  # type: ignore[arg-type]
@@ -323,11 +354,16 @@ class Operations(Calls):
             ):
                 return
         if left and right:
-            raise Harm("compares identities, which copies do not keep")
+            if not all(
+                (isinstance(value, Given) and not value.cached) or self._fresh(value)
+                for value in left | right
+            ):
+                raise Harm("compares identities, which copies do not keep")
+            self.compares = True
 
     def _named(self, value: Value) -> bool:
         """Whether it is the same object wherever its name is looked up."""
-        if isinstance(value, Inner):
+        if isinstance(value, Inner) or value is NONE:
             return True
         if not isinstance(value, Live):
             return False
@@ -450,6 +486,9 @@ class Operations(Calls):
         error = self.made((self.site, "caught"), Exception)
         self.store({error}, {self.anything, ATOM})
         self.add(frame.registers[op[2]], {error, *self.raised()})
+
+    def o_failure(self, frame: Frame, op: Operation) -> None:
+        self.add(frame.registers[op[2]], {self.anything, ATOM, NONE, *self.raised()})
 
     def o_function(self, frame: Frame, op: Operation) -> None:
         _, _, target, number, defaults = op

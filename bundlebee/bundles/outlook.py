@@ -67,14 +67,16 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
         # the general answer can only be the same, or more far-fetched
         return _judgement(Outlook.STAYS, data)
     try:
-        state(data.reads, modules=sys.modules)
+        found = state(data.reads, modules=sys.modules)
     except Unfingerprintable as error:
         return _stays(error.what, f"{error} ({_place(function)})")
+    if (told := data.comes_back(found.objects)) is not None:
+        return _stays(told, f"{told} ({_place(function)})")
     general = analysis.summary(function)
     if callables:  # of a class method we know what it gets first
         walk = _walk(
             function,
-            Reach(None, general.classes, callables),
+            Reach(None, frozenset(), callables, itself=True),
             Reach(None, general.classes, ()),
             general.classes,
         )
@@ -82,10 +84,15 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
     if general.level is Effect.UNSAFE:
         return _judgement(Outlook.DEPENDS, general)
     try:
-        state(general.reads, modules=sys.modules)
+        found = state(general.reads, modules=sys.modules)
     except Unfingerprintable as error:
         why = f"{error} ({_place(function)})"
         return Judgement(Outlook.DEPENDS, kind_of(error.what), why)
+    if general.compares:
+        what = "compares identities, which copies of numbers do not keep"
+        return Judgement(Outlook.DEPENDS, kind_of(what), f"{what} ({_place(function)})")
+    if (told := general.comes_back(found.objects)) is not None:
+        return Judgement(Outlook.DEPENDS, kind_of(told), f"{told} ({_place(function)})")
     return Judgement(Outlook.SHIPS, prints=general.level is Effect.PRINTS, writes=general.writes)
 
 
@@ -96,7 +103,8 @@ def _with_data(
     it is asked about data alone."""
     data = Reach(None, frozenset(), ())
     if owner is None:
-        return analysis.for_call(function, _walk(function, Reach(None, frozenset(), callables), data))
+        first = Reach(None, frozenset(), callables, itself=bool(callables))
+        return analysis.for_call(function, _walk(function, first, data))
     own = Reach(owner, frozenset(), ())
     found = analysis.for_call(function, _walk(function, own, frozenset((own, data))))
     if found.level is Effect.UNSAFE:

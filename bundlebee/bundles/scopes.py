@@ -9,6 +9,10 @@ from typing import Any, TypeAlias
 from bundlebee.bundles.facts import FunctionFacts
 from bundlebee.bundles.own import mangled
 
+#: Functions that take an attribute's name as text: their constants are kept.
+_NAMING = {"getattr", "setattr", "hasattr", "delattr"}
+_NAMING_METHODS = {"__setattr__", "__delattr__"}
+
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 
 
@@ -29,6 +33,18 @@ def _own(nodes: Iterable[ast.AST]) -> Iterator[ast.AST]:
             )
         elif not isinstance(node, ast.ClassDef):
             yield from _own(ast.iter_child_nodes(node))
+
+
+def takes_a_name(node: ast.Call) -> bool:
+    """Whether what is called may take an attribute's name as a text."""
+    called = node.func
+    return (isinstance(called, ast.Name) and called.id in _NAMING) or (
+        isinstance(called, ast.Attribute) and called.attr in _NAMING_METHODS
+    )
+
+
+def _computes_a_name(node: ast.Call) -> bool:
+    return takes_a_name(node) and not all(isinstance(part, ast.Constant) for part in node.args[1:2])
 
 
 def _comprehension_targets(node: ast.AST) -> set[int]:
@@ -71,8 +87,20 @@ class Scope:
         self.free: dict[str, None] = {}
         self.size = 1
         self.generator = False
+        self.names_by_text = False  #: whether texts that it writes down may be names of attributes
         self.numbers = 0
+        self.nothing = 0
         self.handlers = 0
+        #: of the variables of which a test says something here: the register of what they are here (`branches`)
+        self.narrowed: dict[int, int] = {}
+        #: by the identity of a test: the registers of what it asks with
+        self.tested: dict[int, tuple[int, tuple[int, ...]]] = {}
+        self.displayed: dict[
+            int, tuple[int, ...]
+        ] = {}  #: by the identity of a tuple that is written down: its parts
+        self.bound_inside: set[str] | None = (
+            None  #: variables that nested functions bind; found when it is asked for
+        )
 
     # -- names -------------------------------------------------------------------------------------------
 
@@ -94,6 +122,8 @@ class Scope:
             mine |= _comprehension_targets(statement)
         bound: dict[str, None] = {}
         for node in body:
+            if isinstance(node, ast.Call) and _computes_a_name(node):
+                self.names_by_text = True
             if isinstance(node, ast.Global):
                 self.globals.update(map(self.mangle, node.names))
             elif isinstance(node, ast.Nonlocal):
@@ -142,7 +172,7 @@ class Scope:
         name = self.mangle(name)
         kind, where = self.resolve(name)
         if kind == "local":
-            return int(where)
+            return self.narrowed.get(int(where), int(where))
         if name == "__class__":
             self.emit("bad", line, "uses __class__")
             return 0

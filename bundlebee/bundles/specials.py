@@ -138,6 +138,7 @@ class Specials(Attributes):
         if not self.written:
             self.written = f"{what} its argument {value.name!r}"
             self.version += 1
+            self.held += 1
 
     # -- special methods ---------------------------------------------------------------------------------
 
@@ -177,11 +178,14 @@ class Specials(Attributes):
         if depth == 0:
             return set()
         reach = self.inside(values) if depth == 2 else values
-        if names is TEXTS:
+        if names is TEXTS and self.fragile:
             self.no_order(reach)
-        if not any(self.classes_of(value) for value in reach):
+        if not (self.any_instances(reach) if depth == 2 else any(map(self.classes_of, reach))):
             return set()
-        others = self.inside(reach)
+        others = self.inside(reach) | {
+            ATOM,
+            NUMBER,
+        }  # builtins pass numbers, texts and None of their own, too
         found = self.special_calls(reach, names - _ITERATORS, others)
         if names & _ITERATORS:
             for iterator in self.special_calls(reach, names & _ITERATORS, others):

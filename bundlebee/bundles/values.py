@@ -66,11 +66,12 @@ class Reach(msgspec.Struct, frozen=True, eq=False):
     hides: frozenset[str] = (
         frozenset()
     )  #: of an instance: attributes of its own under names that its class has, too
+    itself: bool = False  #: whether it is the one function or class that can be reached
 
     @property
     def _key(self) -> tuple[Any, ...]:
         # by identity: a metaclass may have an __eq__ of its own
-        return self.kind, self.classes, frozenset(map(id, self.callables)), self.hides
+        return self.kind, self.classes, frozenset(map(id, self.callables)), self.hides, self.itself
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Reach) and self._key == other._key
@@ -183,6 +184,8 @@ def refined(found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Walk:
 def _reach(root: Any, shape: Shape) -> Shape:
     if shape != ANYTHING:
         return shape
+    if is_callable(root):
+        return Reach(None, frozenset(), (root,), itself=True)
     classes: set[type] = set()
     callables: dict[int, Any] = {}
     seen: set[int] = set()
@@ -203,6 +206,31 @@ def _reach(root: Any, shape: Shape) -> Shape:
     members = [base.__dict__ for base in type(root).__mro__]
     hides = frozenset(name for name in own.attributes(root) or () if any(name in each for each in members))
     return Reach(type(root), frozenset(classes), tuple(callables.values()), hides)
+
+
+def keep_identities(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether no number is in these arguments twice: of all values that may travel, only numbers are one object before and two
+    afterwards. (What is two objects stays two, but where the interpreter has but one of a kind.) Takes as long as `walk`.
+
+    Args:
+        args: arguments that may travel.
+    """
+    numbers: set[int] = set()
+    seen: set[int] = set()
+    stack = [*args, *kwargs.values()]
+    while stack:
+        value = stack.pop()
+        kind = type(value)
+        if kind in NUMBERS:
+            if kind is bool or (kind is int and -5 <= value <= 256):
+                continue
+            if id(value) in numbers:
+                return False
+            numbers.add(id(value))
+        elif kind not in ATOMS and id(value) not in seen and not is_callable(value):
+            seen.add(id(value))
+            stack.extend(children(value))
+    return True
 
 
 def _branches(value: Any) -> list[Any]:

@@ -203,7 +203,7 @@ class Answers:
             try:
                 frames: list[Any] = [remote_errors.pack(error, is_ours)]
                 told = (error.args, error.__dict__)
-                if pickling.refers(told, item, frozenset()):
+                if pickling.refers(told, item, objects):
                     raise Unshippable("the exception holds an argument")
                 changes = [] if before is None else before.changes()
                 if before is not None and changes:

@@ -16,7 +16,10 @@ from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
 from bundlebee.bundles.facts import ModuleFacts, collect, decode, encode
 from bundlebee.bundles.fingerprint import Remembered, state
 from bundlebee.bundles.stdlib import facts_of_library, real_name
-from bundlebee.bundles.values import Reach, refined, walk
+from bundlebee.bundles.values import Reach, keep_identities, refined, walk
+from bundlebee.calls.changes import Before
+from bundlebee.calls.pickling import dumps, loads, refers
+from bundlebee.errors import Unshippable
 from bundlebee.hooks.finder import BundleFinder, FallbackFinder
 
 Load = Callable[..., ModuleType]
@@ -262,12 +265,64 @@ def test_a_default_counts_where_it_is_taken(world: World) -> None:
     assert world.ask(module.keep, 1, 2).level is Effect.FREE
     assert world.ask(module.keep, 1, default=2).level is Effect.FREE
     assert "default" in world.ask(module.keep, 1).why
-    assert world.analysis.summary(module.keep).level is Effect.UNSAFE
+    assert "default" in str(world.analysis.summary(module.keep).shown)
 
 
 def test_a_function_that_calls_itself_takes_its_defaults(world: World) -> None:
     module = world.load("T = []\ndef f(x, default=T): return f(x - 1) if x else default")
-    assert "default" in world.ask(module.f, 1, 2).why
+    assert "default" in str(world.ask(module.f, 1, 2).shown)
+
+
+# -- objects of the state that may come back --------------------------------------------------------------------------
+
+COMING_BACK = """
+    from threading import Lock
+    class Marker:
+        def __init__(self): self.inside = [1]
+    TABLE, MARKER = {"a": [1]}, Marker()
+    class Hidden:
+        stuff = Lock(), Marker()  # nothing behind what cannot be compared is looked at
+    def one(key, default=MARKER): return TABLE.get(key, default)
+    def inside(key): return [key, (MARKER.inside, key)]
+    def left(into): into.append(MARKER)
+    def changed(into): into["x"] = MARKER.inside
+    def hidden(key): return key or Hidden.stuff[1]
+    def always(): return MARKER
+    def raised(key): raise ValueError(MARKER)
+    async def awaited(key): return [MARKER]
+    def sentinel(key): return key or object
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [("one", ("a",)), ("one", ("b",)), ("inside", (1,)), ("left", ([],)), ("changed", ({},))],
+)
+def test_the_worker_knows_what_must_not_come_back(world: World, name: str, args: tuple[Any, ...]) -> None:
+    """The analysis lets it go, since it is part of the state that both compare; and there is no way to send it."""
+    module = world.load(COMING_BACK)
+    summary = world.ask(getattr(module, name), *args)
+    assert summary.level is Effect.FREE, summary.why
+    found = state(summary.reads, modules=sys.modules)
+    assert summary.comes_back(found.objects) is None
+    assert summary.comes_back(frozenset()) is not None
+    before = Before(walk(args, {}))
+    both = getattr(module, name)(*args), before.changes()
+    with pytest.raises(Unshippable, match="module-level object"):
+        refers(both, (args, {}), found.objects)
+
+
+@pytest.mark.parametrize("name", ["always", "raised", "awaited"])
+def test_what_comes_back_in_any_case(world: World, name: str) -> None:
+    module = world.load(COMING_BACK)
+    assert "itself" in world.ask(getattr(module, name), *([] if name == "always" else [1])).why
+
+
+def test_what_the_worker_would_not_know(world: World) -> None:
+    module = world.load(COMING_BACK)
+    cleared = world.analysis.clear(module.hidden, (1,), {})
+    assert cleared.summary.level is Effect.UNSAFE
+    assert world.ask(module.sentinel, 1).level is Effect.FREE
 
 
 # -- descriptors and __dict__ ---------------------------------------------------------------------------------------
@@ -579,3 +634,487 @@ def test_what_a_context_gives_is_what_it_was_given(world: World, context: str) -
     for function in (module.f, module.g):
         summary = world.ask(function, [])
         assert summary.writes or summary.level is Effect.UNSAFE, function
+
+
+# -- what tests say of variables ------------------------------------------------------------------------------------
+
+BRANCHES = """
+import random
+from datetime import date
+from uuid import UUID
+
+SEEN = []
+
+class Graph:
+    count = 0
+    def __init__(self, data=None):
+        self.nodes = {}
+        if data is not None:
+            SEEN.append(data)
+    def name(self, text):
+        self.text = text
+
+class Digraph(Graph):
+    pass
+
+class SpoilsAll:
+    def __init__(self):
+        SEEN.append(self)
+
+class Named(Exception):
+    pass
+
+class Proxy:
+    __class__ = property(lambda self: type)
+
+def from_class(kind):
+    if kind is None:
+        made = Graph()
+    elif isinstance(kind, type):
+        made = kind()
+    else:
+        made = kind
+    made.count = 1
+    return made
+def uses_class():
+    return from_class(Digraph)
+def early(kind):
+    if isinstance(kind, type):
+        return 1
+    kind.count = 2
+    return 2
+def uses_early():
+    return early(Digraph)
+def within_and(kind):
+    return not isinstance(kind, type) and setattr(kind, "count", 3)
+def uses_and():
+    return within_and(Digraph)
+def choice(kind):
+    return 0 if isinstance(kind, (int, type)) else setattr(kind, "count", 3)
+def uses_choice():
+    return choice(Digraph)
+def seeded(seed=None):
+    if seed is None or seed is random:
+        seed = random._inst
+    elif isinstance(seed, int):
+        seed = random.Random(seed)
+    return seed.random()
+def plain():
+    return Graph().nodes
+
+# … and what they do not say
+def loop(kinds):
+    one = 1
+    for kind in kinds:
+        if not isinstance(one, type):
+            one = kind
+            one.count = 4
+def uses_loop():
+    loop([Digraph])
+def later(kind):
+    if not isinstance(kind, type):
+        while True:
+            kind.count = 5
+            kind = Digraph
+def uses_later():
+    later(Graph())
+def by_another(kind):
+    def change():
+        nonlocal kind
+        kind = Digraph
+    if not isinstance(kind, type):
+        change()
+        kind.count = 6
+def uses_another():
+    by_another(Graph())
+def delayed(kind):
+    if not isinstance(kind, type):
+        late = (setattr(kind, "count", 7) for _ in (1,))
+        kind = Digraph
+        return list(late)
+def uses_delayed():
+    delayed(Graph())
+def walrus(kind):
+    return not isinstance(kind, type) and [(kind := Digraph), setattr(kind, "count", 8)]
+def uses_walrus():
+    walrus(Graph())
+def otherwise(kind):
+    if isinstance(kind, type):
+        kind.count = 9
+def uses_otherwise():
+    otherwise(Digraph)
+def proxied(kind):
+    if isinstance(kind, type):
+        SEEN.append(kind)
+def uses_proxied():
+    proxied(Proxy())
+def perhaps(values):
+    for value in values:
+        return [value]
+def implicit(values):
+    if perhaps(values) is None:
+        SEEN.append(1)
+def nothing_given(data):
+    if data is None:
+        SEEN.append(1)
+def something_given(data):
+    if data is not None:
+        SEEN.append(1)
+def bare(data):
+    yield [data]
+    yield
+def yields(data):
+    for value in bare(data):
+        if value is None:
+            SEEN.append(1)
+def data_of_the_library(data):
+    if isinstance(data, UUID) or isinstance(data, date):
+        SEEN.append(1)
+def own_isinstance(kind):
+    isinstance = lambda one, other: True
+    if not isinstance(kind, type):
+        return
+    SEEN.append(1)
+def in_both(data):
+    if isinstance(data, type):
+        x = None
+        y = 1
+    else:
+        x = None
+        y = 1
+    if x is None and not isinstance(y, type):
+        SEEN.append(1)
+class Leaves:
+    def __enter__(self):
+        return self
+    def __exit__(self, kind, error, trace):
+        if kind is Named:
+            SEEN.append(1)
+        if isinstance(kind, type):
+            SEEN.append(2)
+def leaving(data):
+    with Leaves():
+        raise Named
+class Indexed:
+    def __len__(self):
+        return 1
+    def __getitem__(self, key):
+        if isinstance(key, int):
+            SEEN.append(1)
+        return key
+    def __eq__(self, other):
+        return self is other
+    __hash__ = None
+def indexed(data):
+    import bisect
+    return bisect.bisect(Indexed(), Indexed())
+def hooked(text):
+    import json
+    def hook(value):
+        if isinstance(value, dict):
+            SEEN.append(1)
+        return value
+    return json.loads(text, object_hook=hook)
+def kind_of(data):
+    kind = type(data)
+    if kind is UUID:
+        SEEN.append(1)
+def swallowed(data):
+    from contextlib import suppress
+    with suppress(Named):
+        if data is not None:
+            with suppress(Named):
+                raise Named
+        return
+    SEEN.append(1)
+def tried(kind):
+    try:
+        if isinstance(kind, type):
+            raise Named
+    except Named:
+        kind.count = 10
+def uses_tried():
+    tried(Digraph)
+"""
+
+
+@pytest.mark.parametrize("name", ["class", "early", "and", "choice"])
+def test_a_branch_sees_what_its_test_leaves(world: World, name: str) -> None:
+    summary = world.ask(vars(world.load(BRANCHES))[f"uses_{name}"])
+    assert summary.level is Effect.FREE, summary.why
+
+
+def test_a_class_or_function_that_is_given(world: World) -> None:
+    module = world.load(BRANCHES)
+    assert world.ask(module.from_class, module.Digraph).level is Effect.FREE
+    assert world.ask(module.from_class, kind=module.Graph).level is Effect.FREE
+    assert "class attribute" in world.ask(module.otherwise, module.Digraph).why
+    assert world.ask(module.otherwise, module.loop).level is Effect.FREE
+    assert world.ask(module.from_class, module.SpoilsAll).level is Effect.UNSAFE
+
+
+def test_a_branch_for_none(world: World) -> None:
+    module = world.load(BRANCHES)
+    assert world.ask(module.plain).level is Effect.FREE
+    assert world.ask(module.seeded, 1).level is Effect.FREE
+    for args in [(), (None,), ("text",)]:
+        assert world.ask(module.seeded, *args).level is Effect.UNSAFE
+    assert world.ask(module.nothing_given, 3).level is Effect.FREE
+    assert world.ask(module.nothing_given, None).level is Effect.UNSAFE
+    assert world.ask(module.something_given, None).level is Effect.UNSAFE  # a text would look the same
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["loop", "later", "another", "delayed", "walrus", "otherwise", "proxied", "tried"],
+)
+def test_where_a_test_says_nothing(world: World, name: str) -> None:
+    summary = world.ask(vars(world.load(BRANCHES))[f"uses_{name}"])
+    assert summary.level is Effect.UNSAFE
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("implicit", "yields", "data_of_the_library", "own_isinstance", "in_both"),
+        *("leaving", "indexed", "hooked", "kind_of", "swallowed"),
+    ],
+)
+def test_what_a_variable_may_be_although_nobody_says_so(world: World, name: str) -> None:
+    summary = world.ask(vars(world.load(BRANCHES))[name], "text")
+    assert summary.level is Effect.UNSAFE
+
+
+# -- time zones -----------------------------------------------------------------------------------------------------
+
+ZONES = """
+    from datetime import datetime, timedelta, tzinfo
+    SEEN = []
+    class Zone(tzinfo):
+        def __init__(self, hours):
+            self.hours = hours
+        def __new__(cls, *args):
+            return super().__new__(cls)
+        def __getinitargs__(self):
+            raise AssertionError
+        def __reduce__(self):
+            raise AssertionError
+        __getstate__ = __reduce__
+        def utcoffset(self, when):
+            SEEN.append(when)
+            return timedelta(hours=self.hours)
+        def dst(self, when):
+            return timedelta(0)
+        def tzname(self, when):
+            return f"{self.hours:+}"
+        def move(self, hours):
+            self.hours += hours
+            return self
+        def within(self, year):
+            return datetime(year, 1, 1, tzinfo=self)
+        def replaced(self, year):
+            return datetime(year, 1, 1).replace(tzinfo=self).utcoffset()
+        def given_out(self, year):
+            return datetime.combine(datetime(year, 1, 1), datetime(year, 1, 1).time(), self).tzinfo.utcoffset(None)
+        def by_its_base(self, when):
+            return super().fromutc(when)
+    HERE = Zone(1)
+    def made(hours): return Zone(hours).tzname(None)
+    def existing(hours): return HERE.hours + hours
+    def in_here(year): return datetime(year, 1, 1, tzinfo=HERE)
+"""
+
+
+def test_time_zones_are_copied_as_they_are(world: World) -> None:
+    module = world.load(ZONES)
+    zone = module.Zone(2)
+    zone.more = [zone]
+    for function, args in [(module.Zone.tzname, (zone, None)), (module.Zone.move, (zone, 1))]:
+        assert world.ask(function, *args).level is Effect.FREE
+    assert world.ask(module.Zone.move, zone, 1).writes
+    copy = loads(dumps((zone,)))[0]
+    assert type(copy) is module.Zone
+    assert copy.hours == 2
+    assert copy.more == [copy]
+    assert copy.more[0] is copy
+    assert world.ask(module.made, 1).level is Effect.FREE
+
+
+@pytest.mark.parametrize("name", ["utcoffset", "within", "replaced", "given_out", "by_its_base"])
+def test_what_time_zones_run_unseen(world: World, name: str) -> None:
+    module = world.load(ZONES)
+    assert world.ask(getattr(module.Zone, name), module.Zone(2), 2000).level is Effect.UNSAFE
+    assert world.ask(module.in_here, 2000).level is Effect.UNSAFE
+
+
+def test_a_time_zone_in_a_date_stays(world: World) -> None:
+    module = world.load(ZONES)
+    with pytest.raises(Unshippable, match="time zone"):
+        walk((module.Zone(1).within(2000),), {})
+
+
+def test_a_time_zone_that_is_state(world: World) -> None:
+    module = world.load(ZONES)
+    summary = world.ask(module.existing, 1)
+    assert summary.level is Effect.FREE
+    before = state(summary.reads, modules=sys.modules)
+    module.HERE.hours = 5
+    assert state(summary.reads, modules=sys.modules).digest != before.digest
+    with pytest.raises(Unshippable, match="module global"):
+        world.analysis.clear(module.existing, (module.HERE,), {})
+
+
+# -- names of attributes that are texts ---------------------------------------------------------------------------------
+
+NAMED = """
+    SEEN = []
+    FIELDS, LISTED, TABLE, ODD = ("one", "two"), ["one"], {"one": "two"}, ("one", "share")
+    class Box:
+        __slots__ = ("one", "two", "three")
+        names = "one"
+        def __init__(self):
+            for name in self.__slots__:
+                setattr(self, name, 0)
+        def show(self):
+            return [getattr(self, name) for name in FIELDS]
+        def add(self, other):
+            for name in ("one", "two"):
+                value = getattr(self, name) + getattr(other, name)
+                setattr(self, name, value)
+        def by_class(self):
+            return getattr(self, self.names, None)
+        def by_key(self):
+            return [getattr(self, key) + getattr(self, TABLE[key]) for key in TABLE]
+        def listed(self):
+            return [hasattr(self, name) for name in LISTED]
+        def chosen(self, first):
+            return getattr(self, "one" if first else "two")
+        @property
+        def share(self):
+            SEEN.append(self)
+        def odd(self):
+            return [getattr(self, name) for name in ODD]
+        def odder(self):
+            return getattr(self, ["one", "share"][-1])
+        def computed(self):
+            return [getattr(self, "sh" + name) for name in ("are",)]
+        def given(self, name):
+            return getattr(self, name)
+        def mixed(self, name):
+            return getattr(self, "one" if name == "" else name)
+        def hidden(self):
+            return [getattr(type(self).show, name) for name in ("__name__", "__globals__")]
+"""
+
+
+@pytest.mark.parametrize("name", ["show", "add", "by_class", "by_key", "listed", "chosen"])
+def test_names_that_are_written_down(world: World, name: str) -> None:
+    module = world.load(NAMED)
+    args = {"add": (module.Box(),), "chosen": (1,)}.get(name, ())
+    assert world.ask(getattr(module.Box, name), module.Box(), *args).level is Effect.FREE
+    assert world.ask(module.Box.__init__, module.Box()).level is Effect.FREE
+
+
+@pytest.mark.parametrize("name", ["odd", "odder", "computed", "given", "mixed", "hidden"])
+def test_names_that_do_harm_or_may(world: World, name: str) -> None:
+    module = world.load(NAMED)
+    args = ("share",) if name in ("given", "mixed") else ()
+    assert world.ask(getattr(module.Box, name), module.Box(), *args).level is Effect.UNSAFE
+
+
+def test_a_list_of_names_may_change(world: World) -> None:
+    module = world.load(NAMED)
+    box = module.Box()
+    summary = world.ask(module.Box.listed, box)
+    module.LISTED[0] = "share"
+    assert not summary.still_valid()
+    assert world.ask(module.Box.listed, box).level is Effect.UNSAFE
+    module.TABLE["one"] = "share"
+    assert world.ask(module.Box.by_key, box).level is Effect.UNSAFE
+
+
+# -- identities of what is given ----------------------------------------------------------------------------------------
+
+RINGS = """
+    MARK = 1000
+    class Ring:
+        def __init__(self, *items):
+            self.root = root = []
+            root[:] = [root, root, None]
+            for item in items:
+                last = root[0]
+                last[1] = root[0] = [last, root, item]
+        def items(self):
+            found, at = [], self.root[1]
+            while at is not self.root:
+                found.append(at[2])
+                at = at[1]
+            return found
+        def same(self):
+            return self.first is self.second
+        def mark(self):
+            return self.first is MARK
+        def written(self):
+            one = 1000
+            return self.first is one
+        def kept(self):
+            self.first = MARK
+            return self.first is self.second
+    def alike(one, other): return one is other
+    def first(values): return values[0] is values[1]
+"""
+
+
+def test_identities_of_what_arguments_hold(world: World) -> None:
+    module = world.load(RINGS)
+    ring = module.Ring(1, "a", (2,))
+    summary = world.ask(module.Ring.items, ring)
+    assert summary.level is Effect.FREE, summary.why
+    assert summary.compares
+    assert loads(dumps((ring,)))[0].items() == ring.items()
+    text, number, pair = "some text", 12.5, (1, 2)
+    for value in (text, pair, [1], None, True, 7, b"ab"):
+        ring.first = ring.second = value
+        assert world.ask(module.Ring.same, ring).level is Effect.FREE
+        assert loads(dumps((ring,)))[0].same()
+    for value in (number, 10**20, 3j):
+        ring.first = ring.second = value
+        assert world.ask(module.Ring.same, ring).level is Effect.UNSAFE
+        assert type(value) is complex or not loads(dumps((ring,)))[0].same()
+    assert world.ask(module.first, [[1], [1]]).level is Effect.FREE
+
+
+@pytest.mark.parametrize("name", ["mark", "written", "kept"])
+def test_identities_of_other_data(world: World, name: str) -> None:
+    module = world.load(RINGS)
+    ring = module.Ring()
+    ring.first, ring.second = module.MARK, [1]
+    assert world.ask(getattr(module.Ring, name), ring).level is Effect.UNSAFE
+
+
+def test_numbers_that_are_in_there_twice() -> None:
+    number = 12.5
+    assert keep_identities(([1, 1.5], {"a": 300}), {"b": 1.25})
+    assert not keep_identities(([number], {"a": number}), {})
+    assert not keep_identities((number,), {"b": (number,)})
+    assert keep_identities(([3, 3], True, True, "long text", "long text"), {})
+
+
+def test_a_general_answer_says_nothing_of_identities(world: World) -> None:
+    module = world.load(RINGS)
+    general = world.analysis.summary(module.alike)
+    assert general.level is Effect.UNSAFE or not general.covers(walk(([1], [2]), {}))
+
+
+def test_what_a_class_that_is_given_holds_belongs_to_all(world: World) -> None:
+    module = world.load("""
+        class P:
+            items = []
+            def size(self): return 1
+        def app(kind): kind.items.append(1)
+        def inside(kinds): kinds[0].items.append(1)
+        def read(kind): return len(kind.items), kind.size(None)
+    """)
+    assert world.ask(module.app, module.P).level is Effect.UNSAFE
+    assert world.ask(module.inside, [module.P]).level is Effect.UNSAFE
+    assert world.ask(module.read, module.P).level is Effect.FREE

@@ -22,6 +22,7 @@ import pytest
 
 from bundlebee.bundles.effects import Effect, EffectAnalysis
 from bundlebee.bundles.facts import ModuleFacts, collect
+from bundlebee.bundles.fingerprint import state
 from bundlebee.bundles.values import walk
 from bundlebee.calls.changes import Before, restore
 from bundlebee.calls.pickling import dumps_referring, loads_referring, refers
@@ -105,6 +106,25 @@ def make(value):
         return value if other is None else other
     return inner
 MADE = make(LIST)
+def pick(value, kind=None):
+    if kind is None:
+        return value
+    if isinstance(kind, type):
+        return kind(value)
+    kind.value = value
+    return kind
+def maybe(values):
+    for value in values:
+        if isinstance(value, (list, Box)):
+            return value
+def spoil(value=None):
+    if isinstance(value, Box):
+        LIST.append(value)
+    elif not isinstance(value, (dict, list, type)):
+        return value
+    if value is not None:
+        Box.shared.append(value)
+    return value
 """
 
 VARIABLES = ("a", "b", "x", "y", "z")
@@ -125,6 +145,9 @@ EXPRESSIONS = (
     "list(itertools.starmap(wrap, [({e}, {e})]))", "{v}._replace(one={e})", "heapq.nsmallest(1, {e}, key=str)", "(x := {e})",
     "str({e})", "counted({e})", "len({e})", "{e} == {e}", "{e} in {v}", "[[{e}] for _ in range(2)]", "list(itertools.repeat({e}, 2))",
     "Counter(TEXTS)", "defaultdict(list)", "defaultdict(lambda: {v})", "vars(Box)", "type({v})", "Box.shared", "{v}.__dict__",
+    "{v} is {v}", "({v} is not {v} and {e})", "[q is {v} for q in {e}]", "{v}.value is {v}",
+    "pick({e})", "pick({e}, Box)", "pick({e}, {e})", "pick({e}, {v})", "maybe({e})", "spoil()", "spoil({c})", "spoil({v})",
+    "({e} if isinstance({v}, dict) else {e})", "(isinstance({v}, Box) and {e})", "({v} is not None and {e})", "({v} is None or {e})",
 )  # fmt: skip
 STATEMENTS = (
     "{w} = {e}", "{w} = {e}", "{w} = {e}", "{w}, {w2} = {v}, {e}", "{w}, *{w2} = {e}", "{v}.append({e})", "{v}[0] = {e}", "{v}['k'] = {e}",
@@ -138,7 +161,10 @@ STATEMENTS = (
     "next({v})", "{v}.get('k', []).append({e})", "{v}.appendleft({e})", "{w} = {v} = {e}", "raise ValueError({e})",
     "match {e}:\n        case [{w}, *{w2}]: {s}\n        case {{'k': {w}}}: {s}\n        case _: pass", "{v}.one.append({e})",
     "with nothing() as {w}: {s}", "try: {s}\n    except Exception as {w}: {s}", "{v}.__dict__['value'] = {e}", "{v}.__init__({e})",
-    "object.__setattr__({v}, 'value', {e})", "list.append({v}, {e})", "operator.setitem({v}, 0, {e})", "{v} = {v}[:]; {v}.append({e})",
+    "object.__setattr__({v}, 'value', {e})", "if isinstance({v}, (list, Sub)): {s}", "if not isinstance({v}, type): {s}\n    else: {s}", "if {v} is None: {s}",
+    "if {v} is None: return {e}", "if isinstance({v}, dict): return {v}", "if {v} is not None: {s}\n    else: LIST.append(1)",
+    "while isinstance({v}, Box): {v} = {e}", "if isinstance({v}, Box): Box.shared.append(1)", "if {v} is None: LIST.append({e})",
+    "list.append({v}, {e})", "operator.setitem({v}, 0, {e})", "{v} = {v}[:]; {v}.append({e})",
 )  # fmt: skip
 
 
@@ -214,6 +240,8 @@ class Writer:
             lambda: [box([1]), box(2)],
             lambda: {1, 2},
             lambda: module.__dict__["same"],
+            lambda: None,
+            lambda: box,
             lambda: [(1, [2]), (3, [4])],
         ]
         made = [self.random.choice(makers)() for _ in range(self.random.randint(1, 2))]
@@ -331,22 +359,26 @@ def check(seed: int) -> Effect | None:
     if summary.level is Effect.UNSAFE:
         assert "failed" not in summary.why, summary.why
         return summary.level
+    held = state(summary.reads, modules=sys.modules).objects
+    if summary.comes_back(held) is not None:
+        return Effect.UNSAFE
     program = source[len(PRELUDE) :]
     parcel = pickle.dumps(args)
-    before, state = shown(args), state_of(module)
+    before, module_state = shown(args), state_of(module)
     result = outcome(module, args)
     if result is Endless:
         return None
     if not summary.writes:
         assert shown(args) == before, f"seed {seed}: an argument was written\n{program}\n{args}"
-    assert state_of(module) == state, f"seed {seed}: the module's state was written\n{program}"
+    assert state_of(module) == module_state, f"seed {seed}: the module's state was written\n{program}"
     kept = {id(one) for name in ("LIST", "DICT", "BOX", "MADE") for one in reachable(module.__dict__[name])}
     kept |= {id(one) for one in reachable(module.__dict__["cached"](1))} | {id(module.__dict__["Box"].shared)}
     atoms = (int, str, float, bytes, type(None), bool, tuple, type)
+    came = False
     for one in reachable(result):
-        assert id(one) not in kept or isinstance(one, atoms) or callable(one), (
-            f"seed {seed}: state came back\n{program}"
-        )
+        if id(one) in kept and not isinstance(one, atoms) and not callable(one):
+            came = True
+            assert summary.shown and id(one) in held, f"seed {seed}: state came back\n{program}"
     elsewhere = load(source, name)
     there, here = pickle.loads(parcel), pickle.loads(parcel)
     item = (there, {})
@@ -354,9 +386,10 @@ def check(seed: int) -> Effect | None:
     again = outcome(elsewhere, there)
     try:
         changes = before.changes()
-        refers((again, changes), item, frozenset())
+        refers((again, changes), item, state(summary.reads, modules=sys.modules).objects)
     except Unshippable:
         return None
+    assert not came, f"seed {seed}: state came back from elsewhere\n{program}"
     assert summary.writes or not changes, f"seed {seed}: an argument was written\n{program}\n{args}"
     frames = dumps_referring((again, changes), item, before.objects)
     objects = walk(here, {}).objects

@@ -200,7 +200,7 @@ def outlook(analysis: EffectAnalysis, module: ModuleType, name: str) -> Judgemen
         ("Box.grow", Outlook.SHIPS, ""),
         ("Box.half", Outlook.SHIPS, ""),
         ("Box.unit", Outlook.SHIPS, ""),
-        ("Box.count", Outlook.STAYS, "writes an argument"),
+        ("Box.count", Outlook.STAYS, "writes module state"),
         ("Box.twice", Outlook.SHIPS, ""),
         ("Sealed.name", Outlook.STAYS, "object cannot travel"),
     ],
