@@ -84,7 +84,7 @@ class Customs:
         """
         walk, unsafe, _ = _analysis()
         found = walk(args, kwargs)
-        summary = self._of(profile, found, args, kwargs)
+        summary = self._of(profile, found, args, kwargs, gaps=True)
         if summary.level is not unsafe:
             profile.unsafe = 0
             return Cleared(summary, found)
@@ -151,11 +151,20 @@ class Customs:
                 "an argument cannot travel", why="it is part of the state that the function reads"
             )
 
-    def _of(self, profile: Profile, found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Summary:
-        """The analysis for any arguments where that is good enough, else the one for these."""
+    def _of(
+        self,
+        profile: Profile,
+        found: Walk,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        gaps: bool = False,
+    ) -> Summary:
+        """The analysis for any arguments where that is good enough, else the one for these; with ``gaps``, it may leave calls to
+        the guard."""
         general = profile.summary
         if general is None or not general.still_valid():
             general = profile.summary = self._grid.summary(profile.point)
         if general.level is not _analysis()[1] and general.covers(found):
             return general
-        return self._grid.summary_for(profile.point, found, args, kwargs)
+        return self._grid.summary_for(profile.point, found, args, kwargs, gaps=gaps)

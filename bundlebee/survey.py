@@ -97,7 +97,7 @@ class Survey(msgspec.Struct, frozen=True):
     @property
     def leaving(self) -> float:
         """The share of the woven functions with calls that may run elsewhere, from 0 to 1."""
-        may = self.count(Outlook.SHIPS) + self.count(Outlook.DEPENDS)
+        may = sum(map(self.count, (Outlook.SHIPS, Outlook.DEPENDS, Outlook.GUARDED)))
         return may / self.woven if self.woven else 0.0
 
     def kinds(self, outlook: Outlook) -> list[tuple[str, int]]:

@@ -201,8 +201,8 @@ class LinkChannel:
         self._check_lease()
         if not 0 < len(items) <= wire.MOST_ITEMS:
             raise ValueError(f"a chunk has 1 to {wire.MOST_ITEMS} items, not {len(items)}")
-        if call.writes and len(items) != 1:
-            raise ValueError("a call that writes its arguments travels alone")
+        if (call.writes or call.gaps) and len(items) != 1:
+            raise ValueError("a call that writes its arguments, or has gaps, travels alone")
         if found is None:
             walks = [walk(tuple(args), kwargs) for args, kwargs in items]
             if call.writes:

@@ -81,6 +81,8 @@ class Outcome(msgspec.Struct):
     bytes_back: int = 0  #: its share of its answer
     #: what it changed in its arguments, for `restore`: the objects, and the changes
     changed: tuple[Sequence[Any], Sequence[Any]] | None = None
+    #: state that it met in its gaps: the answer counts only if that is the same here (`gate.disagreement`)
+    met: Sequence[tuple[list[tuple[str, str]], bytes]] = ()
 
     @property
     def returned(self) -> bool:

@@ -1,0 +1,464 @@
+"""The gate: a worker's guard over calls of which the analysis could not tell ahead what they run.
+
+A function with gaps (`bundlebee.bundles.gaps`) runs as code in which those calls come here (`bundlebee.bundles.gated`).
+Before one happens, the effects of what is really called are analysed, with its real arguments; what is not shown to be
+harmless is stopped (`bundlebee.calls.guard`), and nothing has happened. When it comes back, the gate sees to it that it
+brought nothing that the analysis of its caller did not allow for. Whatever of this fails stops the call, too.
+
+What was let through reads state that the caller could not compare ahead. So its fingerprint goes back with the answer
+(`Gate.met`), and the caller believes the answer only if its own is the same (`disagreement`).
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import warnings
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from types import CodeType, FunctionType, MemberDescriptorType, MethodType
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from bundlebee.bundles import own
+from bundlebee.bundles.contents import ATOMS, by_python
+from bundlebee.bundles.effects import Effect, EffectAnalysis
+from bundlebee.bundles.facts import ModuleFacts, facts_of_source
+from bundlebee.bundles.fingerprint import Remembered, state
+from bundlebee.bundles.gated import Gated, gate
+from bundlebee.bundles.originals import standing_in
+from bundlebee.bundles.stdlib import is_standard
+from bundlebee.bundles.values import Walk, walk
+from bundlebee.errors import BundlebeeError, Unshippable
+
+if TYPE_CHECKING:
+    from bundlebee.bundles.gaps import Gap
+    from bundlebee.calls.guard import Guard
+
+Met = tuple[list[tuple[str, str]], bytes]
+"""State that was read, and its digest."""
+
+Source = Callable[[str], tuple[bytes, str] | None]
+"""The source of a module of a bundle, and its path; None for any other module."""
+
+MORE = 1000
+"""Frames that the gate itself may use on top of what the call was given."""
+
+_SETATTR = object.__setattr__
+_SLOT_OF_OBJECT = type(object().__setattr__)
+_TUPLE_FIELD: type = type(namedtuple("_Example", "field").__dict__["field"])
+
+
+class _Level(msgspec.Struct):
+    """A call that was let through, or the shipped one: what its gaps may bring in."""
+
+    classes: frozenset[type]
+
+
+class Gate:
+    """Of one worker.
+
+    Args:
+        guard: of the thread where calls run.
+        source: of the modules that there may be gaps in.
+    """
+
+    def __init__(self, guard: Guard, source: Source) -> None:
+        self._guard = guard
+        self._source = source
+        self._facts: dict[str, tuple[object, ModuleFacts | None]] = {}
+        self._analysis = EffectAnalysis(self._facts_of)
+        self._levels: list[_Level] = []
+        self._gaps: list[Gap] = []  # by their numbers
+        self._numbers: dict[Gap, int] = {}
+        self._modules: dict[tuple[str, frozenset[Gap]], dict[Any, Gated]] = {}
+        self._in_place: dict[str, frozenset[Gap]] = {}
+        self._exchanged: dict[FunctionType, CodeType] = {}
+        self._functions: dict[str, tuple[dict[str, Any], int, list[FunctionType]]] = {}
+        self._states: dict[tuple[tuple[str, str], ...], Remembered] = {}
+        #: of the call that came last: what was met
+        self.met: list[Met] = []
+
+    def guarding(
+        self, function: Callable[..., Any], gaps: Sequence[Gap], tell: Callable[[list[Met]], None]
+    ) -> Callable[..., Any]:
+        """The function as one whose gaps are guarded.
+
+        Args:
+            tell: is told what each call meets in them.
+        """
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            with self._open(gaps, args, kwargs):
+                tell(self.met)
+                return function(*args, **kwargs)
+
+        return run
+
+    @contextmanager
+    def _open(self, gaps: Sequence[Gap], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Iterator[None]:
+        guard = self._guard
+        self.met = []
+        limit = sys.getrecursionlimit()
+        active, guard.active = guard.active, False
+        try:
+            try:
+                self._states.clear()
+                found = walk(args, kwargs)
+                self._put_in_place(gaps)
+                self._levels.append(_Level(found.classes))
+            except Exception as error:
+                guard.active = active
+                guard.stop(f"cannot be guarded: {error}")
+                raise
+            sys.setrecursionlimit(limit + 1)  # the frame of `run` is not the program's
+            guard.active = active
+            yield
+        finally:
+            guard.active = False
+            self._levels.clear()
+            self._take_away()
+            sys.setrecursionlimit(limit)
+            guard.active = active
+
+    # -- what gated code calls -----------------------------------------------------------------------------
+
+    def call(self, number: int, callee: Any, /, *args: Any, **kwargs: Any) -> Any:
+        """A call in a gap."""
+        guard = self._guard
+        if not self._levels or not guard.active:  # by our own hands
+            return callee(*args, **kwargs)
+        guard.active = False
+        limit = sys.getrecursionlimit()
+        depth = len(self._levels)
+        try:
+            sys.setrecursionlimit(limit + MORE)
+            before, passed = self._ask(number, callee, args, kwargs)
+            self._levels.append(_Level(before.classes))
+            sys.setrecursionlimit(limit + 1)  # this frame is not the program's
+            guard.active = True
+            try:
+                result = callee(*args, **kwargs)
+            except BaseException as error:
+                guard.active = False
+                del self._levels[depth:]
+                sys.setrecursionlimit(limit + MORE)
+                if guard.tripped is None:
+                    self._check_error(error, before, passed)
+                raise
+            guard.active = False
+            del self._levels[depth:]
+            sys.setrecursionlimit(limit + MORE)
+            if passed is not None:
+                self._check((result,), before, passed)
+            return result
+        finally:
+            del self._levels[depth:]
+            sys.setrecursionlimit(limit)
+            guard.active = True
+
+    def spread(
+        self,
+        number: int,
+        callee: Any,
+        args: tuple[Any, ...],
+        star: Any,
+        words: tuple[str, ...],
+        values: tuple[Any, ...],
+        double: Any,
+        /,
+    ) -> Any:
+        """The same with ``*star`` and ``**double``."""
+        if type(star) not in (tuple, list) or type(double) is not dict:
+            self._stop("unpacks something unusual")
+        if not all(type(word) is str for word in double) or not double.keys().isdisjoint(words):
+            self._stop("unpacks something unusual")
+        return self.call(number, callee, *args, *star, **dict(zip(words, values, strict=True)), **double)
+
+    # -- before -----------------------------------------------------------------------------------------------
+
+    def _ask(
+        self, number: int, callee: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Walk, tuple[Any, ...] | None]:
+        """The call may happen: what there is among the arguments, and these. Without them, nothing can come of it that is not
+        known already. Raises GuardStop if it may not happen."""
+        try:
+            if callee is getattr or callee is hasattr:
+                self._may_read(self._gaps[number][4] or callee is hasattr, *args, **kwargs)
+                return Walk([], frozenset(), (), (), {}), None
+            if callee is setattr or callee is _SETATTR:
+                self._may_write(callee is setattr, *args, **kwargs)
+                return walk(args, {}), args
+            if type(callee) is _SLOT_OF_OBJECT and callee.__objclass__ is object:  # super().__setattr__
+                if callee.__name__ != "__setattr__":
+                    raise Unshippable(f"calls {_name(callee)}, of which nothing is known")
+                args = (callee.__self__, *args)
+                self._may_write(False, *args, **kwargs)
+                return walk(args, {}), args
+            return self._may_run(callee, args, kwargs)
+        except BundlebeeError as error:
+            self._stop(str(error))
+        except Exception as error:  # also a RecursionError
+            self._stop(f"makes a call that cannot be analysed: {type(error).__name__}: {error}")
+        raise AssertionError("the guard has let a call pass")
+
+    def _may_run(
+        self, callee: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Walk, tuple[Any, ...]]:
+        function = callee
+        if type(callee) is MethodType:
+            function, args = callee.__func__, (callee.__self__, *args)
+        if type(function) is not FunctionType:
+            raise Unshippable(f"calls {_name(callee)}, of which nothing is known")
+        module, qualname = str(function.__globals__.get("__name__")), function.__code__.co_qualname
+        if _by_name(module, qualname) is not function:
+            raise Unshippable(f"calls {module}.{qualname}, which cannot be found by that name")
+        found = walk(args, kwargs)
+        summary = self._analysis.for_arguments(function, found, args, kwargs, gaps=True)
+        if summary.level is Effect.UNSAFE:
+            raise Unshippable(summary.why)
+        self._meet(summary.reads, found)
+        if summary.gaps:
+            self._put_in_place(summary.gaps)
+        return found, (*args, *kwargs.values())
+
+    def _meet(self, reads: tuple[tuple[str, str], ...], found: Walk) -> None:
+        """The call depends on that state."""
+        remembered = self._states.get(reads)
+        if remembered is None:
+            remembered = self._states[reads] = Remembered(reads)
+            self.met.append((list(reads), remembered.state().digest))
+        if found.containers and not remembered.state().objects.isdisjoint(map(id, found.containers)):
+            raise Unshippable("calls a function that reads what it is given as module state, too")
+
+    def _may_read(self, functions: bool, thing: Any, name: Any, *default: Any) -> None:
+        """Whether ``getattr`` looks and does nothing else; what it gives is part of the object then, or immutable.
+
+        Args:
+            functions: whether it may also be a function that its class holds.
+        """
+        self._check_object(thing, name)
+        kind = type(thing)
+        walk((thing, *default), {})
+        if _own_method(kind, "__getattr__") or _own_method(kind, "__getattribute__"):
+            raise Unshippable(f"looks at {kind.__qualname__}.{name}, which may be computed")
+        raw = _raw(kind, name)
+        self._meet(_reads(kind), Walk([], frozenset(), (), (), {}))
+        if raw is own.MISSING or type(raw) in ATOMS or type(raw) in (MemberDescriptorType, _TUPLE_FIELD):
+            return
+        if type(raw) not in (FunctionType, staticmethod):
+            raise Unshippable(f"looks at {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
+        if not functions and name not in (own.attributes(thing) or ()):
+            raise Unshippable(f"looks at {kind.__qualname__}.{name}, a function")
+
+    def _may_write(self, by_itself: bool, thing: Any, name: Any, _value: Any) -> None:
+        """Whether ``setattr`` writes the object and does nothing else."""
+        self._check_object(thing, name)
+        kind = type(thing)
+        if by_itself and _own_method(kind, "__setattr__"):
+            raise Unshippable(f"writes {kind.__qualname__}.{name} by a __setattr__ of its own")
+        raw = _raw(kind, name)
+        if type(raw) is not MemberDescriptorType and (
+            hasattr(type(raw), "__set__") or hasattr(type(raw), "__delete__")
+        ):
+            raise Unshippable(f"writes {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
+        self._meet(_reads(kind), walk((), {}))
+
+    @staticmethod
+    def _check_object(thing: Any, name: Any) -> None:
+        kind = type(thing)
+        if type(name) is not str:
+            raise Unshippable("looks at an attribute whose name is no text")
+        ours = kind.__module__ == "__main__" or not is_standard(kind.__module__)
+        if not (ours and by_python(kind)) or isinstance(thing, type | Enum):
+            raise Unshippable(f"looks at {name!r} of a {kind.__module__}.{kind.__qualname__}")
+        if type(kind).__module__ not in ("builtins", "abc"):
+            raise Unshippable(f"looks at {name!r} of a {kind.__qualname__}, whose metaclass is its own")
+        if name.startswith("__"):
+            raise Unshippable(f"looks at {name}")
+
+    # -- afterwards -------------------------------------------------------------------------------------------
+
+    def _check(self, brought: tuple[Any, ...], before: Walk, passed: tuple[Any, ...]) -> None:
+        """Whether that may come out of the gap; and what was passed may hold what it holds now."""
+        try:
+            after = walk((*brought, *passed), {})
+            allowed = self._levels[-1].classes
+            known = set(map(id, before.callables))
+            if not all(id(value) in known for value in after.callables):
+                raise Unshippable("gets a function or a class from a call of which nothing is known")
+            if after.fills - before.fills or (after.fragile and not before.fragile):
+                raise Unshippable("gets a container from a call of which nothing is known")
+            if new := after.classes - allowed:
+                there = {id(value) for value in before.containers}
+                for value in after.containers:
+                    if type(value) in new and id(value) not in there:
+                        raise Unshippable(
+                            f"gets a {type(value).__qualname__} from a call of which nothing is known"
+                        )
+                if any(issubclass(kind, Enum) and kind not in before.classes for kind in new):
+                    raise Unshippable("gets a member of an enumeration from a call of which nothing is known")
+            objects = set(map(id, after.containers))
+            if any(
+                not remembered.state().objects.isdisjoint(objects) for remembered in self._states.values()
+            ):
+                raise Unshippable("gets an object of a module from a call of which nothing is known")
+        except BundlebeeError as error:
+            self._stop(str(error))
+        except Exception as error:
+            self._stop(f"gets what cannot be looked at: {type(error).__name__}: {error}")
+
+    def _check_error(self, error: BaseException, before: Walk, passed: tuple[Any, ...] | None) -> None:
+        """The same, if it raised."""
+        if isinstance(error, MemoryError | RecursionError):  # that depends on how much the gate itself needs
+            self._stop(f"raised {type(error).__name__}")
+        kind = type(error)
+        if by_python(kind) or own.attributes(error):
+            self._stop(f"meets a {kind.__qualname__} from a call of which nothing is known")
+        if passed is not None:
+            self._check(error.args, before, passed)
+
+    def _stop(self, what: str) -> None:
+        """Stop the call, and say where."""
+        frame = sys._getframe(1)
+        while frame.f_back is not None and frame.f_code.co_filename == __file__:
+            frame = frame.f_back
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}"
+        self._guard.active = True
+        self._guard.stop(f"{what} (in {frame.f_code.co_qualname}, {place})")
+
+    # -- the code ----------------------------------------------------------------------------------------------
+
+    def _facts_of(self, name: str) -> ModuleFacts | None:
+        module = sys.modules.get(name)
+        known = self._facts.get(name)
+        if known is None or known[0] is not module:
+            found = None if module is None else self._source(name)
+            known = self._facts[name] = (module, None if found is None else facts_of_source(found[0], name))
+        return known[1]
+
+    def _put_in_place(self, gaps: Sequence[Gap]) -> None:
+        """From now on these gaps are guarded.
+
+        Raises:
+            Unshippable: they cannot be.
+        """
+        for name in {gap[0] for gap in gaps}:
+            before = self._in_place.get(name, frozenset())
+            wanted = before.union(gap for gap in gaps if gap[0] == name)
+            if wanted != before:
+                self._exchange(name, self._gated(name, wanted))
+                self._in_place[name] = wanted
+
+    def _gated(self, name: str, gaps: frozenset[Gap]) -> dict[Any, Gated]:
+        key = name, gaps
+        found = self._modules.get(key)
+        if found is None:
+            source = self._source(name)
+            if source is None:
+                raise Unshippable(f"the source of {name} is not there")
+            ordered = sorted(gaps)
+            numbers = [self._number(gap) for gap in ordered]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # they came when it was compiled first
+                found = self._modules[key] = gate(*source, name, ordered, numbers, self)
+        return found
+
+    def _number(self, gap: Gap) -> int:
+        number = self._numbers.get(gap)
+        if number is None:
+            number = self._numbers[gap] = len(self._gaps)
+            self._gaps.append(gap)
+        return number
+
+    def _exchange(self, name: str, gated: dict[Any, Gated]) -> None:
+        """Give all functions that have one of these codes the gated one."""
+        missing = {key for key in gated if "<locals>" not in key[0]}
+        for function in self._functions_of(name):
+            original = self._exchanged.get(function, function.__code__)
+            key = original.co_qualname, original.co_firstlineno
+            code = gated.get(key)
+            if code is None:
+                continue
+            if code.plain != original:
+                raise Unshippable(f"the source of {name}.{key[0]} is not that of its code")
+            missing.discard(key)
+            new = code.gated.replace(co_filename=original.co_filename)
+            self._exchanged.setdefault(function, original)
+            standing_in[new] = original
+            function.__code__ = new
+        if missing:
+            raise Unshippable(f"{name}.{sorted(missing)[0][0]} cannot be found")
+
+    def _functions_of(self, name: str) -> list[FunctionType]:
+        """All functions of a module, wherever they are kept. Copies of them are made by decorators, when modules are imported."""
+        space, when = vars(sys.modules[name]), len(sys.modules)
+        known = self._functions.get(name)
+        if known is None or known[0] is not space or known[1] != when:
+            found = [
+                thing
+                for thing in gc.get_objects()
+                if type(thing) is FunctionType and thing.__globals__ is space
+            ]
+            known = self._functions[name] = space, when, found
+        return known[2]
+
+    def _take_away(self) -> None:
+        """Every function has its own code again."""
+        for function, code in self._exchanged.items():
+            function.__code__ = code
+        self._exchanged.clear()
+        self._in_place.clear()
+        standing_in.clear()
+
+
+def disagreement(met: Sequence[Met], found: Walk) -> str | None:
+    """Why an answer must not be believed: what was met there is not the same here, or an argument is part of it. None if all is well.
+
+    Args:
+        found: what there was among the arguments of the call.
+    """
+    objects = set(map(id, found.containers))
+    for reads, digest in met:
+        try:
+            here = state([(module, name) for module, name in reads], modules=sys.modules)
+        except BundlebeeError as error:
+            return str(error)
+        if here.digest != digest:
+            return "it met state there that is not the same here"
+        if not here.objects.isdisjoint(objects):
+            return "an argument is part of state that it met there"
+    return None
+
+
+def _by_name(module: str, qualname: str) -> Any:
+    found = own.by_name(module, qualname)
+    return found.__func__ if isinstance(found, classmethod) else found
+
+
+def _raw(kind: type, name: str) -> Any:
+    return next((base.__dict__[name] for base in kind.__mro__ if name in base.__dict__), own.MISSING)
+
+
+def _own_method(kind: type, name: str) -> bool:
+    """Whether a class statement gives it a method of that name."""
+    return any(name in base.__dict__ for base in kind.__mro__ if by_python(base))
+
+
+def _reads(kind: type) -> tuple[tuple[str, str], ...]:
+    """The classes that say what an attribute is."""
+    found = {
+        (base.__module__, base.__qualname__.partition(".")[0]) for base in kind.__mro__ if by_python(base)
+    }
+    return tuple(sorted(found))
+
+
+def _name(callee: Any) -> str:
+    name = getattr(callee, "__qualname__", None)
+    if type(name) is not str:
+        return f"a {type(callee).__module__}.{type(callee).__qualname__}"
+    module = getattr(callee, "__module__", None)
+    return f"{module}.{name}" if type(module) is str else name

@@ -1,0 +1,421 @@
+"""Calls of which nothing is known ahead: what the gate lets through gives the plain answer, and what it stops has done nothing."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterator
+from textwrap import dedent
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from bundlebee.bundles.effects import Effect, EffectAnalysis
+from bundlebee.bundles.facts import ModuleFacts, facts_of_source
+from bundlebee.bundles.values import walk
+from bundlebee.calls.changes import Before, restore
+from bundlebee.calls.gate import Gate, Met, disagreement
+from bundlebee.calls.guard import Guard, GuardStop
+from bundlebee.calls.pickling import dumps_referring, loads_referring, refers
+
+NAME = "gate_sample"
+
+PRELUDE = """
+import functools, operator, sys, threading, warnings
+LIST = [1]
+TABLE = {"a": [1]}
+FACTOR = 2
+def double(x): return [x * FACTOR]
+def write(xs):
+    xs.append(5)
+    return xs
+def keep(x):
+    LIST.append(x)
+    return x
+def give(x): return TABLE["a"]
+def give_copy(x): return list(TABLE["a"])
+def opens(x): return open(x)
+def says(x):
+    print("said", x)
+    return x
+def warns(x):
+    warnings.warn("careful")
+    return x
+def many(xs): yield from xs
+def fails(x): raise ValueError(x)
+class Odd(Exception): pass
+def fails_oddly(x): raise Odd(x)
+def starts(x): threading.Thread(target=print).start()
+def deep(x): return deep(x)
+def closure(x):
+    def inner(): return x
+    return inner
+def decorated(function):
+    @functools.wraps(function)
+    def wrapper(*args): return function(*args)
+    return wrapper
+append = LIST.append
+update = functools.partial(TABLE.update, b=1)
+class Node:
+    table = {}
+    label = "node"
+    def __init__(self, *parts, **named):
+        self.parts = list(parts)
+        self.__dict__.update(named)
+    def visit(self, name, *args, **named):
+        return getattr(self, "visit_" + name)(*args, **named)
+    def visit_sum(self): return [sum(self.parts)]
+    def visit_self(self): return self
+    def visit_grow(self, x=1):
+        self.parts.append(x)
+        return self.parts
+    def visit_twice(self, name): return [self.visit(name), self.visit(name)]
+    def visit_keep(self): return LIST.append(self)
+    def visit_table(self): return self.table
+    def visit_factor(self): return FACTOR
+    def visit_fail(self): raise KeyError(1)
+    def visit_say(self): print("saying"); return 1
+    def visit_new(self): return Node(1)
+    def visit_other(self): return Other()
+    def visit_many(self): yield 1
+    def visit_nan(self): return float("nan")
+    def visit_function(self): return double
+    def visit_named(self, *, key): return [key, self.parts]
+    @decorated
+    def visit_wrapped(self): return 1
+    @property
+    def computed(self): return LIST.append(1)
+    @staticmethod
+    def visit_static(x): return [x]
+    @classmethod
+    def visit_class(cls): return cls.__name__
+class Other:
+    def harmful(self): LIST.append(1)
+class Sly:
+    def __getattr__(self, name): return LIST
+class Fields:
+    def __init__(self): self.a = [1]
+class Strict:
+    def __setattr__(self, name, value):
+        LIST.append(name)
+        object.__setattr__(self, name, value)
+class Free:
+    def __init__(self): pass
+    def __setattr__(self, name, value): object.__setattr__(self, "_" + name, value)
+def node(*parts): return Node(*parts)
+"""
+
+
+class World:
+    """A module at its caller, and the same again as a worker has it."""
+
+    def __init__(self, source: str) -> None:
+        self.source = PRELUDE + dedent(source)
+        self.facts: dict[str, ModuleFacts] = {NAME: facts_of_source(self.source, NAME)}
+        self.here = self.load()
+        self.analysis = EffectAnalysis(self.facts.get)
+        self.there = self.load()
+        self.guard = Guard()
+        self.gate = Gate(
+            self.guard, lambda name: (self.source.encode(), "gate_sample.py") if name == NAME else None
+        )
+        self.installed = False
+
+    def load(self) -> ModuleType:
+        module = ModuleType(NAME)
+        module.__file__ = "gate_sample.py"
+        sys.modules[NAME] = module
+        exec(compile(self.source, "gate_sample.py", "exec", dont_inherit=True), module.__dict__)
+        return module
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Ship a call of ``f``, and bring back what it did. Raises what it raises, or GuardStop."""
+        sys.modules[NAME] = self.here
+        found = walk(args, kwargs)
+        function = self.here.f
+        summary = self.analysis.for_arguments(function, found, args, kwargs, gaps=True)
+        assert summary.level is not Effect.UNSAFE, summary.why
+        assert summary.gaps
+        assert not summary.free
+        parcel = pickle.dumps((args, kwargs))
+        sys.modules[NAME] = self.there
+        codes = {name: thing.__code__ for name, thing in vars(self.there).items() if hasattr(thing, "__code__")}
+        item = pickle.loads(parcel)
+        before = Before(walk(*item))
+        met: list[list[Met]] = []
+        guard = self.guard
+        guard.tripped = None
+        guard.active = True
+        limit = sys.getrecursionlimit()
+        try:
+            run = self.gate.guarding(self.there.f, summary.gaps, met.append)
+            result = run(*item[0], **item[1])
+        finally:
+            guard.active = False
+            assert sys.getrecursionlimit() == limit
+            for name, code in codes.items():
+                assert vars(self.there)[name].__code__ is code
+        if guard.tripped is not None:
+            raise GuardStop(guard.tripped)
+        changes = before.changes()
+        assert summary.writes or not changes
+        refers((result, changes), item, frozenset())
+        frames = dumps_referring((result, changes), item, before.objects)
+        sys.modules[NAME] = self.here
+        if met and (why := disagreement(met[0], found)) is not None:
+            raise Disagrees(why)
+        objects = walk(args, kwargs).objects
+        result, changes = loads_referring(frames, (args, kwargs), objects)
+        restore(objects, changes)
+        return result
+
+
+class Disagrees(Exception):
+    pass
+
+
+def state(module: ModuleType) -> str:
+    return repr((module.LIST, module.TABLE, module.Node.table))
+
+
+@pytest.fixture(autouse=True)
+def tidy() -> Iterator[None]:
+    yield
+    sys.modules.pop(NAME, None)
+
+
+VISIT = """
+def f(node, name, *args, **named):
+    return getattr(node, "visit_" + name)(*args, **named)
+"""
+
+
+def test_a_method_by_a_computed_name() -> None:
+    world = World(VISIT)
+    assert world.call(world.here.Node(1, 2), "sum") == [3]
+
+
+def test_it_returns_the_object_itself() -> None:
+    world = World(VISIT)
+    node = world.here.Node(1)
+    assert world.call(node, "self") is node
+    assert world.call(node, "named", key=[1])[1] is node.parts
+
+
+def test_what_it_writes_is_written_here() -> None:
+    world = World(VISIT)
+    node = world.here.Node(1)
+    parts = node.parts
+    assert world.call(node, "grow", [7]) is parts
+    assert parts == [1, [7]]
+
+
+def test_gaps_in_what_a_gap_calls() -> None:
+    world = World(VISIT)
+    assert world.call(world.here.Node(1, 2), "twice", "sum") == [[3], [3]]
+
+
+def test_it_fails_as_plain_code_does() -> None:
+    world = World(VISIT)
+    with pytest.raises(KeyError, match="1") as caught:
+        world.call(world.here.Node(), "fail")
+    assert [entry.name for entry in caught.traceback if entry.path.name == "gate_sample.py"] == ["f", "visit_fail"]
+    with pytest.raises(AttributeError, match="'Node' object has no attribute 'visit_nothing'"):
+        world.call(world.here.Node(), "nothing")
+    with pytest.raises(TypeError, match=r"Node.visit_sum\(\) takes 1 positional argument but 2 were given"):
+        world.call(world.here.Node(), "sum", 1)
+
+
+def test_what_is_printed_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    world = World(VISIT)
+    assert world.call(world.here.Node(), "say") == 1
+    assert capsys.readouterr().out == "saying\n"
+
+
+@pytest.mark.parametrize(
+    "name", ["keep", "table", "other", "many", "nan", "function", "wrapped", "class"]
+)
+def test_what_is_stopped(name: str) -> None:
+    world = World(VISIT)
+    before = state(world.there)
+    with pytest.raises(GuardStop, match="gate_sample.py:"):
+        world.call(world.here.Node(), name)
+    assert state(world.there) == before
+    assert world.call(world.here.Node(1), "sum") == [1]  # the worker goes on
+
+
+def test_a_new_object_of_a_class_that_is_among_the_arguments() -> None:
+    world = World(VISIT)
+    assert world.call(world.here.Node(), "new").parts == [1]
+
+
+def test_a_patched_method_is_noticed() -> None:
+    world = World(VISIT)
+    world.here.Node.visit_sum = lambda self: "patched"
+    with pytest.raises(Disagrees):
+        world.call(world.here.Node(1), "sum")
+
+
+def test_a_changed_global_that_only_the_gap_reads_is_noticed() -> None:
+    world = World(VISIT)
+    assert world.call(world.here.Node(), "factor") == 2
+    world.here.FACTOR = 3
+    with pytest.raises(Disagrees):
+        world.call(world.here.Node(), "factor")
+
+
+def test_an_argument_that_is_state_of_what_the_gap_calls() -> None:
+    world = World("def f(node, name, x): return getattr(node, name)(x)")
+    world.here.Node.peek = world.there.Node.peek = None
+    world = World(
+        "class Reader:\n"
+        "    def read(self, x): return TABLE['a'][0]\n"
+        "def f(node, name, x):\n"
+        "    x.append(1)\n"
+        "    return getattr(node, name)(x)\n"
+    )
+    with pytest.raises(Disagrees, match="part of state"):
+        world.call(world.here.Reader(), "read", world.here.TABLE["a"])
+
+
+ATTRIBUTE = "def f(thing, name, *more): return getattr(thing, 'x' if not name else name, *more)"
+
+
+def test_an_attribute_by_a_computed_name() -> None:
+    world = World(ATTRIBUTE)
+    thing = world.here.Fields()
+    assert world.call(thing, "a") is thing.a
+    assert world.call(thing, "b", 7) == 7
+    assert world.call(world.here.Node(), "label") == "node"
+    with pytest.raises(AttributeError, match="'Fields' object has no attribute 'b'"):
+        world.call(thing, "b")
+
+
+@pytest.mark.parametrize("name", ["computed", "table", "visit_sum", "__dict__", "__class__"])
+def test_attributes_that_are_stopped(name: str) -> None:
+    world = World(ATTRIBUTE)
+    before = state(world.there)
+    with pytest.raises(GuardStop):
+        world.call(world.here.Node(), name)
+    assert state(world.there) == before
+
+
+def test_an_object_that_computes_its_attributes() -> None:
+    world = World(ATTRIBUTE)
+    with pytest.raises(GuardStop):
+        world.call(world.here.Sly(), "a")
+
+
+def test_writing_an_attribute_by_a_computed_name() -> None:
+    world = World("def f(thing, name, value): setattr(thing, name, value)\n")
+    thing, value = world.here.Fields(), [2]
+    world.call(thing, "a", value)
+    assert thing.a is value
+    with pytest.raises(GuardStop):
+        world.call(world.here.Strict(), "a", 1)
+    with pytest.raises(GuardStop):
+        world.call(world.here.Node(), "computed", 1)
+    assert world.there.LIST == [1]
+
+
+def test_what_setattr_has_put_there_is_known_afterwards() -> None:
+    world = World("def f(thing, name):\n    setattr(thing, name, LIST)\n    thing.a.append(1)\n")
+    found = walk((world.here.Fields(), "a"), {})
+    summary = world.analysis.for_arguments(world.here.f, found, (world.here.Fields(), "a"), {}, gaps=True)
+    assert summary.level is Effect.UNSAFE
+
+
+def test_object_setattr() -> None:
+    world = World("def f(thing, name): thing.put(name)\nclass Put:\n    def put(self, name): object.__setattr__(self, name, [1])\n")
+    thing = world.here.Put()
+    world.call(thing, "a")
+    assert thing.a == [1]
+
+
+def test_every_call_of_a_module_level_object_stays() -> None:
+    for body in (
+        "getattr(LIST, name)(1)",
+        "getattr(TABLE, name)()",
+        "getattr(ONE, name)()",
+        "getattr(node, name)(LIST)",
+        "getattr(node, name)([LIST])",
+        "getattr(node, name)(key=TABLE)",
+        "getattr(node, name)(node=Node(LIST))",
+        "setattr(node, name, LIST)(node)",
+        "setattr(ONE, name, 1)",
+        "append(name)",
+        "update()",
+        "getattr(node, name)(append)",
+        "getattr(node, name)(lambda: LIST)",
+        "getattr(node, name).append(1)",
+        "sorted([1], key=getattr(node, name))",
+        "list(map(getattr(node, name), [1]))",
+    ):
+        world = World(f"ONE = Node()\ndef f(node, name): return {body}\n")
+        args = (world.here.Node(), "a")
+        summary = world.analysis.for_arguments(world.here.f, walk(args, {}), args, {}, gaps=True)
+        if summary.level is not Effect.UNSAFE:
+            before = state(world.there)
+            with pytest.raises((GuardStop, AttributeError)):
+                world.call(*args)
+            assert state(world.there) == before
+
+
+def test_what_was_swallowed_is_not_believed() -> None:
+    world = World(
+        """
+        def f(node, name):
+            try:
+                return getattr(node, name)()
+            except BaseException:
+                return "swallowed"
+        """
+    )
+    with pytest.raises(GuardStop):
+        world.call(world.here.Node(), "visit_keep")
+
+
+def test_an_exception_of_the_program_is_not_let_out_of_a_gap() -> None:
+    world = World("class Bad:\n    def bad(self): raise Odd(1)\ndef f(bad, name): return getattr(bad, name)()")
+    with pytest.raises(GuardStop, match="Odd"):
+        world.call(world.here.Bad(), "bad")
+
+
+def test_a_gap_in_a_comprehension_a_lambda_and_a_nested_function() -> None:
+    world = World(
+        """
+        def f(node, names):
+            def inner(name): return getattr(node, name)()
+            return [getattr(node, name)() for name in names] + [inner(names[0])] + [(lambda n: getattr(node, n)())(names[0])]
+        """
+    )
+    assert world.call(world.here.Node(1, 2), ["visit_sum"]) == [[3], [3], [3]]
+
+
+def test_what_is_unpacked_into_a_call() -> None:
+    world = World("def f(node, name, xs, ys): return getattr(node, name)(*xs, **ys)")
+    assert world.call(world.here.Node(3), "visit_named", (), {"key": 1}) == [1, [3]]
+    with pytest.raises(GuardStop, match="unpacks"):
+        world.call(world.here.Node(3), "visit_named", 5, {})
+
+
+def test_deep_recursion_is_left_to_the_caller() -> None:
+    world = World(
+        "class Deep:\n    def deep(self): return f(self, 'deep')\ndef f(node, name): return getattr(node, name)()"
+    )
+    with pytest.raises(GuardStop, match="RecursionError"):
+        world.call(world.here.Deep())if False else world.call(world.here.Deep(), "deep")
+
+
+def test_a_function_that_is_not_what_its_source_says() -> None:
+    world = World(VISIT)
+    exec("def f(node, name, *args, **named): return getattr(node, 'visit_' + name)(1)", world.there.__dict__)
+    with pytest.raises(GuardStop):
+        world.call(world.here.Node(), "sum")
+
+
+def test_without_leave_there_are_no_gaps() -> None:
+    world = World(VISIT)
+    args = (world.here.Node(), "sum")
+    assert world.analysis.for_arguments(world.here.f, walk(args, {}), args, {}).level is Effect.UNSAFE
