@@ -25,6 +25,8 @@ _MARK = "<bundlebee: the gate>"
 _FAR = 1 << 24
 """Lines from here on are no lines, but numbers of calls."""
 
+CO_OPTIMIZED = 1  #: of functions, as in `inspect`; the code of a class has run
+
 Key = tuple[str, int]
 """Which function of a module: qualified name and first line of its code."""
 
@@ -74,7 +76,7 @@ def gate(
     return {
         key: Gated(plain[key], _with(code, gatekeeper))
         for key, code in gated.items()
-        if key in plain and _has_mark(code)
+        if key in plain and _has_mark(code) and code.co_flags & CO_OPTIMIZED
     }
 
 

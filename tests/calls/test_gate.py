@@ -120,7 +120,7 @@ class World:
         self.gate = Gate(
             self.guard, lambda name: (self.source.encode(), "gate_sample.py") if name == NAME else None
         )
-        self.installed = False
+        sys.modules[NAME] = self.here
 
     def load(self) -> ModuleType:
         module = ModuleType(NAME)
@@ -220,7 +220,7 @@ def test_it_fails_as_plain_code_does() -> None:
     world = World(VISIT)
     with pytest.raises(KeyError, match="1") as caught:
         world.call(world.here.Node(), "fail")
-    assert [entry.name for entry in caught.traceback if entry.path.name == "gate_sample.py"] == ["f", "visit_fail"]
+    assert [entry.name for entry in caught.traceback if str(entry.path).endswith("gate_sample.py")] == ["f", "visit_fail"]
     with pytest.raises(AttributeError, match="'Node' object has no attribute 'visit_nothing'"):
         world.call(world.here.Node(), "nothing")
     with pytest.raises(TypeError, match=r"Node.visit_sum\(\) takes 1 positional argument but 2 were given"):
@@ -405,7 +405,7 @@ def test_deep_recursion_is_left_to_the_caller() -> None:
         "class Deep:\n    def deep(self): return f(self, 'deep')\ndef f(node, name): return getattr(node, name)()"
     )
     with pytest.raises(GuardStop, match="RecursionError"):
-        world.call(world.here.Deep())if False else world.call(world.here.Deep(), "deep")
+        world.call(world.here.Deep(), "deep")
 
 
 def test_a_function_that_is_not_what_its_source_says() -> None:
