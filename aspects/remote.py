@@ -169,7 +169,9 @@ class Remote:
 
             if (why := disagreement(outcome.met, cleared.walk)) is not None:
                 # nothing has happened to its result yet
-                return self._refused(profile, verdict, Reason.GUARD, Refused("its answer is not believed", why=why))
+                return self._refused(
+                    profile, verdict, Reason.GUARD, Refused("its answer is not believed", why=why)
+                )
         return self.landed(profile, verdict, features, clock.perf_counter() - start, outcome)
 
     def embark(

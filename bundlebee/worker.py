@@ -138,12 +138,12 @@ class Loading:
         """The source of a module that came with a lease, and its path; None for any other."""
         if name == "__main__":
             return None if self._script is None else (self._script.source, self._script.path)
-        spec = getattr(sys.modules.get(name), "__spec__", None)
-        if name.partition(".")[0] not in self._claims or not isinstance(spec.loader, SourceFileLoader):
+        loader = getattr(getattr(sys.modules.get(name), "__spec__", None), "loader", None)
+        if name.partition(".")[0] not in self._claims or not isinstance(loader, SourceFileLoader):
             return None
-        path = spec.loader.path
+        path = loader.path
         try:
-            return spec.loader.get_data(path), path
+            return loader.get_data(path), path
         except OSError:
             return None
 

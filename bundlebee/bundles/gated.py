@@ -102,7 +102,7 @@ def _rewrite(node: ast.Call, number: int, qualname: str) -> None:
         name = "spread"
         star = arguments.pop().value if any(stars) else ast.Tuple([], ast.Load())  # type: ignore[attr-defined]
         double = node.keywords.pop().value if any(doubles) else ast.Dict([], [])
-        words = [ast.Constant(keyword.arg) for keyword in node.keywords]
+        words: list[ast.expr] = [ast.Constant(keyword.arg) for keyword in node.keywords]
         values = [keyword.value for keyword in node.keywords]
         arguments = [
             ast.Tuple(arguments, ast.Load()),

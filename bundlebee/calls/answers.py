@@ -175,9 +175,7 @@ class Answers:
         body = b""
         if wire.inside(frames):
             body = bytes(frames.pop())
-        reply = wire.Reply(
-            self._ticket, first, times, printed, refers, wrote=wrote, body=body, met=self.met
-        )
+        reply = wire.Reply(self._ticket, first, times, printed, refers, wrote=wrote, body=body, met=self.met)
         self.send(reply, frames)
         self._sent = clock.perf_counter()
 

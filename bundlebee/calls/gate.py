@@ -18,13 +18,13 @@ from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from types import CodeType, FunctionType, MemberDescriptorType, MethodType
+from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bundlebee.bundles import own
-from bundlebee.bundles.contents import ATOMS, by_python
+from bundlebee.bundles.contents import ATOMS, by_python, is_known
 from bundlebee.bundles.effects import Effect, EffectAnalysis
 from bundlebee.bundles.facts import ModuleFacts, facts_of_source
 from bundlebee.bundles.fingerprint import Remembered, state
@@ -47,8 +47,9 @@ Source = Callable[[str], tuple[bytes, str] | None]
 MORE = 1000
 """Frames that the gate itself may use on top of what the call was given."""
 
-_SETATTR = object.__setattr__
-_SLOT_OF_OBJECT = type(object().__setattr__)
+_FIELDS = (GetSetDescriptorType, MemberDescriptorType)
+_SETATTR: Any = object.__setattr__
+_SLOT_OF_OBJECT: Any = type(object().__setattr__)
 _TUPLE_FIELD: type = type(namedtuple("_Example", "field").__dict__["field"])
 
 
@@ -74,7 +75,7 @@ class Gate:
         self._levels: list[_Level] = []
         self._gaps: list[Gap] = []  # by their numbers
         self._numbers: dict[Gap, int] = {}
-        self._modules: dict[tuple[str, frozenset[Gap]], dict[Any, Gated]] = {}
+        self._modules: dict[tuple[ModuleType, frozenset[Gap]], dict[Any, Gated]] = {}
         self._in_place: dict[str, frozenset[Gap]] = {}
         self._exchanged: dict[FunctionType, CodeType] = {}
         self._functions: dict[str, tuple[dict[str, Any], int, list[FunctionType]]] = {}
@@ -240,8 +241,11 @@ class Gate:
         Args:
             functions: whether it may also be a function that its class holds.
         """
-        self._check_object(thing, name)
         kind = type(thing)
+        if is_known(kind) or kind in ATOMS:
+            self._may_read_data(kind, thing, name)
+            return
+        self._check_object(thing, name)
         walk((thing, *default), {})
         if _own_method(kind, "__getattr__") or _own_method(kind, "__getattribute__"):
             raise Unshippable(f"looks at {kind.__qualname__}.{name}, which may be computed")
@@ -253,6 +257,16 @@ class Gate:
             raise Unshippable(f"looks at {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
         if not functions and name not in (own.attributes(thing) or ()):
             raise Unshippable(f"looks at {kind.__qualname__}.{name}, a function")
+
+    @staticmethod
+    def _may_read_data(kind: type, thing: Any, name: Any) -> None:
+        """Of builtin data: fields that hold data, such as ``real`` and ``year``, and what is not there."""
+        if type(name) is not str or name.startswith("__"):
+            raise Unshippable(f"looks at {name!r} of a {kind.__qualname__}")
+        if _raw(kind, name) is own.MISSING and not own.attributes(thing):
+            return
+        if type(_raw(kind, name)) not in _FIELDS or type(getattr(thing, name)) not in ATOMS:
+            raise Unshippable(f"looks at {kind.__qualname__}.{name}")
 
     def _may_write(self, by_itself: bool, thing: Any, name: Any, _value: Any) -> None:
         """Whether ``setattr`` writes the object and does nothing else."""
@@ -354,7 +368,7 @@ class Gate:
                 self._in_place[name] = wanted
 
     def _gated(self, name: str, gaps: frozenset[Gap]) -> dict[Any, Gated]:
-        key = name, gaps
+        key = sys.modules[name], gaps
         found = self._modules.get(key)
         if found is None:
             source = self._source(name)

@@ -140,7 +140,9 @@ class World:
         assert not summary.free
         parcel = pickle.dumps((args, kwargs))
         sys.modules[NAME] = self.there
-        codes = {name: thing.__code__ for name, thing in vars(self.there).items() if hasattr(thing, "__code__")}
+        codes = {
+            name: thing.__code__ for name, thing in vars(self.there).items() if hasattr(thing, "__code__")
+        }
         item = pickle.loads(parcel)
         before = Before(walk(*item))
         met: list[list[Met]] = []
@@ -220,7 +222,10 @@ def test_it_fails_as_plain_code_does() -> None:
     world = World(VISIT)
     with pytest.raises(KeyError, match="1") as caught:
         world.call(world.here.Node(), "fail")
-    assert [entry.name for entry in caught.traceback if str(entry.path).endswith("gate_sample.py")] == ["f", "visit_fail"]
+    assert [entry.name for entry in caught.traceback if str(entry.path).endswith("gate_sample.py")] == [
+        "f",
+        "visit_fail",
+    ]
     with pytest.raises(AttributeError, match="'Node' object has no attribute 'visit_nothing'"):
         world.call(world.here.Node(), "nothing")
     with pytest.raises(TypeError, match=r"Node.visit_sum\(\) takes 1 positional argument but 2 were given"):
@@ -233,13 +238,11 @@ def test_what_is_printed_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "saying\n"
 
 
-@pytest.mark.parametrize(
-    "name", ["keep", "table", "other", "many", "nan", "function", "wrapped", "class"]
-)
+@pytest.mark.parametrize("name", ["keep", "table", "other", "many", "nan", "function", "wrapped", "class"])
 def test_what_is_stopped(name: str) -> None:
     world = World(VISIT)
     before = state(world.there)
-    with pytest.raises(GuardStop, match="gate_sample.py:"):
+    with pytest.raises(GuardStop, match=r"gate_sample\.py:"):
         world.call(world.here.Node(), name)
     assert state(world.there) == before
     assert world.call(world.here.Node(1), "sum") == [1]  # the worker goes on
@@ -327,7 +330,9 @@ def test_what_setattr_has_put_there_is_known_afterwards() -> None:
 
 
 def test_object_setattr() -> None:
-    world = World("def f(thing, name): thing.put(name)\nclass Put:\n    def put(self, name): object.__setattr__(self, name, [1])\n")
+    world = World(
+        "def f(thing, name): thing.put(name)\nclass Put:\n    def put(self, name): object.__setattr__(self, name, [1])\n"
+    )
     thing = world.here.Put()
     world.call(thing, "a")
     assert thing.a == [1]
@@ -377,7 +382,9 @@ def test_what_was_swallowed_is_not_believed() -> None:
 
 
 def test_an_exception_of_the_program_is_not_let_out_of_a_gap() -> None:
-    world = World("class Bad:\n    def bad(self): raise Odd(1)\ndef f(bad, name): return getattr(bad, name)()")
+    world = World(
+        "class Bad:\n    def bad(self): raise Odd(1)\ndef f(bad, name): return getattr(bad, name)()"
+    )
     with pytest.raises(GuardStop, match="Odd"):
         world.call(world.here.Bad(), "bad")
 
