@@ -127,8 +127,8 @@ class Flow(Gaps):
         put = self.put_keys.union(self.put_items, *self.put_attributes.values())
         self._check_result(put, "leaves in an argument")
         if facts.kind == COROUTINE:
-            if self.gaps:
-                raise Harm("is a coroutine, whose calls are not looked at while they run")
+            if self.first is not None:  # that a call is stopped midway must not be seen by other tasks
+                raise self.first
             self._check_unseen()
 
     def _check_unseen(self) -> None:

@@ -133,10 +133,15 @@ class Gate:
         if not self._levels or not guard.active:  # by our own hands
             return callee(*args, **kwargs)
         guard.active = False
-        limit = sys.getrecursionlimit()
-        depth = len(self._levels)
         try:
+            limit = sys.getrecursionlimit()
+            depth = len(self._levels)
             sys.setrecursionlimit(limit + MORE)
+        except RecursionError:  # a call takes less than this
+            if guard.tripped is None:
+                guard.tripped = "is nested too deeply to be guarded"
+            raise
+        try:
             before, passed = self._ask(number, callee, args, kwargs)
             self._levels.append(_Level(before.classes))
             sys.setrecursionlimit(limit + 1)  # this frame is not the program's
