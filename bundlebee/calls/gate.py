@@ -132,6 +132,8 @@ class Gate:
         guard = self._guard
         if not self._levels or not guard.active:  # by our own hands
             return callee(*args, **kwargs)
+        if guard.tripped is not None:  # the program goes on as if nothing had been
+            guard.stop(guard.tripped)
         guard.active = False
         try:
             limit = sys.getrecursionlimit()
