@@ -188,9 +188,10 @@ class Analysis:
         draw = 0.0
         if policy.kind is Kind.CHAOS:
             # first of all: what the dice leave here shall cost no more than the dice
-            draw = self._grid.draw()
-            if draw >= policy.probability:
+            drawn = profile.chosen(self._grid.draw(), policy.probability)
+            if drawn is None:
                 return self._left_here(profile, args, kwargs)
+            draw = drawn
         came: Came | None = None
         verdict: Verdict | None = None
         hold()

@@ -120,7 +120,7 @@ class Program:
 
         Its exceptions pass through to the top of the interpreter, as under python.
         """
-        from bundlebee.hooks import children, program
+        from bundlebee.hooks import children, program, spawned
         from bundlebee.hooks.install import install
         from bundlebee.hooks.threads import hide_ours
         from bundlebee.hooks.warned import count_theirs
@@ -142,6 +142,7 @@ class Program:
             apprentices=lambda: slots() - 1,
             fetch=self._workshop.fetch,
         )
+        spawned.show_bundles(handle.finder)
         if self.policy.kind is Kind.AUTO:
             # the thread is there before the program can lay hands on how threads begin
             self._watch.start()

@@ -57,6 +57,8 @@ class BundleFinder:
     ) -> None:
         self.claims = claims
         self._weaving_loader = weaving_loader
+        #: by full name: what is to be done with a module that is no bundle's, as soon as it has been imported
+        self.once_imported: dict[str, Callable[[ModuleType], None]] = {}
         self._finders: dict[tuple[str, bool], FileFinder] = {}
 
     def find_spec(
@@ -65,7 +67,7 @@ class BundleFinder:
         top = fullname.partition(".")[0]
         claim = self.claims.get(top)
         if claim is None:
-            return None
+            return self._followed(fullname, path) if fullname in self.once_imported else None
         root = os.fspath(claim.path)
         if path is None:
             return self._search(fullname, None, [root], claim)
@@ -75,6 +77,28 @@ class BundleFinder:
     def lacks(self, name: str) -> bool:
         """Whether nothing of that top-level name is found here; asks nobody."""
         return name not in self.claims
+
+    def places(self, path: Iterable[str]) -> list[str]:
+        """Where bundles lie that are not found along a path such as ``sys.path``."""
+        known = set(map(os.path.abspath, path))
+        roots = {os.fspath(claim.path): None for claim in list(self.claims.values())}
+        return [root for root in roots if os.path.abspath(root) not in known]
+
+    def _followed(self, fullname: str, path: Sequence[str] | None) -> ModuleSpec | None:
+        """A module as Python finds it, with what is to be done after its import."""
+        spec = PathFinder.find_spec(fullname, path)
+        if spec is None or not isinstance(spec.loader, SourceFileLoader):
+            return None
+        loader: Any = spec.loader
+        load = loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            del loader.exec_module  # a reload is none of ours
+            load(module)
+            self.once_imported.pop(fullname, _nothing)(module)
+
+        loader.exec_module = exec_module
+        return spec
 
     def _search(
         self, fullname: str, path: Sequence[str] | None, entries: Iterable[str], claim: Claim
@@ -123,9 +147,7 @@ class BundleFinder:
         from importlib.metadata import DistributionFinder, MetadataPathFinder
 
         name = None if context is None else context.name
-        known = set(map(os.path.abspath, sys.path))
-        roots = {os.fspath(claim.path): None for claim in self.claims.values()}
-        places = [root for root in roots if os.path.abspath(root) not in known]
+        places = self.places(sys.path)
         return MetadataPathFinder.find_distributions(DistributionFinder.Context(name=name, path=places))
 
 
@@ -176,6 +198,10 @@ class FallbackFinder:
     def forget(self) -> None:
         """Ask again for names that nobody had: the grid has changed."""
         self._asked.clear()
+
+
+def _nothing(module: ModuleType) -> None:
+    pass
 
 
 def _asked_by_python() -> bool:

@@ -182,7 +182,7 @@ def _reach(root: Any, shape: Shape) -> Shape:
     classes: set[type] = set()
     callables: dict[int, Any] = {}
     seen: set[int] = set()
-    stack = [root] if _has_no_class(root) else list(children(root))
+    stack = [root] if _has_no_class(root) else _branches(root)
     while stack:
         value = stack.pop()
         if type(value) in ATOMS or id(value) in seen:
@@ -193,12 +193,18 @@ def _reach(root: Any, shape: Shape) -> Shape:
             continue
         if not is_known(type(value)):
             classes.add(type(value))
-        stack.extend(children(value))
+        stack.extend(_branches(value))
     if _has_no_class(root):
         return Reach(None, frozenset(classes), tuple(callables.values()))
     members = [base.__dict__ for base in type(root).__mro__]
     hides = frozenset(name for name in own.attributes(root) or () if any(name in each for each in members))
     return Reach(type(root), frozenset(classes), tuple(callables.values()), hides)
+
+
+def _branches(value: Any) -> list[Any]:
+    """What a value contains, but for the atoms; a long list of numbers is looked at in one step."""
+    inner = value if type(value) in _SEQUENCES else list(children(value))
+    return [] if ATOMS.issuperset(map(type, inner)) else list(inner)
 
 
 def _has_no_class(value: Any) -> bool:
@@ -278,11 +284,15 @@ def _walk(roots: Iterable[Any], found: Walk) -> None:
 def _look(value: Any, found: Walk, classes: dict[type, None], callables: dict[int, Any]) -> Iterable[Any]:
     """Take one value down; returns what it contains."""
     kind = type(value)
-    if kind is list or kind is dict or kind is deque:
+    if kind is list or kind is deque:
         found.containers.append(value)
-    elif kind is tuple:
+        return value  # type: ignore[no-any-return]
+    if kind is tuple:
         if value:  # there is but one empty tuple
             found.tuples.append(value)
+        return value  # type: ignore[no-any-return]
+    if kind is dict:
+        found.containers.append(value)
     elif kind is set or kind is frozenset:
         if kind is set:
             found.containers.append(value)

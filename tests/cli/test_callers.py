@@ -118,6 +118,24 @@ def test_they_see_what_they_see_plainly(
     assert not left(home)
 
 
+@pytest.mark.parametrize("method", METHODS)
+def test_children_that_begin_from_nothing_find_bundles(home: Any, bundles: Any, method: str) -> None:
+    bundles({"far/__init__.py": "near = 3\n" + WORK, "far/deep.py": "from far import near, work\n"})
+    (home.path / "p.py").write_text(
+        "import multiprocessing\nfrom concurrent.futures import ProcessPoolExecutor\nfrom far.deep import work\n\n"
+        "def places(_):\n    import far\n    return far.__file__, far.near\n\n"
+        "if __name__ == '__main__':\n"
+        f"    context = multiprocessing.get_context({method!r})\n"
+        "    with ProcessPoolExecutor(1, mp_context=context) as pool:\n"
+        "        import far\n"
+        "        print(list(pool.map(work, [1000, 2000])) == [work(1000), work(2000)])\n"
+        "        print(set(pool.map(places, range(3))) == {(far.__file__, 3)})\n"
+    )
+    done = home.bee("exec", "p.py")
+    assert (done.stdout, done.stderr, done.returncode) == ("True\nTrue\n", "", 0)
+    assert not left(home)
+
+
 TASKS = """
 import asyncio, multiprocessing, sys, time
 from bundlebee import Executor
