@@ -426,6 +426,36 @@ def test_a_function_that_is_not_what_its_source_says() -> None:
         world.call(world.here.Node(), "sum")
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        # through an object that was passed
+        "xs = [node]; ys = getattr(node, name)(xs); ys.append(LIST); xs[1].append(1)",
+        "xs = []; getattr(node, name)(xs); node.parts = [LIST]; xs[0].parts[0].append(1)",
+        "xs, ys = [], []; getattr(node, name)(xs, ys); ys.append(LIST); xs[0][0].append(1)",
+        # … one that is hidden in it
+        "xs = []; other = Node(xs); ys = getattr(node, name)(other); ys.parts[0].append(LIST); xs[0].append(1)",
+        # … the object of the method
+        "other = Node(); getattr(other, name)(node); node.parts.append(LIST); other.parts[0].append(1)",
+        "other = Node(); method = getattr(other, name); method(node); node.parts = LIST; other.parts[0].parts.append(1)",
+        # … what came back
+        "xs = getattr(node, name)(); xs.append(LIST); getattr(node, name)()[0].append(1)",
+        "xs = getattr(node, name)(); xs.more = LIST; node.parts[0].more.append(1)",
+        # … an exception
+        "xs = [1]\n    try: getattr(node, name)(xs)\n    except ValueError as e: xs.append(LIST); e.args[0][1].append(1)",
+    ],
+)
+def test_what_goes_in_may_come_out_anywhere(body: str) -> None:
+    world = World(f"def f(node, name):\n    {body}\n")
+    args = (world.here.Node(), "a")
+    summary = world.analysis.for_arguments(world.here.f, walk(args, {}), args, {}, gaps=True)
+    assert summary.level is Effect.UNSAFE
+    calm = World(f"def f(node, name):\n    {body.replace('LIST', '[[1]]')}\n")
+    args = (calm.here.Node(), "a")
+    summary = calm.analysis.for_arguments(calm.here.f, walk(args, {}), args, {}, gaps=True)
+    assert summary.level is not Effect.UNSAFE, summary.why
+
+
 def test_without_leave_there_are_no_gaps() -> None:
     world = World(VISIT)
     args = (world.here.Node(), "sum")
