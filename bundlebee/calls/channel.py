@@ -375,7 +375,8 @@ class LinkChannel:
             del self._numbers[oldest]
             self._last = None
         self._defined += 1
-        self._send([wire.encode(wire.Define(number, call)), *function])
+        kind = wire.DefineGaps if call.gaps else wire.Define
+        self._send([wire.encode(kind(number, call)), *function])
         self._numbers[call] = number
         return number
 

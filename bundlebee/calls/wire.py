@@ -7,6 +7,7 @@ behind that::
     caller to worker
       [ Hello  | token, caller, home                               ]
       [ Define | number, call                                      ][ pickle: function, of a task ]
+      [ DefineGaps | number, call                                  ]
       [ Submit | ticket, number, count, ends, body, held, named ][ pickle: [(args, kwargs) × count] ][ buffer ]…
 
     worker to caller
@@ -79,6 +80,10 @@ class Define(msgspec.Struct, frozen=True, array_like=True, tag=2):
     call: Call
 
 
+class DefineGaps(Define, frozen=True, array_like=True, tag=10):
+    """The same for a call with gaps. Another kind of message, since a worker that does not know of gaps must not run it."""
+
+
 class Submit(msgspec.Struct, frozen=True, array_like=True, tag=3):
     ticket: int
     number: int
@@ -139,7 +144,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, tag=9):
     ticket: int = 0  #: of no chunk
 
 
-ToWorker = Hello | Define | Submit
+ToWorker = Hello | Define | DefineGaps | Submit
 ToCaller = Reply | Raised | Refusal | Output | Welcome | Kept
 
 _T = TypeVar("_T")
