@@ -164,14 +164,9 @@ class Remote:
                 error = self.why_lost(channel, profile, error)
             return self.sunk(profile, verdict, channel, error)
         self._grid.done(channel)
-        if outcome.met:
-            from bundlebee.calls.gate import disagreement
-
-            if (why := disagreement(outcome.met, cleared.walk)) is not None:
-                # nothing has happened to its result yet
-                return self._refused(
-                    profile, verdict, Reason.GUARD, Refused("its answer is not believed", why=why)
-                )
+        if (why := outcome.disbelief(cleared.walk)) is not None:
+            error = Refused("its answer is not believed", why=why)
+            return self._refused(profile, verdict, Reason.GUARD, error)
         return self.landed(profile, verdict, features, clock.perf_counter() - start, outcome)
 
     def embark(

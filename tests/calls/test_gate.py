@@ -441,6 +441,16 @@ def test_a_function_that_is_not_what_its_source_says() -> None:
         # … what came back
         "xs = getattr(node, name)(); xs.append(LIST); getattr(node, name)()[0].append(1)",
         "xs = getattr(node, name)(); xs.more = LIST; node.parts[0].more.append(1)",
+        # objects whose methods do harm
+        "xs = []; getattr(node, name)(xs); xs[0].visit_keep()",
+        "xs = {}; getattr(node, name)(xs); xs['k'].visit_keep()",
+        "xs = []; getattr(node, name)(k=[xs]); xs[0].visit_keep()",
+        "other = Fields(); getattr(node, name)(other); other.b.visit_keep()",
+        "other = Fields(); setattr(other, name, node); other.b.visit_keep()",
+        "getattr(node, name)().visit_keep()",
+        "getattr(node, name).visit_keep()",
+        "for x in getattr(node, name)(): x.visit_keep()",
+        "try: getattr(node, name)()\n    except ValueError as e: e.args[0].visit_keep()",
         # … an exception
         "xs = [1]\n    try: getattr(node, name)(xs)\n    except ValueError as e: xs.append(LIST); e.args[0][1].append(1)",
     ],
@@ -450,7 +460,7 @@ def test_what_goes_in_may_come_out_anywhere(body: str) -> None:
     args = (world.here.Node(), "a")
     summary = world.analysis.for_arguments(world.here.f, walk(args, {}), args, {}, gaps=True)
     assert summary.level is Effect.UNSAFE
-    calm = World(f"def f(node, name):\n    {body.replace('LIST', '[[1]]')}\n")
+    calm = World(f"def f(node, name):\n    {body.replace('LIST', '[[1]]').replace('keep', 'grow')}\n")
     args = (calm.here.Node(), "a")
     summary = calm.analysis.for_arguments(calm.here.f, walk(args, {}), args, {}, gaps=True)
     assert summary.level is not Effect.UNSAFE, summary.why

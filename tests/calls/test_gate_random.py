@@ -96,10 +96,14 @@ THINGS = (
     "list({p})",
 )
 STATEMENTS = (
-    *("{w} = {g}",) * 5, "{w} = {p}", "{p}.append({t})", "{p}.value = {t}", "{p}[0] = {t}", "{p}.append(1)", "{p}.append(1)", "{p}.value = 1",
+    *("{w} = {g}",) * 5, "{w} = {p}",
+    "{p}.append({t})", "{p}.value = {t}", "{p}[0] = {t}", "{p}.append(1)",
+    "{p}.append(1)", "{p}.value = 1",
     "setattr({p}, 'val' + 'ue', {t})", "{w} = getattr({p}, 'mo' + 're')", "{w} = getattr({p}, 'val' + 'ue', {t})", "{g}.append(1)",
-    "{g}[0].append(1)", "{w}, *{u} = {g}", "for {w} in list({g})[:3]: {w}.append(1)", "{w} = [q for q in {g}]", "{w} = getattr({p}, 'ti' + 'e'); {w}({p}, {t})",
-    "try: {g}\n        except ValueError as error: {w} = error.args", "{w} = {t}", "{p}.more = {t}", "getattr({p}, 'com' + 'mon').append(1)",
+    "{g}[0].append(1)", "{w}, *{u} = {g}", "for {w} in list({g})[:3]: {w}.append(1)", "{w} = [q for q in {g}]",
+    "{w} = getattr({p}, 'ti' + 'e'); {w}({p}, {t})",
+    "try: {g}\n        except ValueError as error: {w} = error.args", "{w} = {t}", "{p}.more = {t}",
+    "getattr({p}, 'com' + 'mon').append(1)",
 )  # fmt: skip
 
 
