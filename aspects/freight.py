@@ -104,7 +104,7 @@ class Customs:
         walk, unsafe, free = _analysis()
         found = walk(args, kwargs)
         self.check_state(freight, found)
-        summary = self._of(profile, found, args, kwargs)
+        summary = self._under(profile, freight, found, args, kwargs)
         if summary.level is unsafe or (level is free and summary.level is not free):
             raise Stays(summary.why or "it prints")
         if summary.writes and not freight.call.writes:
@@ -135,7 +135,7 @@ class Customs:
         except Unshippable:
             return None
         # they are alike to the analysis, so what holds for one holds for all
-        summary = self._of(profile, walk(calls[0][0], {}), calls[0][0], {})
+        summary = self._under(profile, freight, walk(calls[0][0], {}), calls[0][0], {})
         good = summary.level is free and not summary.writes and summary.reads == freight.summary.reads
         return found if good and found.atoms else None
 
@@ -151,6 +151,16 @@ class Customs:
                 "an argument cannot travel", why="it is part of the state that the function reads"
             )
 
+    def _under(
+        self, profile: Profile, freight: Freight, found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Summary:
+        """The analysis for one of the calls that go under that freight, which was made for the first of them."""
+        summary = self._of(profile, found, args, kwargs)
+        if summary.reads != freight.summary.reads and summary is profile.summary:
+            # what any call may read was not known yet when the first one left
+            summary = self._grid.summary_for(profile.point, found, args, kwargs)
+        return summary
+
     def _of(
         self,
         profile: Profile,
@@ -160,11 +170,25 @@ class Customs:
         *,
         gaps: bool = False,
     ) -> Summary:
-        """The analysis for any arguments where that is good enough, else the one for these; with ``gaps``, it may leave calls to
-        the guard."""
+        """The analysis for these arguments; once there were some calls, that for any, where it is good enough.
+
+        The one for any arguments is quicker to ask. But it goes through all classes of all bundles: in a large
+        package it takes hundreds of milliseconds for one function.
+
+        Args:
+            gaps: whether it may leave calls to the guard of a worker.
+        """
         general = profile.summary
-        if general is None or not general.still_valid():
-            general = profile.summary = self._grid.summary(profile.point)
-        if general.level is not _analysis()[1] and general.covers(found):
-            return general
-        return self._grid.summary_for(profile.point, found, args, kwargs, gaps=gaps)
+        unsafe = _analysis()[1]
+        if general is not None and general.still_valid():
+            if general.level is not unsafe and general.covers(found):
+                return general
+            return self._grid.summary_for(profile.point, found, args, kwargs, gaps=gaps)
+        summary = self._grid.summary_for(profile.point, found, args, kwargs, gaps=gaps)
+        if summary.level is not unsafe and not summary.gaps:
+            profile.asked += 1
+            if profile.asked >= profile.worthwhile:
+                # modules that are loaded make it void, so not each time
+                profile.asked, profile.worthwhile = 0, 2 * profile.worthwhile
+                profile.summary = self._grid.summary(profile.point)
+        return summary

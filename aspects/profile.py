@@ -26,6 +26,9 @@ DRAWN = 1000
 calls of one tiny method show few that the first thousand did not: from then on the probability falls, with each further thousand
 to 0.37 of what it was."""
 
+ASKED = 8
+"""Calls that are judged each by itself before the function is judged as a whole; twice as many before each next time."""
+
 SAMPLES = 3
 """Short calls in a row until a function is disarmed. One or two may be the cheap edge cases (``fib(1)``)."""
 
@@ -44,6 +47,7 @@ class Profile:
     """
 
     __slots__ = (
+        "asked",
         "calls",
         "drawn",
         "idle",
@@ -64,6 +68,7 @@ class Profile:
         "trust",
         "unsafe",
         "volume",
+        "worthwhile",
     )
 
     def __init__(self, point: JoinPoint) -> None:
@@ -86,7 +91,11 @@ class Profile:
         #: under the policy ``remote``: until when (`perf_counter`) the verdict on calls with such features serves
         self.last: tuple[float, Features, Verdict] | None = None
         self.learnt = 0.0  #: when something was learnt from a shipped call (`perf_counter`)
-        self.summary: Summary | None = None  #: its effects, once somebody asked
+        self.summary: Summary | None = (
+            None  #: its effects whatever it gets, once that was worthwhile to find out
+        )
+        self.asked = 0  #: harmless calls since it was last found out
+        self.worthwhile = ASKED  #: so many of these make it worthwhile
         self.times: RunTimes | None = None  #: made at the first measurement
         self.volume = 0  #: bytes of the last result
         self.told: tuple[str, Reason] | None = None  #: the last verdict on record

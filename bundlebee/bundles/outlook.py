@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bundlebee.bundles import own
 from bundlebee.bundles.contents import cannot_travel
 from bundlebee.bundles.effects import VARARGS, VARKEYWORDS, Effect
 from bundlebee.bundles.fingerprint import Unfingerprintable, state
@@ -133,7 +134,7 @@ def _owner(function: FunctionType) -> tuple[type | None, type | None]:
         found = vars(found).get(part) if hasattr(found, "__dict__") else None
     if not path or not isinstance(found, type):
         return None, None
-    return found, type(vars(found).get(name))
+    return found, type(vars(found).get(own.mangled(name, path[-1])))
 
 
 def _judgement(outlook: Outlook, summary: Summary) -> Judgement:

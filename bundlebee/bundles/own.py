@@ -45,14 +45,26 @@ def slots(value: Any) -> Iterator[tuple[str, Any]]:
             yield name, held
 
 
+def mangled(name: str, owner: str | None) -> str:
+    """The attribute that a name is in the body of a class: ``__x`` in ``C`` is ``_C__x``."""
+    if owner is None or not name.startswith("__") or name.endswith("__") or "." in name:
+        return name
+    owner = owner.lstrip("_")
+    return f"_{owner}{name}" if owner else name
+
+
 def by_name(module: str, qualname: str) -> Any:
     """What a module has under a dotted name, through classes; None if there is no such thing."""
     found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
+    around: str | None = None
+    for written in qualname.split("."):
+        part = written
         if isinstance(found, type):
+            part = mangled(written, around)
             found = next((base.__dict__[part] for base in found.__mro__ if part in base.__dict__), None)
             if isinstance(found, staticmethod):
                 found = found.__func__
         else:
             found = (attributes(found) or {}).get(part)
+        around = written
     return found

@@ -7,16 +7,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 from bundlebee.bundles.facts import FunctionFacts
+from bundlebee.bundles.own import mangled
 
 FunctionNode: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-
-
-def _mangle(name: str, owner: str | None) -> str:
-    """``__x`` in class ``C`` is ``_C__x``."""
-    if owner is None or not name.startswith("__") or name.endswith("__") or "." in name:
-        return name
-    owner = owner.lstrip("_")
-    return f"_{owner}{name}" if owner else name
 
 
 def _statements(node: FunctionNode) -> Sequence[ast.AST]:
@@ -91,7 +84,7 @@ class Scope:
         self.operations.append(operation)
 
     def mangle(self, name: str) -> str:
-        return _mangle(name, self.owner)
+        return mangled(name, self.owner)
 
     def declare(self) -> None:
         """Give every local variable its register."""

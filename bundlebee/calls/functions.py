@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Any
 
+from bundlebee.bundles.own import mangled
 from bundlebee.errors import UnknownFunction
 from bundlebee.words import FunctionRef
 
@@ -41,15 +42,14 @@ def find_function(ref: FunctionRef, line: int = 0) -> Callable[..., Any]:
             ) from error
     owner: Any = None
     found: Any = module
+    around: str | None = None
     for part in ref.qualname.split("."):
         owner = found
         try:
-            # not through the descriptor: a property would hand out its value
-            found = (
-                vars(owner)[part] if isinstance(owner, type) and part in vars(owner) else getattr(owner, part)
-            )
+            found = _attribute(owner, part, around)
         except AttributeError:
             raise UnknownFunction(f"{ref.module} has no {ref.qualname}", hint=_offer(owner, part)) from None
+        around = part
     for candidate in _inside(found):
         code = candidate.__code__
         if code.co_qualname == ref.qualname and (not line or code.co_firstlineno == line):
@@ -59,6 +59,15 @@ def find_function(ref: FunctionRef, line: int = 0) -> Callable[..., Any]:
     if not line:
         raise UnknownFunction(f"{ref.name} is not a function", why=f"it is a {type(found).__qualname__}")
     raise UnknownFunction(f"{ref.name} is another function here", why=f"none begins on line {line}")
+
+
+def _attribute(owner: Any, name: str, around: str | None) -> Any:
+    """What an object has under a name, as that is written in the class ``around``."""
+    if not isinstance(owner, type):
+        return getattr(owner, name)
+    name = mangled(name, around)
+    # not through the descriptor: a property would hand out its value
+    return vars(owner)[name] if name in vars(owner) else getattr(owner, name)
 
 
 def is_coroutine_function(function: Any) -> bool:

@@ -163,6 +163,23 @@ def share(one: Any, other: Any) -> bool:
     return bool(held) and any(id(value) in held for value in walk_result(other).containers)
 
 
+# Not made anew for each call: a class is a cycle, which keeps what it refers to until the next collection of garbage.
+
+
+class _Referring(pickle.Pickler):
+    numbers: dict[int, int]  #: by id of an object
+
+    def persistent_id(self, value: Any) -> int | None:
+        return self.numbers.get(id(value))
+
+
+class _Resolving(pickle.Unpickler):
+    values: dict[int, Any]  #: by the number of an object
+
+    def persistent_load(self, number: Any) -> Any:
+        return self.values[number]
+
+
 def dumps_referring(result: Any, item: Item, known: Sequence[Any] | None = None) -> list[Any]:
     """As `dumps`; objects of the item's arguments become references.
 
@@ -170,11 +187,6 @@ def dumps_referring(result: Any, item: Item, known: Sequence[Any] | None = None)
         known: the `objects` of its arguments when it began; None: they have not been changed.
     """
     numbers = {id(value): number for number, value in _shared(item, known)}
-
-    class Referring(pickle.Pickler):
-        def persistent_id(self, value: Any) -> int | None:
-            return numbers.get(id(value))
-
     buffers: list[memoryview] = []
 
     def large(buffer: pickle.PickleBuffer) -> bool:
@@ -188,7 +200,8 @@ def dumps_referring(result: Any, item: Item, known: Sequence[Any] | None = None)
         return False
 
     stream = io.BytesIO()
-    pickler = Referring(stream, 5, buffer_callback=large)
+    pickler = _Referring(stream, 5, buffer_callback=large)
+    pickler.numbers = numbers
     if TABLE:
         pickler.dispatch_table = _dispatch_table()
     pickler.dump(result)
@@ -197,13 +210,9 @@ def dumps_referring(result: Any, item: Item, known: Sequence[Any] | None = None)
 
 def loads_referring(frames: Sequence[Any], item: Item, known: Sequence[Any] | None = None) -> Any:
     """The inverse of `dumps_referring`; references become the objects of this end's ``item``."""
-    values = dict(_shared(item, known))
-
-    class Resolving(pickle.Unpickler):
-        def persistent_load(self, number: Any) -> Any:
-            return values[number]
-
-    return Resolving(io.BytesIO(frames[0]), buffers=frames[1:]).load()
+    unpickler = _Resolving(io.BytesIO(frames[0]), buffers=frames[1:])
+    unpickler.values = dict(_shared(item, known))
+    return unpickler.load()
 
 
 def _shared(item: Item, known: Sequence[Any] | None) -> Iterable[tuple[int, Any]]:

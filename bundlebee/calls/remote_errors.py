@@ -19,13 +19,13 @@ import os
 import pickle
 import sys
 from collections.abc import Callable
-from types import CodeType, FrameType, TracebackType
+from types import CodeType, FrameType, FunctionType, TracebackType
 from typing import Any
 
 import msgspec
 
 from bundlebee.errors import ProtocolError, Unshippable
-from bundlebee.frames import getframe
+from bundlebee.frames import NODE
 
 MOST_ENTRIES = 100  #: traceback entries that travel, the innermost ones
 MOST_LINKS = 16  #: causes and contexts followed
@@ -116,14 +116,11 @@ def node_of(error: BaseException) -> str | None:
     """The node that an exception was raised on; None for one that was raised here."""
     traceback = error.__traceback__
     while traceback is not None:
-        node = traceback.tb_frame.f_globals.get(_NODE)
+        node = traceback.tb_frame.f_globals.get(NODE)
         if node is not None:
             return str(node)
         traceback = traceback.tb_next
     return None
-
-
-_NODE = "__bundlebee_node__"
 
 
 # -- there ------------------------------------------------------------------------------------------------
@@ -335,25 +332,25 @@ def _remember_line(entry: Entry) -> None:
 
 
 def _frame(entry: Entry, file: str, node: str) -> tuple[FrameType, int]:
-    """A frame of a function of that name that stands at those positions."""
+    """A frame of a function of that name, and which of its instructions has those positions.
+
+    It is one of a generator that never begins: such a frame has no caller. One that ran would keep all of its callers' frames
+    for as long as the exception lives, and ours among them.
+    """
     import ast
 
     line, end, left, right = entry.positions
     columns = (left, right) if left >= 0 else (0, 0)
     if end < line or (end == line and columns[1] < columns[0]):
         end, columns = line, (0, 0)
-    call = ast.Call(func=ast.Name(id="here", ctx=ast.Load()), args=[], keywords=[])
-    for part in (call, call.func):
-        part.lineno, part.end_lineno, part.col_offset, part.end_col_offset = line, end, *columns
-    code = compile(ast.Expression(body=call), file, "eval")
-    # not co_firstlineno: the line table is relative to it
+    tree = ast.parse("def function():\n yield function")
+    for part in ast.walk(tree):
+        if hasattr(part, "lineno"):
+            part.lineno, part.end_lineno, part.col_offset, part.end_col_offset = line, end, *columns  # type: ignore[attr-defined]
+    code = next(const for const in compile(tree, file, "exec").co_consts if isinstance(const, CodeType))
     code = code.replace(co_name=entry.name, co_qualname=entry.qualname)
-    found: list[tuple[FrameType, int]] = []
-
-    def here() -> None:
-        frame = getframe(1)
-        found.append((frame, frame.f_lasti))
-
-    names: dict[str, Any] = {"__name__": entry.module, "__file__": file, _NODE: node, "here": here}
-    eval(code, names)
-    return found[0]
+    names: dict[str, Any] = {"__name__": entry.module, "__file__": file, NODE: node}
+    wanted = (line, end, *columns)
+    number = next((at for at, positions in enumerate(code.co_positions()) if positions == wanted), 0)
+    frame: FrameType = FunctionType(code, names)().gi_frame
+    return frame, 2 * number

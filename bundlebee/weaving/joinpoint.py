@@ -28,8 +28,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
+
+from bundlebee.frames import NODE
 
 Advised = Callable[["JoinPoint", tuple[Any, ...], dict[str, Any]], Any]
 """What a dispatcher calls: ``advice(join_point, args, kwargs)``; its result is the result of the call, or for a coroutine
@@ -50,8 +52,8 @@ _BLOCKING = _CO_ASYNC_GENERATOR | _CO_GENERATOR
 # names of what finds a frame up the stack; ``warn`` does with a ``stacklevel``
 _LOOKING_UP = frozenset({"_getframe", "_getframemodulename", "currentframe", "getouterframes", "warn"})
 
-_BETWEEN = ("bundlebee.", "zmq.", "threading", "contextlib")
-"""Modules that run between a dispatcher and the program's code: its function, or a signal handler while we wait."""
+_BETWEEN = frozenset({"bundlebee", "zmq", "threading", "contextlib"})
+"""Packages that run between a dispatcher and the program's code: its function, or a signal handler while we wait."""
 
 _HAS_DOCSTRING = 0x4000000  # since 3.14: the first constant is the docstring; not so in a dispatcher
 
@@ -166,15 +168,20 @@ class JoinPoint:
         self.blocked = "retired"
         self._dispatcher = None
 
-    @staticmethod
-    def clean() -> None:
+    def clean(self) -> None:
         """Take the dispatcher's and the advice's entries out of the traceback of the current exception."""
         error = sys.exc_info()[1]
         assert error is not None and error.__traceback__ is not None
         entry = error.__traceback__.tb_next  # the first is the dispatcher's
-        while entry is not None and entry.tb_frame.f_globals.get("__name__", "").startswith(_BETWEEN):
+        while entry is not None and self._is_between(entry.tb_frame):
             entry = entry.tb_next
         error.__traceback__ = entry
+
+    def _is_between(self, frame: FrameType) -> bool:
+        # the function itself may be one of such a package, here or on another node
+        if frame.f_code is self.original or frame.f_code is self.unwoven or NODE in frame.f_globals:
+            return False
+        return str(frame.f_globals.get("__name__", "")).partition(".")[0] in _BETWEEN
 
 
 def _obstacle(code: CodeType) -> str | None:

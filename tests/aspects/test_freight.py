@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from bundlebee.aspects.freight import Customs, Stays
+from bundlebee.aspects.profile import ASKED, Profile
 from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
 from bundlebee.bundles.facts import ModuleFacts, collect
 from bundlebee.bundles.values import Walk
@@ -98,19 +99,61 @@ def grid() -> Iterator[Grid]:
 
 
 def profile(function: FunctionType) -> Any:
-    """As much of a profile as customs looks at."""
-    held: list[Any] = []
-    return SimpleNamespace(
-        point=function, summary=None, unsafe=0, held=held, hold=lambda *what: held.append(what)
-    )
+    """Customs never call the function, so it may stand for its join point."""
+    return Profile(function)  # type: ignore[arg-type]
 
 
-def test_plain_data_need_no_second_analysis(grid: Grid) -> None:
+def test_whatever_calls_get_is_looked_into_once_there_were_some(grid: Grid) -> None:
     customs = Customs(grid)  # type: ignore[arg-type]
     asked = profile(grid.load(SOURCE, "freight_sample").joined)
+    for _ in range(ASKED - 1):
+        assert customs.clear(asked, (["a", "b"],), {}).summary.level is Effect.FREE
+    assert grid.general == 0
     for _ in range(3):
         assert customs.clear(asked, (["a", "b"],), {}).summary.level is Effect.FREE
-    assert (grid.general, grid.special) == (1, 0)
+    assert (grid.general, grid.special) == (1, ASKED)
+
+
+def test_modules_that_come_later_do_not_have_it_looked_into_each_time(grid: Grid) -> None:
+    customs = Customs(grid)  # type: ignore[arg-type]
+    asked = profile(grid.load(SOURCE, "freight_sample").joined)
+    for number in range(8 * ASKED):
+        customs.clear(asked, (["a", "b"],), {})
+        grid.load("", f"freight_later_{number}")
+    assert 1 <= grid.general <= 4
+
+
+def test_calls_under_one_freight_are_judged_as_its_first_was(grid: Grid) -> None:
+    customs = Customs(grid)  # type: ignore[arg-type]
+    module = grid.load(
+        """
+        FACTOR = 3
+
+
+        class Scaled:
+            def __init__(self, value):
+                self.value = value
+
+            def __mul__(self, other):
+                return self.value * other * FACTOR
+
+
+        def twice(thing):
+            return thing * 2
+        """,
+        "freight_scaled",
+    )
+    asked = profile(module.twice)
+    summary = customs.clear(asked, (1,), {}).summary
+    factor = ("freight_scaled", "FACTOR")
+    assert factor not in summary.reads
+    freight: Any = SimpleNamespace(summary=summary, state=frozenset(), call=SimpleNamespace(writes=False))
+    for number in range(2 * ASKED):
+        customs.clear(asked, (number,), {})
+        customs.check(asked, freight, Effect.FREE, (number,), {})
+    assert factor in asked.summary.reads  # any call may meet a Scaled
+    with pytest.raises(Stays):
+        customs.check(asked, freight, Effect.FREE, (module.Scaled(1),), {})
 
 
 def test_a_function_among_the_arguments_is_looked_at(grid: Grid) -> None:

@@ -54,8 +54,14 @@ class A:
     def c(cls): return "c"
     @functools.cached_property
     def cp(self): return "cp"
+    def __private(self): return "private"
+    def __dunder__(self): return "dunder"
     class B:
         def deep(self): return "deep"
+    class _C:
+        def __deeper(self): return "deeper"
+    class __D:
+        def __deepest(self): return "deepest"
 
 part = functools.partial(plain)
 value = 3
@@ -87,6 +93,10 @@ def find(qualname: str, line: int = 0) -> Any:
         ("A.c", "c"),
         ("A.cp", "cp"),
         ("A.B.deep", "deep"),
+        ("A.__private", "private"),
+        ("A.__dunder__", "dunder"),
+        ("A._C.__deeper", "deeper"),
+        ("A.__D.__deepest", "deepest"),
     ],
 )
 def test_the_innermost_function_is_found(module: types.ModuleType, qualname: str, text: str) -> None:

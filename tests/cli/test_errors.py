@@ -152,3 +152,54 @@ def test_calls_that_cannot_be_made(home: Home, bundles: Write) -> None:
 
     assert home.bee("call", "good:double", "-4").stdout == "-8\n"
     assert home.bee("call", "good:double", "--x='ab'").stdout == "'abab'\n"
+
+
+HELD = """
+import gc, sys
+
+class Node:
+    def __init__(self, value):
+        self.value = value
+    def fail(self):
+        raise ValueError(self.value)
+    def echo(self, things):
+        return things
+    def put(self, thing):
+        self.thing = thing
+        return self
+
+def rounds(what, times):
+    for i in range(times):
+        node = Node(1)
+        if what == "fail":
+            try:
+                node.fail()
+            except ValueError:
+                pass
+        else:
+            getattr(node, what)([1, 2])
+
+for what in ("fail", "echo", "put"):
+    rounds(what, 3)  # what is only done once
+    gc.collect()
+    gc.disable()
+    held = [what]
+    before = sys.getrefcount(held)
+    rounds(what, 100)
+    Node(1).echo(held)
+    Node(1).put(held)
+    try:
+        Node(held).fail()
+    except ValueError:
+        pass
+    print(what, gc.collect() < 100, sys.getrefcount(held) - before)
+    gc.enable()
+"""
+
+
+@pytest.mark.parametrize("how", [["--policy", "remote"], ["--policy", "remote", "--transport", "in-process"]])
+def test_a_call_keeps_nothing_for_the_collector_of_garbage(home: Home, how: list[str]) -> None:
+    """Programs see when their objects go, by `__del__`, weak references, and `sys.getrefcount`."""
+    (home.path / "p.py").write_text(HELD)
+    done = home.bee("exec", *how, "p.py")
+    assert (done.stdout, done.stderr) == ("fail True 0\necho True 0\nput True 0\n", "")

@@ -447,3 +447,17 @@ def test_what_looks_at_its_caller_is_not_advised() -> None:
         point.arm()
         assert not point.armed and point.blocked == "looks at its caller's frame"
     assert armed(searches).blocked is None
+
+
+@pytest.mark.parametrize("module", ["contextlib", "threading", "threading_tools", "bundlebee.hooks"])
+def test_entries_of_the_function_itself_stay_wherever_it_lives(module: str) -> None:
+    namespace: dict[str, Any] = {"__name__": module}
+    source = "def outer(deep):\n    return inner(deep)\ndef inner(deep):\n    return 1 // deep\n"
+    exec(compile(source, "<there>", "exec"), namespace)
+    aspect: dict[str, Any] = {"__name__": "bundlebee.aspects.some"}
+    exec("def advice(point, args, kwargs): return point.plain(*args, **kwargs)", aspect)
+    armed(namespace["outer"], aspect["advice"])
+    armed(namespace["inner"], aspect["advice"])
+    with pytest.raises(ZeroDivisionError) as caught:
+        namespace["outer"](0)
+    assert [entry.name for entry in caught.traceback][1:] == ["outer", "inner"]
