@@ -165,8 +165,8 @@ class Remote:
             return self.sunk(profile, verdict, channel, error)
         self._grid.done(channel)
         if (why := outcome.disbelief(cleared.walk)) is not None:
-            error = Refused("its answer is not believed", why=why)
-            return self._refused(profile, verdict, Reason.GUARD, error)
+            refusal = Refused("its answer is not believed", why=why)
+            return self._refused(profile, verdict, Reason.GUARD, refusal)
         return self.landed(profile, verdict, features, clock.perf_counter() - start, outcome)
 
     def embark(
