@@ -8,6 +8,9 @@ happens, with the real function and its real arguments (`bundlebee.calls.gate`),
   the function's own arguments; no functions and classes but those that were passed
 - an exception that it raises is one of the interpreter's
 
+There is a gap only where a worker will know more: the name of an attribute, and with it what is called. And where an exception is
+made by something of which nothing is known: that is stopped when it comes to it, but it comes seldom.
+
 So nothing comes out of a gap that exists already in a module, and everything that was ever passed to one may hold everything else
 that was. All of that is one *pool* here. Two builtins are known better: what ``getattr`` gives by a name that is computed is part of
 the object, or else a function, which may then be called (in a gap); ``setattr`` puts something under any name.
@@ -36,7 +39,8 @@ def imprint(facts: FunctionFacts) -> int:
     return crc32(repr([(operation[0], *operation[2:]) for operation in facts.operations]).encode())
 
 
-FILLABLE = frozenset({"unknown call", "attribute by a computed name"})
+UNKNOWN = "unknown call"
+FILLABLE = frozenset({UNKNOWN, "attribute by a computed name"})
 """Kinds of harm (`bundlebee.bundles.reasons`) that may turn out to be none when the call is about to happen."""
 
 _READING = (getattr, hasattr)
@@ -73,15 +77,19 @@ class Gaps(Operations):
     def call_at(self, frame: Frame, op: Operation, value: Value, args: Args) -> Values:
         if self.gaps is None:
             return self.call(value, args)
-        if isinstance(value, Live) and id(value.object) in self._found:
+        found = isinstance(value, Live) and id(value.object) in self._found
+        if found:
             harm = Harm("calls what getattr gives, of which nothing is known")
         else:
             try:
                 return self.call(value, args)
-            except Harm as found:
-                harm = found
-        if kind_of(harm.what) not in FILLABLE or not self.has_source(frame) or frame.facts.kind == COROUTINE:
+            except Harm as done:
+                harm = done
+        kind = kind_of(harm.what)
+        if kind not in FILLABLE or not self.has_source(frame) or frame.facts.kind == COROUTINE:
             raise harm
+        if kind == UNKNOWN and not found and not _is_raised(frame, op[2]):
+            raise harm  # a worker would know no more about it
         return self._leave(frame, op, value, args, harm)
 
     def _leave(self, frame: Frame, op: Operation, value: Value, args: Args, harm: Harm) -> Values:
@@ -185,3 +193,8 @@ def _is_called(frame: Frame, register: int) -> bool:
         before = len(registers)
         registers.update(op[2] for op in operations if op[0] == "copy" and op[3] in registers)
     return any(op[0] == "call" and op[3] in registers for op in operations)
+
+
+def _is_raised(frame: Frame, register: int) -> bool:
+    """Whether what the function has there is an exception that it raises at once."""
+    return any(op[0] == "raise" and op[2] == register for op in frame.facts.operations)

@@ -466,6 +466,23 @@ def test_what_goes_in_may_come_out_anywhere(body: str) -> None:
     assert summary.level is not Effect.UNSAFE, summary.why
 
 
+def test_an_unknown_exception_is_stopped_when_it_comes_to_it() -> None:
+    world = World(
+        """
+        def f(x):
+            if x > 1:
+                raise ExceptionGroup("many", [ValueError(x)])
+            return [x]
+        def g(x): return ExceptionGroup("many", [ValueError(x)])
+        """
+    )
+    assert world.call(1) == [1]
+    with pytest.raises(GuardStop, match="ExceptionGroup"):
+        world.call(2)
+    found = walk((1,), {})
+    assert world.analysis.for_arguments(world.here.g, found, (1,), {}, gaps=True).level is Effect.UNSAFE
+
+
 def test_without_leave_there_are_no_gaps() -> None:
     world = World(VISIT)
     args = (world.here.Node(), "sum")
