@@ -129,6 +129,9 @@ class Gate:
 
     def call(self, number: int, callee: Any, /, *args: Any, **kwargs: Any) -> Any:
         """A call in a gap."""
+        return self._call(number, callee, args, kwargs)
+
+    def _call(self, number: int, callee: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         guard = self._guard
         if not self._levels or not guard.active:  # by our own hands
             return callee(*args, **kwargs)
@@ -146,7 +149,7 @@ class Gate:
         try:
             before, passed = self._ask(number, callee, args, kwargs)
             self._levels.append(_Level(before.classes))
-            sys.setrecursionlimit(limit + 1)  # this frame is not the program's
+            sys.setrecursionlimit(limit + 2)  # this frame and the one below are not the program's
             guard.active = True
             try:
                 result = callee(*args, **kwargs)
@@ -184,7 +187,8 @@ class Gate:
             self._stop("unpacks something unusual")
         if not all(type(word) is str for word in double) or not double.keys().isdisjoint(words):
             self._stop("unpacks something unusual")
-        return self.call(number, callee, *args, *star, **dict(zip(words, values, strict=True)), **double)
+        named = dict(zip(words, values, strict=True)) | double
+        return self._call(number, callee, (*args, *star), named)
 
     # -- before -----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import sys
 from collections.abc import Iterator
@@ -286,6 +287,94 @@ def test_an_argument_that_is_state_of_what_the_gap_calls() -> None:
         world.call(world.here.Reader(), "read", world.here.TABLE["a"])
 
 
+TRAPS = """
+class Watcher:
+    def __get__(self, thing, kind): return LIST.append
+class Caller:
+    def __call__(self, *args): LIST.append(1)
+class Traps:
+    function = lambda self, *args: LIST.append(1)
+    bound = LIST.append
+    partial = functools.partial(LIST.append, 1)
+    update = TABLE.update
+    described = Watcher()
+    called = Caller()
+    kind = Caller
+    def warned(self, x): return warns(x)
+    def thread(self, x): return starts(x)
+    def exec(self, x): exec("LIST.append(1)")
+    def class_(self, x): Traps.kind = x
+    def slot(self, x): self.__class__ = Node
+    def cached(self, x): return keeps(x)
+    def ends(self, x): raise SystemExit(x)
+    def ordered(self, x): return {str(x), "b", "c"}
+    def coroutine(self, x):
+        async def inner(): return x
+        return inner()
+class Loud:
+    def __eq__(self, other): return LIST.append(1)
+    def __add__(self, other): return LIST.append(1)
+    def __iter__(self): return iter([LIST.append(1)])
+    def __len__(self): return LIST.append(1) or 1
+    def __str__(self): return str(LIST.append(1))
+    def __enter__(self): LIST.append(1)
+    def __exit__(self, *args): LIST.append(1)
+    __hash__ = None
+    def itself(self, x): return self
+@functools.lru_cache
+def keeps(x): return [x]
+"""
+
+
+@pytest.mark.parametrize(
+    "name",
+    """function bound partial update described called kind warned thread exec class_ slot cached ends ordered coroutine
+    __init__ __class__ __dict__ __reduce__""".split(),  # noqa: SIM905
+)
+def test_traps(name: str) -> None:
+    world = World(TRAPS + "def f(traps, name, *args): return getattr(traps, name)(*args)\n")
+    before = state(world.there)
+    cached = world.there.keeps.cache_info()
+    if name == "ends":
+        with pytest.raises(SystemExit):
+            world.call(world.here.Traps(), name, 5)
+    elif name == "ordered":
+        assert world.call(world.here.Traps(), name, 5) == {"5", "b", "c"}
+    else:
+        with pytest.raises(GuardStop):
+            world.call(world.here.Traps(), name, 5)
+    assert state(world.there) == before
+    assert world.there.keeps.cache_info() == cached
+    assert world.there.Traps.kind is world.there.Caller
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        "r == 1",
+        "r + 1",
+        "1 in [r]",
+        "list(r)",
+        "len(r)",
+        "str(r)",
+        "f'{r}'",
+        "bool(r)",
+        "[*r]",
+        "sorted([r, r])",
+        "{r: 1}",
+    ],
+)
+def test_special_methods_of_what_comes_back(use: str) -> None:
+    world = World(TRAPS + f"def f(loud, name):\n    r = getattr(loud, name)(1)\n    return {use}\n")
+    args = (world.here.Loud(), "itself")
+    summary = world.analysis.for_arguments(world.here.f, walk(args, {}), args, {}, gaps=True)
+    if summary.level is not Effect.UNSAFE:
+        assert use in ("{r: 1}", "1 in [r]"), use
+        with pytest.raises((TypeError, GuardStop)):
+            world.call(*args)
+        assert world.there.LIST == [1]
+
+
 ATTRIBUTE = "def f(thing, name, *more): return getattr(thing, 'x' if not name else name, *more)"
 
 
@@ -487,3 +576,20 @@ def test_without_leave_there_are_no_gaps() -> None:
     world = World(VISIT)
     args = (world.here.Node(), "sum")
     assert world.analysis.for_arguments(world.here.f, walk(args, {}), args, {}).level is Effect.UNSAFE
+
+
+@pytest.mark.parametrize("call", ["(n)", "(*[n])"])
+def test_a_gap_leaves_the_stack_that_plain_code_has(call: str) -> None:
+    world = World(
+        f"class Deep:\n    def left(self, n): return n\ndef f(deep, name, n): return getattr(deep, name){call}\n"
+    )
+    args = (world.here.Deep(), "left", 0)
+    gaps = world.analysis.for_arguments(world.here.f, walk(args, {}), args, {}, gaps=True).gaps
+    sys.modules[NAME] = world.there
+    world.there.Deep.left = lambda self, n: sys.getrecursionlimit() - len(inspect.stack(0))
+    world.gate._ask = lambda *asked: (walk((), {}), None)  # type: ignore[method-assign]
+    plain = world.there.f(world.there.Deep(), "left", 0)
+    world.guard.active = True
+    guarded = world.gate.guarding(world.there.f, gaps, lambda met: None)(world.there.Deep(), "left", 0)
+    world.guard.active = False
+    assert guarded == plain
