@@ -11,27 +11,22 @@ What was let through reads state that the caller could not compare ahead. So its
 
 from __future__ import annotations
 
-import gc
 import sys
-import warnings
-from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
-from types import CodeType, FunctionType, GetSetDescriptorType, MemberDescriptorType, MethodType, ModuleType
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bundlebee.bundles import own
-from bundlebee.bundles.contents import ATOMS, by_python, is_known
+from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.effects import Effect, EffectAnalysis
-from bundlebee.bundles.facts import ModuleFacts, facts_of_source
 from bundlebee.bundles.fingerprint import Remembered, state
-from bundlebee.bundles.gated import Gated, gate
-from bundlebee.bundles.originals import standing_in
-from bundlebee.bundles.stdlib import is_standard
 from bundlebee.bundles.values import Walk, walk
+from bundlebee.calls import fields
+from bundlebee.calls.exchange import Exchange, Source
 from bundlebee.errors import BundlebeeError, Unshippable
 
 if TYPE_CHECKING:
@@ -41,16 +36,12 @@ if TYPE_CHECKING:
 Met = tuple[list[tuple[str, str]], bytes]
 """State that was read, and its digest."""
 
-Source = Callable[[str], tuple[bytes, str] | None]
-"""The source of a module of a bundle, and its path; None for any other module."""
-
 MORE = 1000
 """Frames that the gate itself may use on top of what the call was given."""
 
-_FIELDS = (GetSetDescriptorType, MemberDescriptorType)
 _SETATTR: Any = object.__setattr__
 _SLOT_OF_OBJECT: Any = type(object().__setattr__)
-_TUPLE_FIELD: type = type(namedtuple("_Example", "field").__dict__["field"])
+_NOTHING = Walk([], frozenset(), (), (), {})
 
 
 class _Level(msgspec.Struct):
@@ -69,16 +60,9 @@ class Gate:
 
     def __init__(self, guard: Guard, source: Source) -> None:
         self._guard = guard
-        self._source = source
-        self._facts: dict[str, tuple[object, ModuleFacts | None]] = {}
-        self._analysis = EffectAnalysis(self._facts_of)
+        self._exchange = Exchange(source, self)
+        self._analysis = EffectAnalysis(self._exchange.facts)
         self._levels: list[_Level] = []
-        self._gaps: list[Gap] = []  # by their numbers
-        self._numbers: dict[Gap, int] = {}
-        self._modules: dict[tuple[ModuleType, frozenset[Gap]], dict[Any, Gated]] = {}
-        self._in_place: dict[str, frozenset[Gap]] = {}
-        self._exchanged: dict[FunctionType, CodeType] = {}
-        self._functions: dict[str, tuple[dict[str, Any], int, list[FunctionType]]] = {}
         self._states: dict[tuple[tuple[str, str], ...], Remembered] = {}
         #: of the call that came last: what was met
         self.met: list[Met] = []
@@ -109,7 +93,7 @@ class Gate:
             try:
                 self._states.clear()
                 found = walk(args, kwargs)
-                self._put_in_place(gaps)
+                self._exchange.put_in_place(gaps)
                 self._levels.append(_Level(found.classes))
             except Exception as error:
                 guard.active = active
@@ -121,7 +105,7 @@ class Gate:
         finally:
             guard.active = False
             self._levels.clear()
-            self._take_away()
+            self._exchange.take_away()
             sys.setrecursionlimit(limit)
             guard.active = active
 
@@ -199,16 +183,17 @@ class Gate:
         known already. Raises GuardStop if it may not happen."""
         try:
             if callee is getattr or callee is hasattr:
-                self._may_read(self._gaps[number][4] or callee is hasattr, *args, **kwargs)
-                return Walk([], frozenset(), (), (), {}), None
+                functions = callee is hasattr or self._exchange.gap(number)[4]
+                self._meet(fields.read(functions, *args, **kwargs), _NOTHING)
+                return _NOTHING, None
             if callee is setattr or callee is _SETATTR:
-                self._may_write(callee is setattr, *args, **kwargs)
+                self._meet(fields.written(callee is setattr, *args, **kwargs), _NOTHING)
                 return walk(args, {}), args
             if type(callee) is _SLOT_OF_OBJECT and callee.__objclass__ is object:  # super().__setattr__
                 if callee.__name__ != "__setattr__":
                     raise Unshippable(f"calls {_name(callee)}, of which nothing is known")
                 args = (callee.__self__, *args)
-                self._may_write(False, *args, **kwargs)
+                self._meet(fields.written(False, *args, **kwargs), _NOTHING)
                 return walk(args, {}), args
             return self._may_run(callee, args, kwargs)
         except BundlebeeError as error:
@@ -226,7 +211,7 @@ class Gate:
         if type(function) is not FunctionType:
             raise Unshippable(f"calls {_name(callee)}, of which nothing is known")
         module, qualname = str(function.__globals__.get("__name__")), function.__code__.co_qualname
-        if _by_name(module, qualname) is not function:
+        if fields.by_name(module, qualname) is not function:
             raise Unshippable(f"calls {module}.{qualname}, which cannot be found by that name")
         found = walk(args, kwargs)
         summary = self._analysis.for_arguments(function, found, args, kwargs, gaps=True)
@@ -234,76 +219,19 @@ class Gate:
             raise Unshippable(summary.why)
         self._meet(summary.reads, found)
         if summary.gaps:
-            self._put_in_place(summary.gaps)
+            self._exchange.put_in_place(summary.gaps)
         return found, (*args, *kwargs.values())
 
     def _meet(self, reads: tuple[tuple[str, str], ...], found: Walk) -> None:
         """The call depends on that state."""
+        if not reads:
+            return
         remembered = self._states.get(reads)
         if remembered is None:
             remembered = self._states[reads] = Remembered(reads)
             self.met.append((list(reads), remembered.state().digest))
         if found.containers and not remembered.state().objects.isdisjoint(map(id, found.containers)):
             raise Unshippable("calls a function that reads what it is given as module state, too")
-
-    def _may_read(self, functions: bool, thing: Any, name: Any, *default: Any) -> None:
-        """Whether ``getattr`` looks and does nothing else; what it gives is part of the object then, or immutable.
-
-        Args:
-            functions: whether it may also be a function that its class holds.
-        """
-        kind = type(thing)
-        if is_known(kind) or kind in ATOMS:
-            self._may_read_data(kind, thing, name)
-            return
-        self._check_object(thing, name)
-        walk((thing, *default), {})
-        if _own_method(kind, "__getattr__") or _own_method(kind, "__getattribute__"):
-            raise Unshippable(f"looks at {kind.__qualname__}.{name}, which may be computed")
-        raw = _raw(kind, name)
-        self._meet(_reads(kind), Walk([], frozenset(), (), (), {}))
-        if raw is own.MISSING or type(raw) in ATOMS or type(raw) in (MemberDescriptorType, _TUPLE_FIELD):
-            return
-        if type(raw) not in (FunctionType, staticmethod):
-            raise Unshippable(f"looks at {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
-        if not functions and name not in (own.attributes(thing) or ()):
-            raise Unshippable(f"looks at {kind.__qualname__}.{name}, a function")
-
-    @staticmethod
-    def _may_read_data(kind: type, thing: Any, name: Any) -> None:
-        """Of builtin data: fields that hold data, such as ``real`` and ``year``, and what is not there."""
-        if type(name) is not str or name.startswith("__"):
-            raise Unshippable(f"looks at {name!r} of a {kind.__qualname__}")
-        if _raw(kind, name) is own.MISSING and not own.attributes(thing):
-            return
-        if type(_raw(kind, name)) not in _FIELDS or type(getattr(thing, name)) not in ATOMS:
-            raise Unshippable(f"looks at {kind.__qualname__}.{name}")
-
-    def _may_write(self, by_itself: bool, thing: Any, name: Any, _value: Any) -> None:
-        """Whether ``setattr`` writes the object and does nothing else."""
-        self._check_object(thing, name)
-        kind = type(thing)
-        if by_itself and _own_method(kind, "__setattr__"):
-            raise Unshippable(f"writes {kind.__qualname__}.{name} by a __setattr__ of its own")
-        raw = _raw(kind, name)
-        if type(raw) is not MemberDescriptorType and (
-            hasattr(type(raw), "__set__") or hasattr(type(raw), "__delete__")
-        ):
-            raise Unshippable(f"writes {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
-        self._meet(_reads(kind), walk((), {}))
-
-    @staticmethod
-    def _check_object(thing: Any, name: Any) -> None:
-        kind = type(thing)
-        if type(name) is not str:
-            raise Unshippable("looks at an attribute whose name is no text")
-        ours = kind.__module__ == "__main__" or not is_standard(kind.__module__)
-        if not (ours and by_python(kind)) or isinstance(thing, type | Enum):
-            raise Unshippable(f"looks at {name!r} of a {kind.__module__}.{kind.__qualname__}")
-        if type(kind).__module__ not in ("builtins", "abc"):
-            raise Unshippable(f"looks at {name!r} of a {kind.__qualname__}, whose metaclass is its own")
-        if name.startswith("__"):
-            raise Unshippable(f"looks at {name}")
 
     # -- afterwards -------------------------------------------------------------------------------------------
 
@@ -355,90 +283,6 @@ class Gate:
         self._guard.active = True
         self._guard.stop(f"{what} (in {frame.f_code.co_qualname}, {place})")
 
-    # -- the code ----------------------------------------------------------------------------------------------
-
-    def _facts_of(self, name: str) -> ModuleFacts | None:
-        module = sys.modules.get(name)
-        known = self._facts.get(name)
-        if known is None or known[0] is not module:
-            found = None if module is None else self._source(name)
-            known = self._facts[name] = (module, None if found is None else facts_of_source(found[0], name))
-        return known[1]
-
-    def _put_in_place(self, gaps: Sequence[Gap]) -> None:
-        """From now on these gaps are guarded.
-
-        Raises:
-            Unshippable: they cannot be.
-        """
-        for name in {gap[0] for gap in gaps}:
-            before = self._in_place.get(name, frozenset())
-            wanted = before.union(gap for gap in gaps if gap[0] == name)
-            if wanted != before:
-                self._exchange(name, self._gated(name, wanted))
-                self._in_place[name] = wanted
-
-    def _gated(self, name: str, gaps: frozenset[Gap]) -> dict[Any, Gated]:
-        key = sys.modules[name], gaps
-        found = self._modules.get(key)
-        if found is None:
-            source = self._source(name)
-            if source is None:
-                raise Unshippable(f"the source of {name} is not there")
-            ordered = sorted(gaps)
-            numbers = [self._number(gap) for gap in ordered]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # they came when it was compiled first
-                found = self._modules[key] = gate(*source, name, ordered, numbers, self)
-        return found
-
-    def _number(self, gap: Gap) -> int:
-        number = self._numbers.get(gap)
-        if number is None:
-            number = self._numbers[gap] = len(self._gaps)
-            self._gaps.append(gap)
-        return number
-
-    def _exchange(self, name: str, gated: dict[Any, Gated]) -> None:
-        """Give all functions that have one of these codes the gated one."""
-        missing = {key for key in gated if "<locals>" not in key[0]}
-        for function in self._functions_of(name):
-            original = self._exchanged.get(function, function.__code__)
-            key = original.co_qualname, original.co_firstlineno
-            code = gated.get(key)
-            if code is None:
-                continue
-            if code.plain != original:
-                raise Unshippable(f"the source of {name}.{key[0]} is not that of its code")
-            missing.discard(key)
-            new = code.gated.replace(co_filename=original.co_filename)
-            self._exchanged.setdefault(function, original)
-            standing_in[new] = original
-            function.__code__ = new
-        if missing:
-            raise Unshippable(f"{name}.{sorted(missing)[0][0]} cannot be found")
-
-    def _functions_of(self, name: str) -> list[FunctionType]:
-        """All functions of a module, wherever they are kept. Copies of them are made by decorators, when modules are imported."""
-        space, when = vars(sys.modules[name]), len(sys.modules)
-        known = self._functions.get(name)
-        if known is None or known[0] is not space or known[1] != when:
-            found = [
-                thing
-                for thing in gc.get_objects()
-                if type(thing) is FunctionType and thing.__globals__ is space
-            ]
-            known = self._functions[name] = space, when, found
-        return known[2]
-
-    def _take_away(self) -> None:
-        """Every function has its own code again."""
-        for function, code in self._exchanged.items():
-            function.__code__ = code
-        self._exchanged.clear()
-        self._in_place.clear()
-        standing_in.clear()
-
 
 def disagreement(met: Sequence[Met], found: Walk) -> str | None:
     """Why an answer must not be believed: what was met there is not the same here, or an argument is part of it. None if all is well.
@@ -457,28 +301,6 @@ def disagreement(met: Sequence[Met], found: Walk) -> str | None:
         if not here.objects.isdisjoint(objects):
             return "an argument is part of state that it met there"
     return None
-
-
-def _by_name(module: str, qualname: str) -> Any:
-    found = own.by_name(module, qualname)
-    return found.__func__ if isinstance(found, classmethod) else found
-
-
-def _raw(kind: type, name: str) -> Any:
-    return next((base.__dict__[name] for base in kind.__mro__ if name in base.__dict__), own.MISSING)
-
-
-def _own_method(kind: type, name: str) -> bool:
-    """Whether a class statement gives it a method of that name."""
-    return any(name in base.__dict__ for base in kind.__mro__ if by_python(base))
-
-
-def _reads(kind: type) -> tuple[tuple[str, str], ...]:
-    """The classes that say what an attribute is."""
-    found = {
-        (base.__module__, base.__qualname__.partition(".")[0]) for base in kind.__mro__ if by_python(base)
-    }
-    return tuple(sorted(found))
 
 
 def _name(callee: Any) -> str:

@@ -59,7 +59,7 @@ class WorkerLoop:
         tell: sends a status line to the pool.
         connected: whether there is a connection on a file descriptor, as far as the doorman knows.
         load: makes a lease's bundles and script importable.
-        source: of a module of these, and its path (`gate.Source`); None if calls with gaps are not for this worker.
+        source: of a module of these, and its path (`exchange.Source`); None if calls with gaps are not for this worker.
     """
 
     def __init__(

@@ -548,9 +548,8 @@ def test_what_ships_does_nothing_here_at_length(start: int) -> None:
     check_all(range(start, start + 1000))
 
 
-@pytest.mark.parametrize("start", range(0, 400, 200))
-def test_what_the_guard_lets_through_does_nothing_here(start: int) -> None:
-    check_all_gaps(range(start, start + 200))
+def test_what_the_guard_lets_through_does_nothing_here() -> None:
+    check_all_gaps(range(60))
 
 
 @pytest.mark.slow

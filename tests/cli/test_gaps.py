@@ -91,8 +91,9 @@ print(n.visit_sum, field(n, "visit_say")())
 }
 
 
-@pytest.mark.parametrize("policy", ["remote", "chaos:1.0"])
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize(
+    ("name", "policy"), [*((name, "remote") for name in PROGRAMS), ("visitors", "chaos:1.0")]
+)
 def test_it_says_the_same(home: Home, name: str, policy: str) -> None:
     (home.path / "program.py").write_text(NODES + PROGRAMS[name])
     plain = home.python("program.py")
