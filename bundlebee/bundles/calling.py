@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import sys
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -27,6 +28,7 @@ from bundlebee.bundles.classes import is_written
 from bundlebee.bundles.compiled import Compiled, Mapping, compiled, parameters
 from bundlebee.bundles.contents import ATOMS
 from bundlebee.bundles.heap import Harm, Values, own_attribute
+from bundlebee.bundles.settable import settable
 from bundlebee.bundles.specials import IMPLICIT, SILENT, TEXTS, Args
 
 _WRITING = frozenset({"__setitem__", "__delitem__", "__setattr__", "__delattr__", "__init__", "__setstate__"})
@@ -281,6 +283,8 @@ class Calls(Builtins):
             found = self.enter_library(function, args, label)
             if found is not None:
                 return found
+        if module.partition(".")[0] in sys.stdlib_module_names:
+            self.reads |= settable(function)
         if function.__name__ not in IMPLICIT:
             return self._call_known(module, qualname, args, label)
         # A special method may come back to itself through what it looks at: it is looked at once for all its arguments.

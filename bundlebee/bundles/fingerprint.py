@@ -62,6 +62,7 @@ _NOT_OF_A_CLASS = frozenset(
         "__annotate_func__", "__annotations_cache__", "__abstractmethods__", "_abc_impl", "__orig_bases__", "__parameters__",
         "__firstlineno__", "__static_attributes__", "__type_params__", "__conditional_annotations__", "__classdictcell__",
         "__slotnames__",  # pickle's memory
+        "_value2member_map_",  # an enumeration's memory: flags that were combined
     }
 )  # fmt: skip
 _LRU = type(functools.lru_cache(lambda: None))
@@ -173,7 +174,10 @@ def state(
             encoder.write("missing")
             continue
         try:
-            encoder.value(holder[name])
+            if module_name.partition(".")[0] in sys.stdlib_module_names and module_name != "__main__":
+                encoder.attempt(holder[name])  # its scanners and locks are of no program's making
+            else:
+                encoder.value(holder[name])
         except _Opaque as opaque:
             raise Unfingerprintable(f"{module_name}.{name}", why=str(opaque)) from None
         except RecursionError:
@@ -188,6 +192,9 @@ class _Encoder:
         self._met: dict[int, int] = {}
         self._keep: list[Any] = []  # so that ids stay unique
         self._left = LIMIT
+        self._tolerant = False  # whether what has no encoding leaves a gap, instead of being an obstacle
+        self._gaps = 0
+        self._gappy: set[int] = set()  # ids of values with a gap inside
         self.mutable: set[int] = set()
 
     def digest(self) -> bytes:
@@ -213,10 +220,27 @@ class _Encoder:
         self._spend(1)
         known = self._met.get(id(value))
         if known is not None:
+            if not self._tolerant and id(value) in self._gappy:
+                raise _Opaque(f"it holds a {kind.__module__}.{kind.__qualname__}")
             self.write("again", str(known))
             return
         self._met[id(value)] = len(self._met)
         self._keep.append(value)
+        gaps = self._gaps
+        try:
+            self._encode(value, kind)
+        except _Opaque:
+            self._gappy.add(id(value))
+            if not self._tolerant or self._left < 0:
+                raise
+            self._gaps += 1
+            self.mutable.add(id(value))
+            self._sights.blur()
+            self.write("opaque", f"{kind.__module__}.{kind.__qualname__}")
+        if self._gaps != gaps:
+            self._gappy.add(id(value))
+
+    def _encode(self, value: Any, kind: type) -> None:
         encode = _ENCODERS.get(kind)
         if encode is not None:
             encode(self, value)
@@ -275,8 +299,9 @@ class _Encoder:
         for item in value:
             part = _Encoder(self._sights)
             self._keep.append(part)
-            part._left = self._left
+            part._left, part._tolerant = self._left, self._tolerant
             part.value(item)
+            self._gaps += part._gaps
             self._left = part._left
             self._spend(1)
             self.mutable |= part.mutable
@@ -312,17 +337,15 @@ class _Encoder:
                 self.value(contents)
         for name, attribute in sorted(value.__dict__.items()):
             self.write(name)
-            self._attempt(attribute)
+            self.attempt(attribute)
 
-    def _attempt(self, value: Any) -> None:
-        """Encode a value that is not known to be read; one that has no encoding counts by its type."""
+    def attempt(self, value: Any) -> None:
+        """Encode a value that is not known to be read: what has no encoding, in it or all of it, counts by its type."""
+        before, self._tolerant = self._tolerant, True
         try:
             self.value(value)
-        except _Opaque:
-            self._sights.blur()
-            self.write("opaque", f"{type(value).__module__}.{type(value).__qualname__}")
-            if self._left < 0:
-                raise
+        finally:
+            self._tolerant = before
 
     def _builtin(self, value: BuiltinFunctionType) -> None:
         self._sights.attributes(value, "__module__")
@@ -380,20 +403,25 @@ class _Encoder:
 
     def _class(self, value: type) -> None:
         self.write("class", str(value.__module__), value.__qualname__)
-        if not by_python(value) or value.__module__.partition(".")[0] in sys.stdlib_module_names:
+        module = str(value.__module__)
+        standard = module.partition(".")[0] in sys.stdlib_module_names and module != "__main__"
+        if module == "builtins" and not by_python(value):
+            return
+        if standard or not by_python(value):
             self._sights.equal(_full_name, value)
             if own.by_name(value.__module__, value.__qualname__) is not value:
                 self.write("hidden")
-            if value.__module__ != "__main__":
+            if not by_python(value):
                 return
         self._sights.kind(value)
         for base in value.__mro__[1:]:
             self.value(base)
         self.value(type(value))
         for name, member in sorted(value.__dict__.items()):
-            if name not in _NOT_OF_A_CLASS:
+            # the library's own methods are the same everywhere; one that a program has put in their place is not
+            if name not in _NOT_OF_A_CLASS and not (standard and _is_method_of(value, name, member)):
                 self.write(name)
-                self._attempt(member)
+                self.attempt(member)
         registry = _registered(value)
         if "_abc_impl" in value.__dict__:
             self._sights.equal(_registered, value)
@@ -557,6 +585,24 @@ def _full_name(value: type) -> tuple[str, str, bool]:
         value.__module__,
         value.__qualname__,
         own.by_name(value.__module__, value.__qualname__) is value,
+    )
+
+
+def _is_method_of(kind: type, name: str, member: Any) -> bool:
+    """Whether a member of a class is a method that was written in it, unchanged."""
+    function = member.__func__ if type(member) in (staticmethod, classmethod) else member
+    if type(function) is property:
+        parts = [part for part in (function.fget, function.fset, function.fdel) if part is not None]
+        return all(_is_method_of(kind, name, part) for part in parts)
+    if type(function) is not FunctionType or function.__dict__:
+        return type(function) in _C_METHODS or type(function) in _SLOTS
+    code = original_code(function)
+    module = sys.modules.get(kind.__module__)
+    return (
+        code.co_qualname == f"{kind.__qualname__}.{name}"
+        and module is not None
+        and function.__globals__ is module.__dict__
+        and function.__closure__ is None
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import subprocess
 import sys
@@ -279,3 +280,45 @@ def test_threads_do_not_matter() -> None:
     for thread in threads:
         thread.join()
     assert len(set(results)) == 1
+
+
+def test_what_has_no_encoding_hides_nothing_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class attribute that holds a lock, among others: the others count."""
+    module = ModuleType("gaps_sample")
+    monkeypatch.setitem(sys.modules, "gaps_sample", module)
+    source = "import threading\nclass Settings:\n    conf = [threading.Lock(), 4]\n    table = {1: threading.Lock()}\n"
+    exec(source, module.__dict__)
+
+    def digest() -> bytes:
+        return fingerprint([("gaps_sample", "Settings")], modules=sys.modules)
+
+    met = {digest()}
+    module.Settings.conf[1] = 5
+    met.add(digest())
+    module.Settings.table[2] = 0
+    met.add(digest())
+    module.Settings.table[1] = 0
+    met.add(digest())
+    assert len(met) == 4
+
+
+def test_a_gap_is_an_obstacle_where_the_value_itself_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = ModuleType("gaps_sample")
+    monkeypatch.setitem(sys.modules, "gaps_sample", module)
+    exec("import threading\nCONF = [threading.Lock()]\nclass A:\n    conf = CONF\n", module.__dict__)
+    fingerprint([("gaps_sample", "A")], modules=sys.modules)
+    for reads in ([("gaps_sample", "CONF")], [("gaps_sample", "A"), ("gaps_sample", "CONF")]):
+        with pytest.raises(Unfingerprintable):
+            fingerprint(reads, modules=sys.modules)
+
+
+@pytest.mark.parametrize("name", ["default", "item_separator", "encode"])
+def test_what_a_program_puts_into_a_class_of_the_library_is_seen(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    reads = [("json", "JSONEncoder")]
+    before = fingerprint(reads, modules=sys.modules)
+    monkeypatch.setattr(json.JSONEncoder, name, lambda self, thing: "x")
+    assert fingerprint(reads, modules=sys.modules) != before
+    monkeypatch.undo()
+    assert fingerprint(reads, modules=sys.modules) == before
