@@ -136,3 +136,15 @@ def test_in_process_it_stays(home: Home) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "[2]\n", "")
     told = [json.loads(line) for line in (home.path / "told.jsonl").read_text().splitlines()]
     assert [one["why"] for one in told if one["function"] == "__main__:Node.visit"] == ["effects"]
+
+
+def test_a_loop_over_a_function_with_gaps_is_not_spread(home: Home) -> None:
+    (home.path / "program.py").write_text(
+        NODES + 'n = Node(1)\nprint([field(n, name) for name in ["kind", "kind", "parts"]])\n'
+    )
+    done = home.bee("exec", "-q", "--policy", "remote", "--decisions", "told.jsonl", "program.py")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "['node', 'node', [1]]\n", "")
+    told = [json.loads(line) for line in (home.path / "told.jsonl").read_text().splitlines()]
+    fields = [one for one in told if one["function"] == "__main__:field"]
+    assert any("shipped one by one" in one["detail"] for one in fields), fields
+    assert any(one["where"] != "here" for one in fields), fields
