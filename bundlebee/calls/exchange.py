@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 Source = Callable[[str], tuple[bytes, str] | None]
 """The source of a module of a bundle, and its path; None for any other module."""
 
+Change = tuple[FunctionType, CodeType, CodeType]
+"""A function, its code, and the one in its place."""
+
 
 class Exchange:
     """Of one worker.
@@ -38,6 +41,7 @@ class Exchange:
         self._modules: dict[tuple[ModuleType, frozenset[Gap]], dict[Any, Gated]] = {}
         self._in_place: dict[str, frozenset[Gap]] = {}
         self._exchanged: dict[FunctionType, CodeType] = {}
+        self._plans: dict[tuple[ModuleType, frozenset[Gap]], tuple[list[FunctionType], list[Change]]] = {}
         self._functions: dict[str, tuple[dict[str, Any], int, list[FunctionType]]] = {}
 
     def gap(self, number: int) -> Gap:
@@ -63,7 +67,10 @@ class Exchange:
             before = self._in_place.get(name, frozenset())
             wanted = before.union(gap for gap in gaps if gap[0] == name)
             if wanted != before:
-                self._exchange(name, self._gated(name, wanted))
+                for function, original, code in self._plan(name, wanted):
+                    self._exchanged.setdefault(function, original)
+                    standing_in[code] = original
+                    function.__code__ = code
                 self._in_place[name] = wanted
 
     def _gated(self, name: str, gaps: frozenset[Gap]) -> dict[Any, Gated]:
@@ -87,24 +94,37 @@ class Exchange:
             self._gaps.append(gap)
         return number
 
-    def _exchange(self, name: str, gated: dict[Any, Gated]) -> None:
-        """Give all functions that have one of these codes the gated one."""
+    def _plan(self, name: str, gaps: frozenset[Gap]) -> list[Change]:
+        """All functions of a module that have the code of one with gaps, as it was and as it is to be."""
+        key = sys.modules[name], gaps
+        functions = self._functions_of(name)
+        known = self._plans.get(key)
+        if (
+            known is not None
+            and known[0] is functions
+            and all(self._original(function) is original for function, original, _ in known[1])
+        ):
+            return known[1]
+        gated = self._gated(name, gaps)
         missing = {key for key in gated if "<locals>" not in key[0]}
-        for function in self._functions_of(name):
-            original = self._exchanged.get(function, function.__code__)
-            key = original.co_qualname, original.co_firstlineno
-            code = gated.get(key)
+        plan: list[Change] = []
+        for function in functions:
+            original = self._original(function)
+            which = original.co_qualname, original.co_firstlineno
+            code = gated.get(which)
             if code is None:
                 continue
             if code.plain != original:
-                raise Unshippable(f"the source of {name}.{key[0]} is not that of its code")
-            missing.discard(key)
-            new = code.gated.replace(co_filename=original.co_filename)
-            self._exchanged.setdefault(function, original)
-            standing_in[new] = original
-            function.__code__ = new
+                raise Unshippable(f"the source of {name}.{which[0]} is not that of its code")
+            missing.discard(which)
+            plan.append((function, original, code.gated.replace(co_filename=original.co_filename)))
         if missing:
             raise Unshippable(f"{name}.{sorted(missing)[0][0]} cannot be found")
+        self._plans[key] = functions, plan
+        return plan
+
+    def _original(self, function: FunctionType) -> CodeType:
+        return self._exchanged.get(function, function.__code__)
 
     def _functions_of(self, name: str) -> list[FunctionType]:
         """All functions of a module, wherever they are kept. Copies of them are made by decorators, when modules are imported."""
