@@ -45,7 +45,7 @@ n = Node(1, 2)
 parts = n.parts
 print(n.visit("sum"), n.visit("self") is n, n.visit("deep", 20))
 print(n.visit("grow", 5) is parts, parts, n.visit("say"))
-for name in ("nothing", "fail"):
+for name in ("qqqqqqqqqqqqqqqq", "fail"):
     try:
         n.visit(name)
     except LookupError as error:
