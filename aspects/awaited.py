@@ -1,15 +1,6 @@
-"""The advice of coroutine functions: the story of a call that is awaited.
+"""The advice of coroutine functions: what becomes of a call that is awaited, and how it runs here.
 
-Plain code runs such a call in its first step, at once and to its end, unless it suspends. Elsewhere it takes a while, and
-meanwhile the loop's other tasks run. That they may run at an ``await`` is what the language says; but nobody must see another
-answer for it. So
-
-- only calls leave that never suspend, write no argument and print nothing (the analysis says so,
-  `bundlebee.bundles.flow`): nobody can see that they have not yet happened;
-- their arguments, and the state that they read, are taken as they are in that first step (`snapshot`); the worker has agreed
-  that the state is the same there before anything is sent, so what can still come in between is rare (`_here_after_all`);
-- results are handed out in the order of the calls (`bundlebee.aspects.turns`), as they come in plain code, however
-  long each takes.
+Its question is asked in the coroutine's first step, when plain code would begin to run. What leaves is `aspects.abroad`'s.
 
 A call that suspends while it runs here is none of ours: its time would be that of other tasks, too. It is not measured, and
 its function is left alone.
@@ -17,76 +8,34 @@ its function is left alone.
 
 from __future__ import annotations
 
-import threading
 import types
-from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from msgspec.structs import replace
-
+from bundlebee.aspects.abroad import Abroad, Away, coroutine_of
 from bundlebee.aspects.profile import Profile
-from bundlebee.aspects.remote import Came
-from bundlebee.aspects.turns import Line, Turn, drivers, loop_that_awaits
+from bundlebee.aspects.turns import Line, drivers, loop_that_awaits
 from bundlebee.clock import clock
 from bundlebee.decisions.features import Features, features
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
-from bundlebee.errors import BundlebeeError, CallError, PeerLost, Unshippable
 from bundlebee.frames import getframe
-from bundlebee.interrupts import held, hold, let_pass, release, waiting
+from bundlebee.interrupts import hold, let_pass, release
 from bundlebee.loggers import get_logger
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
     from bundlebee.aspects.analysis import Running
-    from bundlebee.aspects.freight import Cleared, Freight
     from bundlebee.aspects.grid import Grid
     from bundlebee.aspects.remote import Remote
-    from bundlebee.calls.courier import Trip
-    from bundlebee.calls.transport import Channel, Outcome
     from bundlebee.weaving.joinpoint import JoinPoint
 
 log = get_logger("bundlebee.aspects")
 
 Observe = Callable[[Profile, Verdict, Features, float, float, Any], None]
 
-ASKING = 30.0
-"""Seconds for a worker to say whether it would run a call; it may have to import the bundle first."""
-
-RESTART = 30.0  #: seconds, as for a lease; a call that nobody waits for any more ends its worker, and another one has to start
-PAUSE = 0.005  #: seconds between two looks whether it has
-
 SUSPENDS = "it waits for its event loop"
-
-
-class Away:
-    """One call that is under way to a worker."""
-
-    def __init__(
-        self,
-        profile: Profile,
-        verdict: Verdict,
-        cleared: Cleared,
-        marks: Features,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        self.profile = profile
-        self.verdict = verdict
-        self.cleared = cleared
-        self.marks = marks
-        self.args = args
-        self.kwargs = kwargs
-        self.start = clock.perf_counter()
-        self.result: Outcome | BaseException | None = None
-        self.seconds = 0.0
-        self.channel: Channel
-        self.freight: Freight
-        self.snapshot: list[Any]  #: of the arguments
-        self.trip: Trip
-        self.turn: Turn | None = None
 
 
 class Awaited:
@@ -110,26 +59,18 @@ class Awaited:
         self._running = running
         self._observe = observe
         self._leave_alone = leave_alone
-        self._preparing: set[str] = set()  #: peers that a worker is asked of in the background
-        # without a lock, for a fork may come at any time; only the courier takes calls that wait
-        self._under_way: set[Away] = set()
-        self._restarting = (
-            0.0  #: until when workers of calls that were dropped may be missing (`perf_counter`)
-        )
-        self._queue: deque[Away] = (
-            deque()
-        )  #: calls that wait for a worker of ours, under the policies that demand one
+        self._abroad = Abroad(grid, remote, running, self._here, self._fail)
 
     def advise(self, point: JoinPoint, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         """What to await for one call of an armed function; asked in its first step."""
         running = self._running
         if running.quiet:
-            return _coroutine(point, args, kwargs)
+            return coroutine_of(point, args, kwargs)
         profile: Profile = point.data
         if point in running.points:
             profile.recursive = True
             point.disarm()
-            return _coroutine(point, args, kwargs)
+            return coroutine_of(point, args, kwargs)
         policy = self._grid.policy
         draw = 0.0
         if policy.kind is Kind.CHAOS:
@@ -137,7 +78,7 @@ class Awaited:
             draw = self._grid.draw()
             if draw >= policy.probability:
                 if profile.told == (HERE, Reason.FORCED):
-                    return _coroutine(point, args, kwargs)
+                    return coroutine_of(point, args, kwargs)
                 verdict = Verdict(HERE, Reason.FORCED, detail=f"policy {policy}")
                 return self._here(profile, verdict, features(args, kwargs), args, kwargs)
         answer: Away | Verdict | None = None
@@ -152,9 +93,9 @@ class Awaited:
                 if cleared is not None:
                     line = loop_that_awaits(getframe(1))
                     if verdict.where != HERE or (
-                        verdict.why is Reason.PEER_BUSY and policy.kind is not Kind.AUTO
+                        policy.kind is not Kind.AUTO and verdict.why in (Reason.PEER_BUSY, Reason.NO_PEER)
                     ):
-                        answer = self._send(profile, verdict, cleared, marks, args, kwargs, draw, line)
+                        answer = self._abroad.send(profile, verdict, cleared, marks, args, kwargs, line)
             except Exception as error:
                 let_pass(error)
                 self._fail(profile, error)
@@ -164,12 +105,12 @@ class Awaited:
                 release()
         except BaseException:
             if isinstance(answer, Away):  # Ctrl-C, in the very last moment
-                self._drop(answer)
+                self._abroad.drop(answer)
             raise
         if isinstance(answer, Away):
-            return self._there(answer)
+            return self._abroad.outcome(answer)
         if answer is None:
-            return _coroutine(point, args, kwargs)
+            return coroutine_of(point, args, kwargs)
         if line is not None and line.waiting:
             return self._in_turn(line, self._here(profile, answer, marks, args, kwargs))
         return self._here(profile, answer, marks, args, kwargs)
@@ -187,7 +128,7 @@ class Awaited:
     ) -> Generator[Any, Any, Any]:
         """Run the call, and time it if it never suspends."""
         point, points = profile.point, self._running.points
-        coroutine = _coroutine(point, args, kwargs)
+        coroutine = coroutine_of(point, args, kwargs)
         suspended = False
         result = None
         cpu = clock.thread_time()
@@ -265,296 +206,6 @@ class Awaited:
                 error = None
         return result
 
-    # -- there ---------------------------------------------------------------------------------------------
-
-    def _send(
-        self,
-        profile: Profile,
-        verdict: Verdict,
-        cleared: Cleared,
-        marks: Features,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        draw: float,
-        line: Line | None,
-    ) -> Away | Verdict:
-        """Send a call on its way to the peer of the verdict; or why it runs here."""
-        if line is None:
-            return replace(verdict, where=HERE, why=Reason.NO_LOOP)
-        while True:
-            away = Away(profile, verdict, cleared, marks, args, kwargs)
-            answer = self._wait_for_one(away, line) if verdict.here else self._try(away, line)
-            if (
-                isinstance(answer, Away)
-                or self._grid.policy.kind is Kind.AUTO
-                or answer.why not in (Reason.PEER_BUSY, Reason.PEER_LOST, Reason.NO_PEER)
-                or clock.perf_counter() >= self._restarting
-            ):
-                return answer
-            # what was dropped a moment ago took its worker along; the next one is about to come
-            with waiting():
-                clock.sleep(PAUSE)
-            verdict, again = self._remote.decide(profile, marks, args, kwargs, draw)
-            if again is None:
-                return verdict
-            cleared = again
-
-    def _try(self, away: Away, line: Line) -> Away | Verdict:
-        """Send a call to the peer of its verdict."""
-        grid, remote = self._grid, self._remote
-        profile, verdict = away.profile, away.verdict
-        # the other policies demand a worker, though the loop stands still until it has started
-        patient = grid.policy.kind is not Kind.AUTO
-        if not patient and not grid.ready(verdict.where):
-            try:
-                freight = grid.freight(profile.point, away.cleared.summary)
-            except Unshippable as error:  # it reads what cannot be compared
-                return replace(verdict, where=HERE, why=Reason.STATE, detail=str(error))
-            return self._prepare(profile, verdict, freight)
-        embarked = remote.embark(profile, verdict, away.cleared)
-        if isinstance(embarked, Verdict):
-            return embarked
-        away.freight, channel = embarked
-        if not patient and not channel.has_accepted(away.freight.call):
-            return self._prepare(profile, verdict, away.freight, channel)
-        try:
-            refusal = channel.ask(away.freight.call, ASKING)
-            if refusal is None:
-                self._pack(away, line)
-                self._submit(away, channel)
-                return away
-        except BaseException as error:
-            if away.turn is not None:
-                away.turn.leave()
-            if isinstance(error, PeerLost):
-                error = remote.why_lost(channel, profile, error)
-            return remote.sunk(profile, verdict, channel, error)
-        grid.done(channel)
-        landed = remote.landed(profile, verdict, away.marks, 0.0, refusal)
-        assert isinstance(landed, Verdict)
-        return landed
-
-    def _pack(self, away: Away, line: Line) -> None:
-        """Take the arguments as they are, and a place in the line."""
-        from bundlebee.calls.pickling import snapshot
-
-        away.snapshot = snapshot(away.args, away.kwargs, away.cleared.walk)
-        away.turn = line.join()
-
-    def _submit(self, away: Away, channel: Channel) -> None:
-        from bundlebee.calls.courier import Trip
-
-        call, found = away.freight.call, away.cleared.walk
-        ticket = channel.submit(call, [(away.args, away.kwargs)], found=found, snapshot=away.snapshot)
-        away.channel = channel
-        away.trip = Trip(channel, ticket, lambda result: self._landed(away, result), self._grid.deadline)
-        self._under_way.add(away)
-        self._grid.courier().carry(away.trip)
-
-    def _wait_for_one(self, away: Away, line: Line) -> Away | Verdict:
-        """All workers are busy, and the policy wants one: wait for the first of ours that would take the call."""
-        try:
-            away.freight = freight = self._grid.freight(away.profile.point, away.cleared.summary)
-            self._remote.check(freight, away.cleared)
-            channels = [other.channel for other in list(self._under_way) if not other.trip.dropped]
-            place = next((one.node_name for one in channels if one.has_accepted(freight.call)), None)
-            if place is None:
-                return away.verdict
-            self._pack(away, line)
-        except Unshippable:  # it will be said when a worker is free
-            return away.verdict
-        away.verdict = replace(away.verdict, where=place, why=Reason.FORCED)
-        self._queue.append(away)
-        if not self._under_way:
-            self._call_off()
-        return away
-
-    def _next(self, channel: Channel) -> Away | None:
-        """The next call for a worker that is free again."""
-        for away in list(self._queue):
-            if channel.has_accepted(away.freight.call):
-                with suppress(ValueError):  # nobody waits for it any more
-                    self._queue.remove(away)
-                    return away
-        return None
-
-    def _over(self, away: Away) -> None:
-        """A call is no longer under way."""
-        self._under_way.discard(away)
-        if not self._under_way:
-            self._call_off()
-
-    def _call_off(self) -> None:
-        """There is no worker to wait for: the calls that do run here."""
-        with suppress(IndexError):
-            while True:
-                first = self._queue.popleft()
-                assert first.turn is not None
-                first.turn.ready()
-
-    def _landed(self, away: Away, result: Outcome | BaseException) -> None:
-        """In the courier's thread: what became of a call. The worker is free for the next one."""
-        away.seconds = clock.perf_counter() - away.start
-        channel = away.channel
-        if isinstance(result, PeerLost):
-            channel.close()
-            self._grid.done(channel)
-            self._over(away)
-            # to ask its node why takes a while, and others wait for the courier
-            threading.Thread(
-                target=self._explain, args=(away, result), name="bundlebee-lost", daemon=True
-            ).start()
-            return
-        if isinstance(result, BaseException):
-            channel.close()  # stops the work there
-        elif (following := self._next(channel)) is not None:
-            try:
-                self._submit(following, channel)
-            except Exception:
-                channel.close()
-                self._grid.done(channel)
-                assert following.turn is not None
-                following.turn.ready()
-        else:
-            self._grid.done(channel)
-        if away.trip.dropped and isinstance(result, BaseException):
-            self._grid.done(channel)  # nobody else will
-        self._over(away)
-        away.result = result
-        assert away.turn is not None
-        away.turn.ready()
-
-    def _explain(self, away: Away, error: PeerLost) -> None:
-        with suppress(Exception):
-            error = self._grid.why_lost(away.channel, away.profile.point.name, error)
-        away.result = error
-        assert away.turn is not None
-        away.turn.ready()
-
-    def _drop(self, away: Away) -> None:
-        """Nobody waits for it any more."""
-        assert away.turn is not None
-        away.turn.leave()
-        with suppress(ValueError):
-            self._queue.remove(away)
-        if away in self._under_way:
-            self._restarting = clock.perf_counter() + RESTART
-            self._grid.courier().drop(away.trip)
-
-    async def _there(self, away: Away) -> Any:
-        """Wait for a call that is away: its result, or what it raised."""
-        assert away.turn is not None
-        try:
-            await away.turn.wait()
-        except BaseException:  # cancelled, or closed
-            self._drop(away)
-            with held(), suppress(Exception):
-                verdict = replace(away.verdict, detail="cancelled")
-                self._grid.decided(away.profile.point, verdict, seconds=clock.perf_counter() - away.start)
-            raise
-        result, profile, verdict = away.result, away.profile, away.verdict
-        if result is None:
-            return await self._here_after_all(away, replace(verdict, where=HERE, why=Reason.PEER_BUSY))
-        hold()
-        running = self._running
-        running.quiet = True
-        answer: Came | Verdict
-        try:
-            if isinstance(result, BaseException):
-                answer = self._remote.sunk(profile, verdict, away.channel, result)
-            else:
-                answer = self._remote.landed(profile, verdict, away.marks, away.seconds, result)
-        except Exception as error:
-            let_pass(error)
-            self._fail(profile, error)
-            answer = replace(verdict, where=HERE, why=Reason.FAILED, detail=str(error))
-        finally:
-            running.quiet = False
-            away.result = result = None
-            release()
-        if isinstance(answer, Verdict):
-            return await self._here_after_all(away, answer)
-        if answer.error is not None:
-            raise answer.error
-        return answer.value
-
-    def _here_after_all(self, away: Away, verdict: Verdict) -> Awaitable[Any]:
-        """Run a call that came back without an outcome, as it would have run when it was made.
-
-        Raises:
-            CallError: what it reads was changed since, and nobody knows any more what it was.
-        """
-        from bundlebee.calls.pickling import snapshot
-
-        hold()
-        self._running.quiet = True
-        try:
-            same_arguments = away.snapshot == snapshot(away.args, away.kwargs, away.cleared.walk)
-            try:
-                now = self._grid.freight(away.profile.point, away.cleared.summary)
-                same_state = away.cleared.summary.still_valid() and now.call.state == away.freight.call.state
-            except BundlebeeError:
-                same_state = False
-        finally:
-            self._running.quiet = False
-            release()
-        if not same_state:
-            raise CallError(
-                f"{away.profile.point.name} has no result: {verdict.detail}",
-                why="it cannot run here either, for what it reads has been changed since it was called",
-            )
-        if same_arguments:
-            return self._here(away.profile, verdict, away.marks, away.args, away.kwargs)
-        return self._with_snapshot(away)
-
-    async def _with_snapshot(self, away: Away) -> Any:
-        """Run a call with its arguments as they were. What of them is in its result is the caller's own."""
-        from copy import deepcopy
-
-        from bundlebee.calls import pickling
-
-        ((args, kwargs),) = pickling.loads(away.snapshot)
-        result = await _coroutine(away.profile.point, args, kwargs)
-        pairs = zip(pickling.objects(args, kwargs), away.cleared.walk.objects, strict=True)
-        memo = {id(theirs): own for theirs, own in pairs}
-        return deepcopy(result, memo)
-
-    def _prepare(
-        self,
-        profile: Profile,
-        verdict: Verdict,
-        freight: Freight,
-        channel: Channel | None = None,
-    ) -> Verdict:
-        """See to a worker for the calls to come, in the background; this one runs here."""
-        place = verdict.where
-        if place not in self._preparing or channel is not None:
-            self._preparing.add(place)
-            threading.Thread(
-                target=self._prepared,
-                args=(profile, place, freight, channel),
-                name=f"bundlebee-lease-{place}",
-                daemon=True,
-            ).start()
-        return replace(verdict, where=HERE, why=Reason.PEER_BUSY, detail="its worker is being prepared")
-
-    def _prepared(self, profile: Profile, place: str, freight: Freight, channel: Channel | None) -> None:
-        grid = self._grid
-        try:
-            if channel is None:
-                channel = grid.open(place, profile.point)
-            refusal = channel.ask(freight.call, ASKING)
-            if refusal is not None and refusal.reason is not Reason.PEER_BUSY:
-                profile.hold(refusal.reason or Reason.STATE, str(refusal.refusal()))
-        except Exception as error:
-            if channel is not None:
-                channel.close()
-            grid.lost(place, error)
-        finally:
-            self._preparing.discard(place)
-            if channel is not None:
-                grid.done(channel)
-
     def _fail(self, profile: Profile, error: Exception) -> None:
         """An aspect that fails is switched off for this function; the plain call runs."""
         profile.hold(Reason.FAILED, f"{type(error).__name__}: {error}")
@@ -567,8 +218,3 @@ class Awaited:
 
 
 drivers.add(Awaited._here.__code__)
-
-
-def _coroutine(point: JoinPoint, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
-    found: Coroutine[Any, Any, Any] = point.plain(*args, **kwargs)
-    return found

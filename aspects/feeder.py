@@ -124,6 +124,7 @@ class Feeder:
         self._asking: dict[str, threading.Thread] = {}
         self._not_before: dict[str, float] = {}
         self._refusals = 0
+        self._handed_back = threading.Event()
         self._thread = threading.Thread(target=self._run, name="bundlebee-feeder", daemon=True)
 
     def start(self) -> None:
@@ -141,6 +142,12 @@ class Feeder:
         if self._thread.ident is not None:  # Ctrl-C may have come before it was started
             self._thread.join(max(0.0, deadline - clock.perf_counter()))
         return not self._thread.is_alive()
+
+    def let_go(self, timeout: float) -> None:
+        """If the loop is over, wait until its workers are handed back, so that the next loop finds them; ``timeout`` seconds
+        at the most."""
+        if self._spread.closed and self._thread.is_alive():
+            self._handed_back.wait(timeout)
 
     # -- leases ------------------------------------------------------------------------------------------
 
@@ -170,6 +177,10 @@ class Feeder:
                 if self._spread.closed:
                     return
                 channel = self._grid.open(place, self._point)
+                with self._spread.changed:
+                    self._spread.expecting += (
+                        1  # until it is adopted: the caller's thread need not fill in for it
+                    )
                 self._new.append(Supply(place, channel, None))
                 self._waker.wake()
         except PeerBusy:
@@ -214,6 +225,7 @@ class Feeder:
                     supply.channel.close()
                 else:
                     self._grid.done(supply.channel)
+            self._handed_back.set()
             self._waker.close()
 
     def _adopt(self) -> None:
@@ -221,6 +233,8 @@ class Feeder:
             supply = self._new.popleft()
             with self._spread.changed:
                 self._spread.supplies.append(supply)
+                self._spread.expecting -= 1
+                self._spread.changed.notify()
 
     def _wait(self) -> list[Supply]:
         from bundlebee.calls.waiting import wait

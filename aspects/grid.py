@@ -95,6 +95,14 @@ class Grid(Protocol):
             CallError: it cannot run this bundle; the message says why.
         """
 
+    def lease_again(self, channel: Channel, point: JoinPoint) -> Channel:
+        """A channel to another worker of that channel's peer, which has the function's bundle; this one was closed in the
+        middle of a call. Waits until its worker has been replaced.
+
+        Raises:
+            PeerBusy, PeerLost, CallError: see `bundlebee.errors`.
+        """
+
     def done(self, channel: Channel) -> None:
         """Hand a channel back for the next call."""
 

@@ -57,6 +57,10 @@ PROBE = 0.005
 TINY = 20e-6
 """Seconds. Items shorter than this cost more to pickle than to run (some 10 µs each way)."""
 
+HANDOVER = 0.1
+"""Seconds that a loop waits for the workers of the one before it. They come in a fraction of a millisecond, unless one of them
+is still being leased; without them the loop would be told that all are taken, and ask again half a second later."""
+
 VAIN = 3
 """Loops in a row that were not worth it until a site is switched off."""
 
@@ -375,6 +379,8 @@ class Scatter:
                 packed = [pack(item) for item in items]
             return packed, found
 
+        for before in list(self._feeders):
+            before.let_go(HANDOVER)
         feeder = Feeder(grid, point, freight.call, pack_all, spread, on_there=on_there)
         self._feeders.add(feeder)
         try:

@@ -5,6 +5,10 @@ has a record of its own. Shorter ones share one: those of the same function at t
 with their number (`Decision.count`), and the sums of their run times and bytes. One that failed because its worker died or
 because it could not travel says so.
 
+A task that submits tasks has an executor in its worker. Those decisions travel home with what the task says (`logged.DECISION`),
+and are put on record as if the program had made them. What that worker has done itself, for want of another (`helper`), ran
+at its place.
+
 Under `bundlebee exec` they go where the decisions of calls go. In a plain program they go to the file that
 ``BUNDLEBEE_DECISIONS`` names, to the log (``bundlebee.executor``), and to the node on this machine.
 """
@@ -16,14 +20,17 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from bundlebee import settings
+from bundlebee.calls import logged
 from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Verdict
-from bundlebee.decisions.records import Decision, text
+from bundlebee.decisions.records import Decision, from_json, text
 from bundlebee.errors import BundlebeeError
 from bundlebee.loggers import get_logger
 from bundlebee.reports import Reports
-from bundlebee.words import Reason
+from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
     from bundlebee.guest import Guest
@@ -76,6 +83,18 @@ class Bookkeeping:
     def failed(self, place: str, function: str, why: Reason, count: int, detail: str) -> None:
         """Tasks came to no end there."""
         self._add(place, function, why, count, None, 0, 0, detail)
+
+    def told(self, place: str, text: str) -> None:
+        """A task there has submitted tasks: one of its decisions, as JSON."""
+        try:
+            decision = from_json(text)
+        except (BundlebeeError, ValueError) as error:
+            log.debug("a decision of a task cannot be read: %s", error)
+            return
+        if decision.where == HERE:
+            decision = msgspec.structs.replace(decision, where=place)
+        assert self._log is not None
+        self._log.add(decision)
 
     def settle(self) -> None:
         """Make records of what there is. To be called several times a second, and when there is nothing more to do."""
@@ -136,6 +155,8 @@ class Bookkeeping:
         level = logging.INFO if changed else logging.DEBUG
         if log.isEnabledFor(level):
             log.log(level, "%s", text(decision))
+        if settings.in_worker and logged.send_home is not None and logged.send_home(decision.to_json()):
+            return  # it is told from there
         if self._reports is not None:
             self._reports.add(decision, changed)
 

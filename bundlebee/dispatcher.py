@@ -13,6 +13,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bundlebee import settings
@@ -32,7 +33,7 @@ from bundlebee.luggage import Luggage
 from bundlebee.orders import Item, Order, Round
 from bundlebee.peers import OWN, Peers
 from bundlebee.settings import GridOptions
-from bundlebee.words import Reason
+from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
     from bundlebee.calls.transport import Channel
@@ -99,6 +100,7 @@ class Dispatcher:
         self._finishing = False
         self._abandoned = False
         self._new: deque[Worker] = deque()
+        self._refused: deque[tuple[str, Reason, str]] = deque()
         self._asking: dict[str, threading.Thread] = {}
         self._not_before: dict[str, float] = {}
         self._hope = clock.perf_counter()  # when we last had a worker, or were told that all are taken
@@ -129,6 +131,11 @@ class Dispatcher:
     def put(self, tasks: Sequence[Order]) -> None:
         """Give tasks."""
         self._schedule.put(tasks)
+        self._wake()
+
+    def refuse(self, function: str, why: Reason, detail: str) -> None:
+        """A task was not taken: put that on record."""
+        self._refused.append((function, why, detail))
         self._wake()
 
     def finish(self) -> None:
@@ -253,7 +260,7 @@ class Dispatcher:
                     return
                 refs = self._luggage.refs
                 channel = self._peers.open(place, refs)
-                channel.on_output = _say
+                channel.on_output = partial(self._said, place)
                 self._new.append(Worker(place, channel, len(refs)))
                 self._ring()
         except PeerBusy:
@@ -310,10 +317,20 @@ class Dispatcher:
 
     def _help(self) -> None:
         """In a worker: what nobody else has room for is done by this very process, whose own task may be waiting for it."""
+        self._note_others()
         while self._helper is not None and not self._helper.busy and self._schedule.waiting:
             task = self._schedule.waiting.popleft()
             if _begin(task):
                 self._helper.give(task)
+
+    def _note_others(self) -> None:
+        """Put on record what no worker has answered."""
+        while self._refused:
+            name, why, detail = self._refused.popleft()
+            self._books.failed(HERE, name, why, 1, detail)
+        while self._helper is not None and self._helper.ran:
+            name, seconds = self._helper.ran.popleft()
+            self._books.ran(HERE, name, 1, seconds, 0, 0)
 
     def _send(self, worker: Worker, chunk: Sequence[Order]) -> None:
         parcel = Parcel(Outbound)
@@ -390,6 +407,12 @@ class Dispatcher:
         if worker.channel.over:
             worker.retiring = True  # it refuses what is still on its way to it; nothing of that was begun
 
+    def _said(self, place: str, stream: str, text: str) -> None:
+        if stream == logged.DECISION:
+            self._books.told(place, text)
+        else:
+            _say(stream, text)
+
     def _note(self, place: str, pace: Pace, answered: _Ran) -> None:
         """Tasks of one function have been answered: learn how long they take, and put them on record."""
         outcomes, name = answered.outcomes, answered.name
@@ -461,6 +484,7 @@ class Dispatcher:
             self._hang_up(worker)
         for task in left:
             task.fail(_failed("the executor has failed", error))
+        self._note_others()
         self._books.close()
         self._peers.close()
         # sockets that a thread still uses must not be closed under it

@@ -17,18 +17,18 @@ from typing import Any, TypeVar
 import msgspec
 
 from bundlebee import settings
-from bundlebee.calls import logged
+from bundlebee.calls import lineage, logged
 from bundlebee.calls.byvalue import by_name
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.tasks import Pace
 from bundlebee.calls.transport import Call
 from bundlebee.clock import clock
 from bundlebee.dispatcher import Dispatcher, dumps
-from bundlebee.errors import Unshippable, UsageError
+from bundlebee.errors import CallError, Unshippable, UsageError
 from bundlebee.hashing import sha256
 from bundlebee.orders import Function, Item, Order, Round, Task
 from bundlebee.settings import GridOptions, parse_peers, parse_transport
-from bundlebee.words import FunctionRef
+from bundlebee.words import FunctionRef, Reason
 
 T = TypeVar("T")
 
@@ -88,18 +88,31 @@ class Executor(futures.Executor):
         self._lock = threading.Lock()
         self._closed = False
         self._pid = os.getpid()
+        self._origin = lineage.PROGRAM  # the tasks that what submits belongs to
         self._settings = b""  # of loggers and warnings, when functions were last pickled
         self._named: dict[Any, Function] = {}  # functions that travel by name
         self._functions: dict[str, Function] = {}  # all, by digest
+        self._renamed: dict[tuple[Function, str], Function] = {}  # those of `submit_as`
         # who forgets to shut down leaves nothing behind either
         weakref.finalize(self, self._dispatcher.finish)
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
         """Call ``fn(*args, **kwargs)`` in a worker, as soon as one is free."""
+        return self._submit("", fn, args, kwargs)
+
+    def submit_as(self, name: str, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> futures.Future[T]:
+        """As `submit`, for others who bring calls in a form of their own: ``name`` is what records and messages call it."""
+        return self._submit(name, fn, args, kwargs)
+
+    def _submit(
+        self, name: str, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> futures.Future[T]:
         fn, args, kwargs = _unwrapped(fn, args, kwargs)
         future: futures.Future[T] = futures.Future()
         try:
             function = self._function(fn)
+            if name:
+                function = self._called(name, function)
         except Exception as error:
             self._put([])
             future.set_exception(error)
@@ -231,15 +244,25 @@ class Executor(futures.Executor):
                 self._put(tasks)
         return submitted
 
+    def _called(self, name: str, function: Function) -> Function:
+        """The same function under another name, with a pace of its own."""
+        key = function, name
+        known = self._renamed.get(key)
+        if known is None:
+            if len(self._renamed) >= KNOWN:
+                self._renamed.clear()
+            known = self._renamed[key] = Function(name, function.call, function.data, Pace())
+        return known
+
     def _function(self, fn: Callable[..., Any]) -> Function:
         """The function as it travels.
 
         Raises:
             Unshippable: it cannot.
         """
-        settings = logged.current(dumps)
-        if settings is not self._settings:
-            self._settings = settings
+        settings, origin = logged.current(dumps), lineage.current()
+        if settings is not self._settings or origin != self._origin:
+            self._settings, self._origin = settings, origin
             self._named.clear()
             self._functions.clear()
         if _is_coroutine_function(fn):
@@ -253,8 +276,18 @@ class Executor(futures.Executor):
         if is_plain and (known := self._named.get(fn)) is not None:
             return known
         self._dispatcher.look()  # what is imported decides who travels by name
-        name = getattr(fn, "__qualname__", None) or type(fn).__qualname__
-        module = getattr(fn, "__module__", None) or type(fn).__module__
+        module, name = name_of(fn)
+        if origin.hops <= 0:
+            chain = (*origin.chain, f"{module}:{name}")
+            error = CallError(
+                f"{module}:{name} is not run: tasks have submitted tasks, {len(origin.chain)} deep",
+                why=lineage.shown(chain),
+                hint="does it submit itself without end? if not, let one task submit more of them",
+            )
+            with self._lock:
+                self._start()
+            self._dispatcher.refuse(f"{module}:{name}", Reason.HOP_LIMIT, lineage.shown(chain))
+            raise error
         try:
             data = dumps(fn)
         except Exception as error:
@@ -267,6 +300,8 @@ class Executor(futures.Executor):
                     FunctionRef("", digest, module, name),
                     recursion_limit=sys.getrecursionlimit(),
                     int_max_str_digits=sys.get_int_max_str_digits(),
+                    hops=origin.hops - 1,
+                    chain=origin.chain,
                     task=True,
                     settings=settings,
                 )
@@ -294,6 +329,12 @@ def _unwrapped(
         args, kwargs = inner.args + args, {**inner.keywords, **kwargs}
         inner = inner.func
     return inner, args, kwargs
+
+
+def name_of(fn: Any) -> tuple[str, str]:
+    """The module and the qualified name by which people know a callable."""
+    module = getattr(fn, "__module__", None) or type(fn).__module__
+    return module, getattr(fn, "__qualname__", None) or type(fn).__qualname__
 
 
 def _is_coroutine_function(fn: Any) -> bool:

@@ -12,13 +12,15 @@ import io
 import pickle
 import queue
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from bundlebee.calls import remote_errors
+from bundlebee.calls import lineage, remote_errors
 from bundlebee.calls.answers import is_ours
 from bundlebee.calls.byvalue import Homebound, Outbound
 from bundlebee.calls.pickling import blame, blame_items
+from bundlebee.clock import clock
 from bundlebee.errors import Unshippable
 from bundlebee.orders import Item
 
@@ -37,6 +39,7 @@ class Helper:
 
     def __init__(self, done: Callable[[], None]) -> None:
         self.busy = False  #: it is at a task; written by `give` and by the thread when that is done
+        self.ran: deque[tuple[str, float]] = deque()  #: functions that it has called, and seconds
         self._done = done
         self._tasks: queue.SimpleQueue[Order | None] = queue.SimpleQueue()
         self._functions: dict[Function, Callable[..., Any]] = {}
@@ -70,8 +73,13 @@ class Helper:
         except Exception as error:
             task.fail(blame_items([(task.args, task.kwargs)], error, _outbound))
             return
+        start = clock.perf_counter()
         try:
-            result = function(*args, **kwargs)
+            try:
+                with lineage.inside(task.function.call):
+                    result = function(*args, **kwargs)
+            finally:
+                self.ran.append((task.function.name, clock.perf_counter() - start))
         except BaseException as error:
             data = remote_errors.pack(error, _is_ours, _homebound, stand_ins=True)
             try:

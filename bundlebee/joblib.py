@@ -9,6 +9,7 @@ Batches are tasks. One that was begun is never run twice; its worker's death is 
 
 from __future__ import annotations
 
+import functools
 import operator
 import os
 import threading
@@ -30,7 +31,7 @@ except ImportError as error:
         "bundlebee.joblib needs joblib 1.3 or newer: pip install 'bundlebee[joblib]'"
     ) from error
 
-from bundlebee.executor import Executor
+from bundlebee.executor import Executor, name_of
 
 __all__ = ["BundlebeeBackend"]
 
@@ -92,7 +93,7 @@ class BundlebeeBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         """Run a batch in a worker."""
         assert self._shared is not None
         # the batch is an argument, so that what is sent once is a function that is always the same
-        future = self._shared.executor.submit(operator.call, func)
+        future = self._shared.executor.submit_as(_called(func), operator.call, func)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         if callback is not None:
@@ -150,6 +151,18 @@ class BundlebeeBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
         # options may name files of this machine; a worker knows its grid
         options = {name: value for name, value in self._options.items() if name == "transport"}
         return BundlebeeBackend(nesting_level=level, **options), 1
+
+
+def _called(batch: Any) -> str:
+    """The function whose calls a batch has; of several, the first."""
+    items: Any = getattr(batch, "items", None)
+    try:
+        function = items[0][0]
+    except (TypeError, LookupError):  # it is no batch of joblib's
+        function = batch
+    while isinstance(function, functools.partial):
+        function = function.func
+    return ":".join(name_of(function))
 
 
 def _made(nesting_level: int | None, options: dict[str, Any]) -> BundlebeeBackend:

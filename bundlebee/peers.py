@@ -259,6 +259,17 @@ class Peers:
             self._leave_out(place, BUSY)
             raise
 
+    def open_again(self, channel: Channel, bundles: Sequence[BundleRef]) -> Channel:
+        """As `open`, at the peer of a channel that was closed in the middle of a call. Its worker ends with that; waits for
+        the next one, which takes its place.
+
+        Raises:
+            As `open`.
+        """
+        place = channel.node_name
+        self._lessor(place).release(channel.token)
+        return self.open(place, bundles)
+
     def _compare(self, place: str, ref: BundleRef) -> None:
         """Once for each node and bundle: whether the distributions that it needs are the same there."""
         view = None if place == OWN else self._guest.snapshot().node(place)

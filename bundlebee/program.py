@@ -341,6 +341,9 @@ class Program:
     def open(self, place: str, point: JoinPoint) -> Channel:
         return self._peers.open(place, self._workshop.needed(point.module))
 
+    def lease_again(self, channel: Channel, point: JoinPoint) -> Channel:
+        return self._peers.open_again(channel, self._workshop.needed(point.module))
+
     def done(self, channel: Channel) -> None:
         self._peers.done(channel)
 

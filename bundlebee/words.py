@@ -24,7 +24,7 @@ class Reason(StrEnum):
     UNPICKLABLE = "unpicklable"  #: an argument or the result cannot travel
     FORCED = "forced"  #: the policy says so
     NO_LOOP = "no-loop"  #: no event loop of asyncio awaits it
-    HOP_LIMIT = "hop-limit"  #: it was shipped already and may not be shipped on
+    HOP_LIMIT = "hop-limit"  #: tasks have submitted tasks so often that this one may not be
     PEER_BUSY = "peer-busy"  #: no free slot there
     PEER_LOST = "peer-lost"  #: the peer went away, so it ran here
     DEADLINE = "deadline"  #: no answer from the peer within the deadline, so it ran here

@@ -157,6 +157,10 @@ def walk(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Walk:
         found.named = {name: _shape((value,)) for name, value in kwargs.items()}
     except Refused as refused:
         raise Unshippable(f"{path_of(args, kwargs, refused.value)}: {refused.why}") from None
+    except RecursionError:
+        raise
+    except RuntimeError:  # a dictionary, set or deque has changed its size
+        raise Unshippable("an argument cannot travel", why="another thread changes it just now") from None
     return found
 
 

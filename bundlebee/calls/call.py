@@ -14,8 +14,8 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     line: int = 0  #: ``co_firstlineno`` of the function's original code; 0: whatever carries the name
     reads: tuple[tuple[str, str], ...] = ()  #: (module, global name) of all state that the result depends on
     state: bytes = b""  #: fingerprint of that state at the caller; empty: not compared
-    hops: int = 0  #: how many times this may be shipped on
-    chain: tuple[str, ...] = ()  #: the functions that were shipped on the way here, outermost first
+    hops: int = 0  #: of a task: how many generations of tasks may follow it, see `lineage`
+    chain: tuple[str, ...] = ()  #: of a task: the functions of those that led to it, outermost first
     recursion_limit: int = 1000  #: frames that the function may use
     int_max_str_digits: int = 4300  #: `sys.get_int_max_str_digits` of the caller
     task: bool = False  #: the program asked for it: effects are allowed, and the function travels as a pickle

@@ -86,6 +86,13 @@ class ThreadWorkers:
         worker.thread.start()
         return LinkChannel(worker.link, self.name, self.name, lease.token, loads=worker.surroundings.loads)
 
+    def release(self, token: str) -> None:
+        with self._lock:
+            workers = [worker for worker in self._workers if worker.token == token]
+        for worker in workers:
+            if worker.thread is not threading.current_thread():
+                worker.thread.join(STOP_SECONDS)
+
     def fate(self, token: str) -> Fate | None:
         return None
 
@@ -120,6 +127,7 @@ class _Worker:
         bundles: _Bundles,
         ended: Callable[[_Worker], None],
     ) -> None:
+        self.token = lease.token
         self.link = QueueLink(name, self._caller_gone)
         self._way = QueueWay(self.link)
         self._guard = ThreadGuard()

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 LOG, WARNING = "log", "warning"
 """Streams, beside ``stdout`` and ``stderr``; what is written to them are pickles."""
 
+DECISION = "decision"
+"""The stream of decisions of tasks that a task has submitted, as JSON; they are for the caller's own records."""
+
+send_home: Callable[[str], bool] | None = None
+"""In a worker for tasks: sends such a decision with what the task at work says; False if none is at work."""
+
 _MARK: Any = "bundlebee"
 _known: tuple[tuple[Any, ...], bytes] | None = None
 
@@ -113,6 +119,8 @@ class Telling:
         logging.Logger.callHandlers = call_handlers  # type: ignore[method-assign, assignment]
         logging.Logger.addHandler = add_handler  # type: ignore[method-assign, assignment]
         warnings.showwarning = self._warning
+        global send_home
+        send_home = self._decision
 
     def apply(self, settings: bytes) -> None:
         """Make levels and filters those of the caller."""
@@ -133,6 +141,12 @@ class Telling:
         warnings.resetwarnings()
         warnings.filters.extend(filters)  # type: ignore[attr-defined]
         self._applied = settings
+
+    def _decision(self, text: str) -> bool:
+        if self._printing.index is None:
+            return False
+        self._printing.add(DECISION, text)
+        return True
 
     def _record(self, logger: logging.Logger, record: logging.LogRecord) -> None:
         if self._printing.index is None:

@@ -113,6 +113,10 @@ class NodeLessor:
             raise CallError(f"{self.name} does not take the bundle {wanted[0].name}", hint="its log says why")
         return self._network.channel(self.name, answer, request.caller)
 
+    def release(self, token: str) -> None:
+        """See `transport.Lessor`."""
+        self._network.client.request(self._address, "release", token.encode(), timeout=FATE_SECONDS)
+
     def fate(self, token: str) -> Fate | None:
         """See `transport.Lessor`."""
         body, _ = self._network.client.request(self._address, "fate", token.encode(), timeout=FATE_SECONDS)
@@ -152,6 +156,7 @@ class PoolWorkers:
         self.pids = pool.pids
         self.stop = pool.stop
         self.after_fork = pool.after_fork
+        self.release = pool.release
 
     def lease(self, request: LeaseRequest) -> LeaseChannel:
         """See `transport.Lessor`."""

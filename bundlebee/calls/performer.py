@@ -130,13 +130,14 @@ class Performer:
             self._sent = clock.perf_counter()
         self._at_work.set()
         try:
-            for index, read in enumerate(unpack(frames, message.ends, self._surroundings.loads)):
-                with self._lock:
-                    if index >= self._count:
-                        break
-                    self._index = index
-                    self._begun += 1
-                self._task(index, function, read)
+            with self._surroundings.at_work(call):
+                for index, read in enumerate(unpack(frames, message.ends, self._surroundings.loads)):
+                    with self._lock:
+                        if index >= self._count:
+                            break
+                        self._index = index
+                        self._begun += 1
+                    self._task(index, function, read)
         finally:
             self._printing.index = None
             with self._lock:

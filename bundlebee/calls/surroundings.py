@@ -6,10 +6,12 @@ import pickle
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from types import FrameType, FunctionType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol
 
+from bundlebee.calls import lineage
 from bundlebee.calls.functions import find_function
 from bundlebee.calls.guard import Guard
 from bundlebee.calls.output import divide
@@ -48,6 +50,9 @@ class Surroundings(Protocol):
         Args:
             interrupted: asked when an interrupt has come, whether it is for the task.
         """
+
+    def at_work(self, call: Call) -> AbstractContextManager[None]:
+        """A context in which tasks of that call are at work."""
 
     def apply(self, settings: bytes) -> None:
         """Make levels of loggers and filters of warnings those of the caller."""
@@ -92,6 +97,14 @@ class OwnProcess:
 
         signal.signal(signal.SIGINT, handle)
 
+    @contextmanager
+    def at_work(self, call: Call) -> Iterator[None]:
+        lineage.begin(call)
+        try:
+            yield
+        finally:
+            lineage.begin(None)
+
     def apply(self, settings: bytes) -> None:
         self._apply(settings)
 
@@ -125,6 +138,9 @@ class SharedProcess:
 
     def expect_tasks(self, printing: Printing, dumps: Dumps, interrupted: Callable[[], bool]) -> None:
         """What they say goes to the program's own streams, handlers and filters by itself."""
+
+    def at_work(self, call: Call) -> AbstractContextManager[None]:
+        return lineage.inside(call)
 
     def apply(self, settings: bytes) -> None:
         """They are the caller's."""

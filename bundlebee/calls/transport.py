@@ -179,6 +179,14 @@ class Lessor(Protocol):
             CallError: it cannot run these bundles; the message says why.
         """
 
+    def release(self, token: str) -> None:
+        """The channel of that lease was closed; who leases next may have to wait for its worker to end, but is not told
+        that it is busy. Without this that is so as soon as the worker has noticed.
+
+        Raises:
+            PeerLost, CallTimeout: nobody is there to be told.
+        """
+
     def fate(self, token: str) -> Fate | None:
         """How the worker of a lease ended; None if it has not, or was told to. Waits a second at the most.
 

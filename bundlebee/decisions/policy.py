@@ -120,7 +120,6 @@ def decide(
     peers: Sequence[Place],
     *,
     blocked: tuple[Reason, str] | None = None,
-    hops: int = 1,
     draw: float = 0.0,
     trials: Trials | None = None,
 ) -> Verdict:
@@ -133,7 +132,6 @@ def decide(
         peers: machines that may run the call, with what is known of them.
         blocked: why the call must stay here (its effects, its state), with a text for people; None if it may
             travel.
-        hops: how often it may still be shipped.
         draw: a number from [0, 1), read under chaos only.
         trials: what was spent on exploring; None: do not explore.
     """
@@ -141,8 +139,6 @@ def decide(
         return Verdict(HERE, blocked[0], detail=blocked[1])
     if policy.kind is Kind.LOCAL:
         return Verdict(HERE, Reason.FORCED, _estimates(work, here, ()), "policy local")
-    if hops <= 0:
-        return Verdict(HERE, Reason.HOP_LIMIT)
     if not peers:
         return Verdict(HERE, Reason.NO_PEER, _estimates(work, here, ()))
     if policy.kind is Kind.REMOTE:

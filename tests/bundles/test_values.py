@@ -426,3 +426,19 @@ def test_a_fraction_that_was_written_into_stays() -> None:
     with pytest.raises(Unshippable, match="somebody wrote into"):
         walk(([written],), {})
     assert not walk((Fraction(2, 6),), {}).classes
+
+
+def test_what_another_thread_changes_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bundlebee.bundles import values
+
+    inner = {"a": [1]}
+    original = values.children
+
+    def meanwhile(value: Any) -> Any:
+        for child in original(value):
+            inner.setdefault(f"late {len(inner)}", 0)  # as another thread may between two steps
+            yield child
+
+    monkeypatch.setattr(values, "children", meanwhile)
+    with pytest.raises(Unshippable, match="another thread changes it"):
+        walk((inner,), {})

@@ -459,6 +459,26 @@ def test_who_asks_beyond_the_slots_is_told_busy_at_once(
     eventually(lambda: workers.free() == 2)  # hanging up ends the leases
 
 
+def test_a_lease_that_was_given_back_in_the_middle_of_a_call_is_to_be_had_again(
+    make: Make, tools: BundlePath
+) -> None:
+    workers = make(1)
+    workers.start()
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    request = LeaseRequest("test", python, 1, (tools.ref,))
+    try:
+        for _ in range(3):
+            channel = workers.lease(request)
+            channel.submit(calling(tools, "spin"), [((SECONDS,), {})])
+            channel.close()
+            workers.release(channel.token)
+        channel = workers.lease(request)  # waits, and is never told that it is busy
+        assert channel.call(calling(tools, "add"), (2, 40), {}, timeout=SECONDS).get() == 42
+        channel.close()
+    finally:
+        workers.stop()
+
+
 def test_many_channels_are_waited_for_at_once(lease: Lease, tools: BundlePath) -> None:
     slow, quick = lease(), lease()
     slow.submit(calling(tools, "spin"), [((0.5,), {})])
@@ -766,7 +786,7 @@ def test_the_programs_own_streams_are_its_own(transport: Transport, make: Make, 
 # -- who imports what ---------------------------------------------------------------------------------------
 
 
-CONTENTS = {"byvalue", "logged", "parcels", "pickling", "remote_errors", "tasks", "answers"}
+CONTENTS = {"byvalue", "lineage", "logged", "parcels", "pickling", "remote_errors", "tasks", "answers"}
 """What is in the messages, whatever carries them: pickles, log records, exceptions, who gets how many tasks."""
 IDENTITY = {"keys", "secret"}
 """Who is a member of the grid; the registry's datagrams need that, too."""

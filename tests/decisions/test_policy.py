@@ -78,8 +78,7 @@ class TestDecide:
         assert (verdict.where, verdict.why, verdict.detail) == (HERE, Reason.EFFECTS, "writes a file")
 
     @pytest.mark.parametrize("policy", [AUTO, REMOTE, Policy.parse("chaos:1:1")], ids=str)
-    def test_hops_and_peers_run_out(self, policy: Policy) -> None:
-        assert decide(policy, WORK, HOME, PEERS, hops=0).why is Reason.HOP_LIMIT
+    def test_peers_run_out(self, policy: Policy) -> None:
         assert decide(policy, WORK, HOME, []).why is Reason.NO_PEER
 
     def test_local(self) -> None:

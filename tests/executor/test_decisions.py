@@ -88,6 +88,51 @@ def test_one_whose_worker_died(path: Path) -> None:
     assert one.why == "peer-lost" and one.where == "own-cores" and "exited with 7" in (one.detail or "")
 
 
+def sum_of_doubles(count: int) -> int:
+    with Executor() as executor:
+        return sum(executor.map(double, range(count)))
+
+
+def deeper(count: int) -> int:
+    with Executor() as executor:
+        return executor.submit(sum_of_doubles, count).result()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_what_a_task_submits_is_on_the_programs_record(path: Path, workers: int) -> None:
+    with Executor(workers) as executor:
+        assert executor.submit(deeper, 50).result() == 2450
+    counts: dict[tuple[str, str], int] = {}
+    for one in records(path):
+        assert one.why == "forced" and one.detail == "task"
+        counts[one.function, one.where] = counts.get((one.function, one.where), 0) + one.count
+    assert counts == {
+        (f"{__name__}:deeper", "own-cores"): 1,
+        (f"{__name__}:sum_of_doubles", "own-cores"): 1,
+        (f"{__name__}:double", "own-cores"): 50,
+    }
+
+
+def test_joblibs_batches_are_known_by_the_programs_function(path: Path) -> None:
+    joblib = pytest.importorskip("joblib")
+    import bundlebee.joblib
+
+    assert bundlebee.joblib.NAME == "bundlebee"
+    with joblib.parallel_config(backend="bundlebee", transport="in-process"):
+        assert joblib.Parallel(n_jobs=2)(joblib.delayed(double)(x) for x in range(20)) == [
+            2 * x for x in range(20)
+        ]
+        assert joblib.Parallel(n_jobs=2)(joblib.delayed(divmod)(x, 3) for x in range(3)) == [
+            (0, 0),
+            (0, 1),
+            (0, 2),
+        ]
+    for shared in list(bundlebee.joblib._last.values()):
+        shared.executor.shutdown()
+    bundlebee.joblib._last.clear()
+    assert {one.function for one in records(path)} == {f"{__name__}:double", "builtins:divmod"}
+
+
 def test_a_file_that_cannot_be_written_stops_no_task(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bundlebee import Executor
-from bundlebee.errors import Unshippable
+from bundlebee.decisions.records import from_json
+from bundlebee.errors import CallError, Unshippable
 
 pytestmark = pytest.mark.usefixtures("alone")
 
@@ -100,3 +102,43 @@ def test_a_map_whose_worker_dies_ends(executor: Executor) -> None:
         for x in executor.map(die, range(8)):
             found.append(x)
     assert found == list(range(len(found))) and len(found) <= 5
+
+
+def without_end() -> Any:
+    with Executor() as executor:
+        return executor.submit(without_end).result()
+
+
+def lineage_of(levels: int) -> tuple[str, ...]:
+    if not levels:
+        from bundlebee.calls import lineage
+
+        assert lineage.current().hops + len(lineage.current().chain) == lineage.HOPS
+        return lineage.current().chain
+    with Executor() as executor:
+        return executor.submit(lineage_of, levels - 1).result()
+
+
+@pytest.mark.parametrize("transport", ["network", "in-process"])
+def test_tasks_know_who_has_submitted_them(transport: str) -> None:
+    from bundlebee.calls import lineage
+
+    name = f"{__name__}:lineage_of"
+    with Executor(1, transport=transport) as executor:
+        assert executor.submit(lineage_of, 3).result(SECONDS) == (name,) * 4
+        assert executor.submit(lineage_of, 0).result(SECONDS) == (name,)
+    assert lineage.current() is lineage.PROGRAM
+
+
+def test_a_task_that_submits_itself_without_end_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "decisions.jsonl"
+    monkeypatch.setenv("BUNDLEBEE_DECISIONS", str(path))
+    with Executor(1) as executor, pytest.raises(CallError, match="64 deep") as caught:
+        executor.submit(without_end).result(SECONDS)
+    assert "without_end → " in str(caught.value) and "submit itself" in str(caught.value)
+    found = [from_json(line) for line in path.read_text().splitlines()]
+    (refused,) = [one for one in found if one.why == "hop-limit"]
+    assert refused.function == f"{__name__}:without_end" and "→" in (refused.detail or "")
+    assert sum(one.count for one in found if one.why == "forced") == 64
