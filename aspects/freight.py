@@ -84,7 +84,7 @@ class Customs:
         """
         walk, unsafe, _ = _analysis()
         found = walk(args, kwargs)
-        summary = self._of(profile, found, args, kwargs)
+        summary = self._of(profile, found, args, kwargs, gaps=True)
         if summary.level is not unsafe:
             profile.unsafe = 0
             return Cleared(summary, found)
@@ -164,20 +164,31 @@ class Customs:
             summary = self._grid.summary_for(profile.point, found, args, kwargs)
         return summary
 
-    def _of(self, profile: Profile, found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Summary:
+    def _of(
+        self,
+        profile: Profile,
+        found: Walk,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        gaps: bool = False,
+    ) -> Summary:
         """The analysis for these arguments; once there were some calls, that for any, where it is good enough.
 
         The one for any arguments is quicker to ask. But it goes through all classes of all bundles: in a large
         package it takes hundreds of milliseconds for one function.
+
+        Args:
+            gaps: whether it may leave calls to the guard of a worker.
         """
         general = profile.summary
         unsafe = _analysis()[1]
         if general is not None and general.still_valid():
             if general.level is not unsafe and general.covers(found):
                 return general
-            return self._grid.summary_for(profile.point, found, args, kwargs)
-        summary = self._grid.summary_for(profile.point, found, args, kwargs)
-        if summary.level is not unsafe:
+            return self._grid.summary_for(profile.point, found, args, kwargs, gaps=gaps)
+        summary = self._grid.summary_for(profile.point, found, args, kwargs, gaps=gaps)
+        if summary.level is not unsafe and not summary.gaps:
             profile.asked += 1
             if profile.asked >= profile.worthwhile:
                 # modules that are loaded make it void, so not each time

@@ -30,9 +30,19 @@ class Grid(Protocol):
         """What the function reads and does, by analysis, whatever its arguments."""
 
     def summary_for(
-        self, point: JoinPoint, found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        point: JoinPoint,
+        found: Walk,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        gaps: bool = False,
     ) -> Summary:
-        """The same for one call; ``found`` is what `bundlebee.bundles.values.walk` found in its arguments."""
+        """The same for one call; ``found`` is what `bundlebee.bundles.values.walk` found in its arguments.
+
+        Args:
+            gaps: whether it may leave calls of which nothing is known to the guard of a worker.
+        """
 
     def spreads(self, point: JoinPoint) -> bool:
         """Whether the function has loops that may be spread."""

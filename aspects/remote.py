@@ -21,7 +21,15 @@ from bundlebee.clock import clock
 from bundlebee.decisions.features import volume
 from bundlebee.decisions.model import Verdict, Work
 from bundlebee.decisions.policy import Kind, decide
-from bundlebee.errors import BundlebeeError, CallTimeout, PeerBusy, PeerLost, Unshippable, WorkerLost
+from bundlebee.errors import (
+    BundlebeeError,
+    CallTimeout,
+    PeerBusy,
+    PeerLost,
+    Refused,
+    Unshippable,
+    WorkerLost,
+)
 from bundlebee.loggers import get_logger
 from bundlebee.words import HERE, Reason
 
@@ -156,6 +164,9 @@ class Remote:
                 error = self.why_lost(channel, profile, error)
             return self.sunk(profile, verdict, channel, error)
         self._grid.done(channel)
+        if (why := outcome.disbelief(cleared.walk)) is not None:
+            refusal = Refused("its answer is not believed", why=why)
+            return self._refused(profile, verdict, Reason.GUARD, refusal)
         return self.landed(profile, verdict, features, clock.perf_counter() - start, outcome)
 
     def embark(

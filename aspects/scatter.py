@@ -299,7 +299,8 @@ class Scatter:
             args, kwargs = args_of(sample)
             summary = self._customs.clear(profile, receiver + args, kwargs).summary
             if not summary.free:
-                raise Stays(f"{summary.writes or 'it prints'}, so its calls are shipped one by one")
+                why = summary.writes or summary.what or "it prints"  # it may have gaps
+                raise Stays(f"{why}, so its calls are shipped one by one")
             freight = grid.freight(point, summary)
             if grid.policy.kind is not Kind.AUTO:
                 grid.expect_places(point)

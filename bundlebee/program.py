@@ -24,6 +24,7 @@ from bundlebee.aspects.freight import Customs, Freight, Stays
 from bundlebee.aspects.remote import Remote
 from bundlebee.aspects.scatter import Scatter
 from bundlebee.aspects.watch import Watch
+from bundlebee.calls import transports
 from bundlebee.clock import clock
 from bundlebee.decisions.load import slots
 from bundlebee.decisions.log import DecisionLog
@@ -234,9 +235,17 @@ class Program:
         return self._analyser().summary(point.plain)
 
     def summary_for(
-        self, point: JoinPoint, found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        point: JoinPoint,
+        found: Walk,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        gaps: bool = False,
     ) -> Summary:
-        return self._analyser().for_arguments(point.plain, found, args, kwargs)
+        # a worker that is a thread of this process cannot change the code of its functions
+        gaps = gaps and self._guest.where.transport != transports.IN_PROCESS
+        return self._analyser().for_arguments(point.plain, found, args, kwargs, gaps=gaps)
 
     def _analyser(self) -> EffectAnalysis:
         if self._effects is None:
@@ -322,6 +331,7 @@ class Program:
             recursion_limit=limit,
             int_max_str_digits=digits,
             writes=bool(summary.writes),
+            gaps=summary.gaps,
         )
         freight = Freight(call, summary, found.objects)
         self._freights[point] = remembered, freight

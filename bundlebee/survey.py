@@ -96,9 +96,14 @@ class Survey(msgspec.Struct, frozen=True):
 
     @property
     def leaving(self) -> float:
-        """The share of the woven functions with calls that may run elsewhere, from 0 to 1."""
+        """The share of the woven functions with calls that may run elsewhere, from 0 to 1; without those that are `guarded`."""
         may = self.count(Outlook.SHIPS) + self.count(Outlook.DEPENDS)
         return may / self.woven if self.woven else 0.0
+
+    @property
+    def guarded(self) -> float:
+        """The share of the woven functions with calls that leave under the guard, from 0 to 1."""
+        return self.count(Outlook.GUARDED) / self.woven if self.woven else 0.0
 
     def kinds(self, outlook: Outlook) -> list[tuple[str, int]]:
         """How many functions each kind of reason has, the most frequent first."""

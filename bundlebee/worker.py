@@ -89,7 +89,10 @@ def main() -> None:
         return doorman.connected(sock, descriptor)
 
     inbox = Inbox(sock)
-    loop = WorkerLoop(inbox, printing, OwnProcess(guard, leave), tell, connected, Loading().load)
+    loading = Loading()
+    loop = WorkerLoop(
+        inbox, printing, OwnProcess(guard, leave), tell, connected, loading.load, loading.source
+    )
     strangers.turned_away = lambda address: tell(Stranger(address))  # type: ignore[method-assign]
     doorman = Doorman.watch(sock, keys, loop.disconnected)
     port = bind(sock, setup.ip, None)
@@ -129,6 +132,20 @@ class Loading:
     def __init__(self) -> None:
         self._claims: dict[str, Claim] = {}
         self._main: str | None = None
+        self._script: MainSource | None = None
+
+    def source(self, name: str) -> tuple[bytes, str] | None:
+        """The source of a module that came with a lease, and its path; None for any other."""
+        if name == "__main__":
+            return None if self._script is None else (self._script.source, self._script.path)
+        loader = getattr(getattr(sys.modules.get(name), "__spec__", None), "loader", None)
+        if name.partition(".")[0] not in self._claims or not isinstance(loader, SourceFileLoader):
+            return None
+        path = loader.path
+        try:
+            return loader.get_data(path), path
+        except OSError:
+            return None
 
     def load(self, lease: Lease) -> None:
         """Make everything importable that the lease names.
@@ -168,6 +185,7 @@ class Loading:
             why = f"{type(error).__name__}: {error}"
             raise CallError("the caller's script cannot be loaded", why=why) from error
         self._main = main.digest
+        self._script = main
 
 
 def leave() -> NoReturn:

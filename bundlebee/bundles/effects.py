@@ -32,6 +32,7 @@ from bundlebee.errors import Unshippable
 from bundlebee.loggers import get_logger
 
 if TYPE_CHECKING:
+    from bundlebee.bundles.gaps import Gap
     from bundlebee.bundles.values import Shape, Walk
 
 log = get_logger("bundlebee.effects")
@@ -73,6 +74,9 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
     shown: tuple[tuple[Any, str], ...] = ()
     #: whether it compares identities of arguments, or of what they hold: numbers lose theirs (`values.keep_identities`)
     compares: bool = False
+    #: calls of which the analysis cannot tell what they run: it holds if the guard looks at each of them (`bundlebee.bundles.gaps`).
+    #: Then `why` and `what` tell of the first
+    gaps: tuple[Gap, ...] = ()
 
     def comes_back(self, objects: frozenset[int]) -> str | None:
         """What may come back of the state without being noticed, as it reads; None for nothing.
@@ -85,7 +89,7 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
     @property
     def free(self) -> bool:
         """Whether it does nothing but compute its result, so that nobody can tell how often and in which order it ran."""
-        return self.level is Effect.FREE and not self.writes
+        return self.level is Effect.FREE and not self.writes and not self.gaps
 
     def covers(self, walk: Walk) -> bool:
         """Whether a general answer (`EffectAnalysis.summary`) speaks of a call with such arguments, too."""
@@ -130,28 +134,52 @@ class EffectAnalysis:
         mark = ("size", sys.modules, None, len(sys.modules))
         return msgspec.structs.replace(found, observed=(mark, *found.observed))
 
-    def for_call(self, function: FunctionType, walk: Walk) -> Summary:
+    def for_call(self, function: FunctionType, walk: Walk, *, gaps: bool = False) -> Summary:
         """What a call of the function with such arguments does.
 
         Args:
             function: the function itself (woven or not).
             walk: what `bundlebee.bundles.values.walk` found in all arguments.
+            gaps: whether it may leave calls to the guard.
         """
         shapes = _shapes(function, walk)
-        return self._summary(function, walk.classes, walk.callables, shapes, walk.fragile, walk.fills)
+        return self._summary(function, walk.classes, walk.callables, shapes, walk.fragile, walk.fills, gaps)
 
     def for_arguments(
-        self, function: FunctionType, walk: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        function: FunctionType,
+        walk: Walk,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        gaps: bool = False,
     ) -> Summary:
-        """As `for_call`; where that is not good enough, each argument is looked at by itself."""
+        """As `for_call`; where that is not good enough, each argument is looked at by itself. With ``gaps``, what is left are calls
+        of which nothing is known, if there is nothing else."""
         summary = self.for_call(function, walk)
+        closer = walk
         if summary.level is Effect.UNSAFE:
             closer = refined(walk, args, kwargs)
             if closer is not walk:
                 summary = self.for_call(function, closer)
+        if gaps:
+            summary = self.with_gaps(function, closer, summary)
         if summary.compares and not keep_identities(args, kwargs):
             what = "compares identities, which copies of numbers do not keep"
             return msgspec.structs.replace(summary, level=Effect.UNSAFE, why=what, what=what)
+        return summary
+
+    def with_gaps(self, function: FunctionType, walk: Walk, summary: Summary) -> Summary:
+        """A summary that leaves calls to the guard; the one that there is, if that does not help."""
+        if summary.level is Effect.UNSAFE:
+            from bundlebee.bundles.gaps import FILLABLE
+            from bundlebee.bundles.reasons import kind_of
+
+            if kind_of(summary.what) in FILLABLE:
+                left = self.for_call(function, walk, gaps=True)
+                # what a gap brings is not part of the state that was compared, and may be any number
+                if left.level is not Effect.UNSAFE and not left.shown and not left.compares:
+                    return left
         return summary
 
     def clear(self, function: FunctionType, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Clearance:
@@ -188,6 +216,7 @@ class EffectAnalysis:
         shapes: dict[str, Shape],
         fragile: bool = False,
         fills: frozenset[type] = frozenset(),
+        gaps: bool = False,
     ) -> Summary:
         world = self._all_classes() if classes is None else classes
         key = (
@@ -196,6 +225,7 @@ class EffectAnalysis:
             tuple(shapes.items()),
             fragile,
             fills,
+            gaps,
         )
         known = self._known.setdefault(function, {})
         summary = known.get(key)
@@ -203,7 +233,7 @@ class EffectAnalysis:
             return summary
         if len(known) >= KEPT:
             known.clear()
-        known[key] = summary = self._analyse(function, world, callables, shapes, fragile, fills)
+        known[key] = summary = self._analyse(function, world, callables, shapes, fragile, fills, gaps)
         return summary
 
     def _analyse(
@@ -214,11 +244,13 @@ class EffectAnalysis:
         shapes: dict[str, Shape],
         fragile: bool,
         fills: frozenset[type],
+        gaps: bool,
     ) -> Summary:
         from bundlebee.bundles.flow import Flow
         from bundlebee.bundles.heap import Harm
 
-        flow = Flow(self._facts_of, function, set(classes), callables, shapes, fragile, fills)
+        flow = Flow(self._facts_of, function, set(classes), callables, shapes, fragile, fills, gaps)
+        left: tuple[Gap, ...] = ()
         try:
             flow.run()
         except Harm as harm:
@@ -232,11 +264,15 @@ class EffectAnalysis:
             what = why
         else:
             level, why, what = Effect.PRINTS if flow.prints else Effect.FREE, "", ""
+            if flow.gaps and flow.first is not None:
+                left, why, what = tuple(flow.gaps), flow.story_of_first, flow.first.what
         observed = (*flow.observed, *(("keep", thing, None, None) for thing in callables or ()))
         writes = "" if level is Effect.UNSAFE else flow.written
         shown = () if level is Effect.UNSAFE else tuple(flow.shown.values())
         reads = tuple(sorted(flow.reads))
-        return Summary(level, why, reads, observed, frozenset(classes), what, writes, shown, flow.compares)
+        return Summary(
+            level, why, reads, observed, frozenset(classes), what, writes, shown, flow.compares, left
+        )
 
     def _all_classes(self) -> frozenset[type]:
         """Every class that a module with facts holds at this moment."""

@@ -6,7 +6,8 @@ harm that is found ends it: sets only grow, so it would be found in the end anyh
 
 The classes build on each other, each with one concern: `heap.Heap` (objects and what they hold) → `attributes.Attributes`
 → `specials.Specials` (special methods, operators) → `arrays.Arrays` (NumPy) → `known.Known` (the catalogue) →
-`classes.Classes` (instances) → `builtin_calls.Builtins` → `calling.Calls` → `operations.Operations` → `Flow`.
+`classes.Classes` (instances) → `builtin_calls.Builtins` → `calling.Calls` → `operations.Operations` →
+`gaps.Gaps` (calls that are left to the guard) → `Flow`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ from typing import Any
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Namespace, Value
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import ASYNC_GENERATOR, COROUTINE, GENERATOR, FunctionFacts, ModuleFacts
+from bundlebee.bundles.gaps import Gaps
 from bundlebee.bundles.heap import MISSING, Harm, Values
-from bundlebee.bundles.operations import OPERATIONS, Frame, Operations
+from bundlebee.bundles.operations import OPERATIONS, Frame
 from bundlebee.bundles.originals import original_code, used_names
 from bundlebee.bundles.specials import Args
 from bundlebee.bundles.stdlib import facts_of_library, is_standard, real_name
@@ -38,7 +40,7 @@ GENERAL_BUDGET = 25_000
 call comes after it."""
 
 
-class Flow(Operations):
+class Flow(Gaps):
     """One analysis. Make it, `run` it once, and read `prints`, `reads` and `observed`.
 
     Args:
@@ -49,6 +51,7 @@ class Flow(Operations):
         shapes: of its arguments, by parameter; what is left out is `ANYTHING`.
         fragile: whether its arguments hold a set over which the call must not iterate.
         fills: factories of the defaultdicts that its arguments hold.
+        gaps: whether calls of which nothing is known may be left to the guard.
     """
 
     def __init__(
@@ -60,8 +63,11 @@ class Flow(Operations):
         shapes: dict[str, Shape],
         fragile: bool = False,
         fills: frozenset[type] = frozenset(),
+        gaps: bool = False,
     ) -> None:
         super().__init__(Given("?", classes, callables))
+        if gaps:
+            self.leave_gaps(Given("?", classes, ()))
         self._facts_of = facts_of
         self._function = function
         self._classes = classes
@@ -138,6 +144,8 @@ class Flow(Operations):
         put = self.put_keys.union(self.put_items, *self.put_attributes.values())
         self._check_result(put, "leaves in an argument")
         if facts.kind == COROUTINE:
+            if self.first is not None:  # that a call is stopped midway must not be seen by other tasks
+                raise self.first
             self._check_unseen()
             if self.shown:
                 raise Harm(next(iter(self.shown.values()))[1])
@@ -235,6 +243,9 @@ class Flow(Operations):
 
     def raised(self) -> Values:
         return self._raised
+
+    def has_source(self, frame: Frame) -> bool:
+        return self._facts_of(frame.module) is not None
 
     def _frame_of(
         self, function: FunctionType, label: str, *, library: bool = False, context: Value | None = None
@@ -417,7 +428,7 @@ class Flow(Operations):
             if isinstance(value, Namespace):
                 raise Harm(f"{how} the __dict__ of an object itself")
             if isinstance(value, Live):
-                if not self._travels_by_name(value.object):
+                if not self.travels_by_name(value.object):
                     if how == "raises" or not _is_noticed(value.object):
                         raise Harm(f"{how} {value.name} itself")
                     self.shown[id(value.object)] = value.object, f"{how} {value.name} itself"
@@ -434,7 +445,7 @@ class Flow(Operations):
                 found.add(part)
                 stack.append(part)
 
-    def _travels_by_name(self, thing: Any) -> bool:
+    def travels_by_name(self, thing: Any) -> bool:
         """Whether a copy of it is it: by name, or because it cannot be written."""
         if isinstance(thing, type | FunctionType | Enum) or type(thing) in (tuple, frozenset, type(len)):
             return True

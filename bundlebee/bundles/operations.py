@@ -88,6 +88,10 @@ class Operations(Narrowing):
         """What the functions of the analysis raise."""
         raise NotImplementedError
 
+    def call_at(self, _frame: Frame, _op: Operation, value: Value, args: Args) -> Values:
+        """Call what an operation of the source calls. (`bundlebee.bundles.gaps.Gaps` may leave it open.)"""
+        return self.call(value, args)
+
     # -- operations --------------------------------------------------------------------------------------
 
     def _variable(self, frame: Frame, name: str) -> Values:
@@ -288,7 +292,7 @@ class Operations(Narrowing):
         for more in variants:
             given = Args([*args.positional, *more], args.rest, args.named, args.double) if more else args
             for value in list(frame.registers[function]):
-                self.add(frame.registers[target], self.call(value, given))
+                self.add(frame.registers[target], self.call_at(frame, op, value, given))
 
     def o_op(self, frame: Frame, op: Operation) -> None:
         _, _, target, name, left, right = op

@@ -31,6 +31,9 @@ class Outlook(Enum):
 
     SHIPS = "ships"  #: anywhere, whatever plain arguments they get
     DEPENDS = "depends"  #: anywhere with plain data; with other arguments, these decide
+    GUARDED = (
+        "guarded"  #: elsewhere, until the guard stops one: it makes calls of which nothing is known ahead
+    )
     STAYS = "stays"  #: here
     UNWOVEN = "not woven"  #: here, and nobody asks: the weaver leaves it as it is
 
@@ -63,6 +66,8 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
             return _stays(reason, f"{reason} ({_place(function)})")
         classes = frozenset((owner,))
     data = _with_data(analysis, function, owner if classes else None, callables)
+    if data.gaps:
+        return _judgement(Outlook.GUARDED, data)
     if data.level is Effect.UNSAFE:
         # the general answer can only be the same, or more far-fetched
         return _judgement(Outlook.STAYS, data)
@@ -104,11 +109,13 @@ def _with_data(
     data = Reach(None, frozenset(), ())
     if owner is None:
         first = Reach(None, frozenset(), callables, itself=bool(callables))
-        return analysis.for_call(function, _walk(function, first, data))
+        walk = _walk(function, first, data)
+        return analysis.with_gaps(function, walk, analysis.for_call(function, walk))
     own = Reach(owner, frozenset(), ())
     found = analysis.for_call(function, _walk(function, own, frozenset((own, data))))
     if found.level is Effect.UNSAFE:
-        found = analysis.for_call(function, _walk(function, own, data))
+        walk = _walk(function, own, data)
+        found = analysis.with_gaps(function, walk, analysis.for_call(function, walk))
     return found
 
 

@@ -61,12 +61,14 @@ class Answers:
         self._times: list[tuple[float, float]] = []
         self._first = 0  # index of the first of them
         self._sent = 0.0
+        self.met: list[wire.Met] = []  #: by the one item of a chunk with gaps
 
     def begin(self, way: Way, ticket: int) -> None:
         """From now on answer that chunk. One whose caller went away may have left something behind."""
         self._way = way
         self._ticket = ticket
         self._waiting, self._times, self._first = [], [], 0
+        self.met = []
         self._printing.take()
         self._sent = clock.perf_counter()
 
@@ -125,9 +127,9 @@ class Answers:
             self._cannot_travel(0, _shows_address("result"))
             return
         if len(body) <= wire.SMALL:
-            self.send(wire.Reply(self._ticket, 0, [times], printed, body=body), [], copy=True)
+            self.send(wire.Reply(self._ticket, 0, [times], printed, body=body, met=self.met), [], copy=True)
         else:
-            self.send(wire.Reply(self._ticket, 0, [times], printed), [body])
+            self.send(wire.Reply(self._ticket, 0, [times], printed, met=self.met), [body])
 
     def _cannot_travel(self, index: int, error: BundlebeeError) -> None:
         self._first = index + 1
@@ -173,7 +175,8 @@ class Answers:
         body = b""
         if wire.inside(frames):
             body = bytes(frames.pop())
-        self.send(wire.Reply(self._ticket, first, times, printed, refers, wrote=wrote, body=body), frames)
+        reply = wire.Reply(self._ticket, first, times, printed, refers, wrote=wrote, body=body, met=self.met)
+        self.send(reply, frames)
         self._sent = clock.perf_counter()
 
     def failed(
@@ -223,7 +226,8 @@ class Answers:
                 refusal = pickling.blame(told, problem, "exception")
             else:
                 wrote = bool(changes)
-                self.send(wire.Raised(self._ticket, index, *times, self._printing.take(), wrote), frames)
+                printed = self._printing.take()
+                self.send(wire.Raised(self._ticket, index, *times, printed, wrote, self.met), frames)
                 return
         self._drop_output(index)
         self.refuse(self._way, self._ticket, index, 1, reason, refusal)

@@ -21,3 +21,5 @@ class Call(msgspec.Struct, frozen=True, array_like=True):
     task: bool = False  #: the program asked for it: effects are allowed, and the function travels as a pickle
     writes: bool = False  #: it may write its arguments: what it changed comes back
     settings: bytes = b""  #: of a task: `logged.current` at the caller
+    #: calls in it that the guard looks at before they happen: `bundlebee.bundles.gaps.Gap`
+    gaps: tuple[tuple[str, str, int, int, bool, int], ...] = ()

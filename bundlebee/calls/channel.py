@@ -201,8 +201,8 @@ class LinkChannel:
         self._check_lease()
         if not 0 < len(items) <= wire.MOST_ITEMS:
             raise ValueError(f"a chunk has 1 to {wire.MOST_ITEMS} items, not {len(items)}")
-        if call.writes and len(items) != 1:
-            raise ValueError("a call that writes its arguments travels alone")
+        if (call.writes or call.gaps) and len(items) != 1:
+            raise ValueError("a call that writes its arguments, or has gaps, travels alone")
         if found is None:
             walks = [walk(tuple(args), kwargs) for args, kwargs in items]
             if call.writes:
@@ -375,7 +375,8 @@ class LinkChannel:
             del self._numbers[oldest]
             self._last = None
         self._defined += 1
-        self._send([wire.encode(wire.Define(number, call)), *function])
+        kind = wire.DefineGaps if call.gaps else wire.Define
+        self._send([wire.encode(kind(number, call)), *function])
         self._numbers[call] = number
         return number
 

@@ -65,6 +65,7 @@ class Chunk:
             and not reply.refers
             and not reply.wrote
             and not reply.ends
+            and not reply.met
             and not self._output
             and len(reply.times) == 1
         )
@@ -100,6 +101,7 @@ class Chunk:
         for offset in range(count):
             outcome = self._outcome(reply.ticket, reply.first + offset, Ended.RETURNED, size // count)
             outcome.seconds, outcome.cpu_seconds = reply.times[offset]
+            outcome.met = reply.met
             if problem is None:
                 outcome.value = values[offset]
                 if changes is not None and self.objects is not None:
@@ -146,6 +148,7 @@ class Chunk:
         """The outcome of an item that raised; ``frames`` are those behind the header."""
         outcome = self._outcome(message.ticket, message.index, Ended.RAISED, size)
         outcome.seconds, outcome.cpu_seconds = message.seconds, message.cpu_seconds
+        outcome.met = message.met
         try:
             # a task's author knows of the grid; a woven program must not notice it
             outcome.error = remote_errors.unpack(frames[0], node, note=not self.items)

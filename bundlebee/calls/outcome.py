@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from bundlebee.errors import BundlebeeError
 from bundlebee.words import Reason
+
+if TYPE_CHECKING:
+    from bundlebee.bundles.values import Walk
 
 
 class Ended(Enum):
@@ -81,6 +84,8 @@ class Outcome(msgspec.Struct):
     bytes_back: int = 0  #: its share of its answer
     #: what it changed in its arguments, for `restore`: the objects, and the changes
     changed: tuple[Sequence[Any], Sequence[Any]] | None = None
+    #: state that it met in its gaps: the answer counts only if that is the same here (`disbelief`)
+    met: Sequence[tuple[list[tuple[str, str]], bytes]] = ()
 
     @property
     def returned(self) -> bool:
@@ -93,6 +98,19 @@ class Outcome(msgspec.Struct):
     @property
     def refused(self) -> bool:
         return self.ended is Ended.REFUSED
+
+    def disbelief(self, found: Walk) -> str | None:
+        """Why the answer must not be believed: what it met is not the same here. None if all is well. To be asked before anything
+        else, and where the state of the caller is still what it was.
+
+        Args:
+            found: what there was among the arguments.
+        """
+        if not self.met:
+            return None
+        from bundlebee.calls.gate import disagreement
+
+        return disagreement(self.met, found)
 
     def restore(self) -> None:
         """Change the caller's arguments as the call changed its copies.

@@ -15,6 +15,7 @@ its exception, or of what that was caused by, comes an `Unshippable` that says w
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from collections.abc import Callable
@@ -231,6 +232,10 @@ def _described(error: BaseException) -> str:
         return "of a kind that cannot be shown"
 
 
+_GATE = os.path.join(os.path.dirname(__file__), "gate.py")
+"""Its code makes calls in the middle of the program's (`bundlebee.calls.gate`)."""
+
+
 def _entries(traceback: TracebackType | None, ours: Callable[[CodeType], bool]) -> list[Entry]:
     import linecache
 
@@ -238,7 +243,7 @@ def _entries(traceback: TracebackType | None, ours: Callable[[CodeType], bool]) 
     while traceback is not None:
         frame = traceback.tb_frame
         code = frame.f_code
-        if entries or not ours(code):
+        if (entries or not ours(code)) and code.co_filename != _GATE:
             line = traceback.tb_lineno or code.co_firstlineno
             text = linecache.getline(code.co_filename, line, frame.f_globals).rstrip("\r\n")
             entries.append(

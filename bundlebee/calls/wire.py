@@ -7,11 +7,12 @@ behind that::
     caller to worker
       [ Hello  | token, caller, home                               ]
       [ Define | number, call                                      ][ pickle: function, of a task ]
+      [ DefineGaps | number, call                                  ]
       [ Submit | ticket, number, count, ends, body, held, named ][ pickle: [(args, kwargs) × count] ][ buffer ]…
 
     worker to caller
-      [ Reply  | ticket, first, times, output, refers, ends, body, wrote, held ][ pickle: [result × len(times)] ][ buffer ]…
-      [ Raised | ticket, index, seconds, cpu, output, wrote  ][ msgpack: remote error ][ pickle: changes ][ buffer ]…
+      [ Reply  | ticket, first, times, output, refers, ends, body, wrote, held, met ][ pickle: [result × len(times)] ][ buffer ]…
+      [ Raised | ticket, index, seconds, cpu, output, wrote, met ][ msgpack: remote error ][ pickle: changes ][ buffer ]…
       [ Refusal| ticket, first, count, reason, error, output       ]
       [ Output | ticket, output                                    ]
       [ Welcome| home                                              ]
@@ -23,7 +24,8 @@ A caller says Hello once, with the token of its lease. It defines each function 
 function, which state it reads, with what settings) and then submits chunks of items under that number. The
 worker answers the chunks in order and the items of a chunk in order, several results in one Reply where
 they come quickly. What an item prints precedes its answer. A call that
-writes its arguments is a chunk of its own, and what it changed travels with its answer (`changes`).
+writes its arguments is a chunk of its own, and what it changed travels with its answer (`changes`). So is one with gaps, and so does
+what it met in them (`gate`): its caller compares that before it believes the answer.
 
 The pickle of a whole chunk is one pickle: items that share an object share it there too.
 
@@ -60,6 +62,9 @@ WANTED: Final = (
 )
 DEFINITIONS: Final = 1024  #: numbers 0 … 1023 are used in turn; a worker keeps no more
 
+Met = tuple[list[tuple[str, str]], bytes]
+"""State that a call met in its gaps, as (module, global) and the digest that it had there: see `gate`."""
+
 Printed = tuple[int, str, str]
 """What an item said: its index; ``stdout`` or ``stderr`` and the text, or a stream of `logged` and a pickle in latin-1."""
 
@@ -73,6 +78,10 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=1):
 class Define(msgspec.Struct, frozen=True, array_like=True, tag=2):
     number: int
     call: Call
+
+
+class DefineGaps(Define, frozen=True, array_like=True, tag=10):
+    """The same for a call with gaps. Another kind of message, since a worker that does not know of gaps must not run it."""
 
 
 class Submit(msgspec.Struct, frozen=True, array_like=True, tag=3):
@@ -95,6 +104,7 @@ class Reply(msgspec.Struct, frozen=True, array_like=True, tag=4):
     wrote: bool = False  #: the pickle is one (result, changes of the arguments), see `changes`
     body: bytes = b""  #: as in `Submit`
     held: list[Held] = []
+    met: list[Met] = []
 
 
 class Raised(msgspec.Struct, frozen=True, array_like=True, tag=5):
@@ -104,6 +114,7 @@ class Raised(msgspec.Struct, frozen=True, array_like=True, tag=5):
     cpu_seconds: float
     output: list[Printed]
     wrote: bool = False  #: the pickle of the changes of the arguments is behind it, see `changes`
+    met: list[Met] = []
 
 
 class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=6):
@@ -133,7 +144,7 @@ class Kept(msgspec.Struct, frozen=True, array_like=True, tag=9):
     ticket: int = 0  #: of no chunk
 
 
-ToWorker = Hello | Define | Submit
+ToWorker = Hello | Define | DefineGaps | Submit
 ToCaller = Reply | Raised | Refusal | Output | Welcome | Kept
 
 _T = TypeVar("_T")

@@ -27,6 +27,7 @@ from bundlebee.words import Reason
 if TYPE_CHECKING:
     from bundlebee.bundles.fingerprint import Remembered
     from bundlebee.calls.changes import Before
+    from bundlebee.calls.gate import Gate
     from bundlebee.calls.performer import Performer
     from bundlebee.calls.surroundings import Surroundings
 
@@ -58,6 +59,7 @@ class WorkerLoop:
         tell: sends a status line to the pool.
         connected: whether there is a connection on a file descriptor, as far as the doorman knows.
         load: makes a lease's bundles and script importable.
+        source: of a module of these, and its path (`exchange.Source`); None if calls with gaps are not for this worker.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class WorkerLoop:
         tell: Callable[[FromWorker], None],
         connected: Callable[[int], bool],
         load: Callable[[Lease], None],
+        source: Callable[[str], tuple[bytes, str] | None] | None = None,
     ) -> None:
         self._inbox = inbox
         self._printing = printing
@@ -77,6 +80,8 @@ class WorkerLoop:
         self._answers = Answers(printing, surroundings.guard, surroundings.leave)
         self._connected = connected
         self._load = load
+        self._source = source
+        self._gate: Gate | None = None  # it comes with the first call that has gaps
         self._lock = threading.Lock()  # over the lease: three threads know of it
         self._lease: Lease | None = None
         self._holder: Way | None = None  # to whoever showed the token
@@ -261,13 +266,30 @@ class WorkerLoop:
                 return self._define_task(call, frames)
             self._guard.watch_warnings()
             function = self._surroundings.find(call)
-            if is_coroutine_function(function):
+            if call.gaps:
+                function = self._guarded(function, call)
+            elif is_coroutine_function(function):
                 function = driven(function, self._guard.stop)
             return Definition(call, function)
         except BundlebeeError as error:
             return error
         except BaseException as error:  # a module may raise SystemExit when it is imported
             return CallError(f"{call.function.name} cannot be loaded", why=f"{type(error).__name__}: {error}")
+
+    def _guarded(self, function: Callable[..., Any], call: wire.Call) -> Callable[..., Any]:
+        """A function with gaps, as one whose gaps are guarded."""
+        if self._source is None:
+            raise CallError(
+                f"{call.function.name} cannot be guarded here", why="the process is the program's own"
+            )
+        if self._gate is None:
+            from bundlebee.calls.gate import Gate
+
+            self._gate = Gate(self._guard, self._source)
+        return self._gate.guarding(function, call.gaps, self._met)
+
+    def _met(self, met: list[wire.Met]) -> None:
+        self._answers.met = met
 
     def _define_task(self, call: wire.Call, frames: list[Any]) -> Definition:
         if not frames:

@@ -55,7 +55,9 @@ def check(bundle: tuple[str, ...], effects: bool, timeout: float | None, as_json
 
     With --effects: what the analysis of effects says of each function, before there is a call. It "ships" (calls may run on
     any machine), it "stays" (they never leave), or it "depends": with plain data (numbers, texts, and containers of them)
-    it ships, with some other arguments it does not. What is "not woven" (generators, and what Python itself calls) is counted
+    it ships, with some other arguments it does not. A function that is "guarded" makes calls of which nothing is known ahead:
+    it ships with plain data, and the guard looks at each of them before it happens; the first one that is not harmless
+    is stopped, and the function stays from then on. What is "not woven" (generators, and what Python itself calls) is counted
     apart: shares are of the woven functions. BUNDLE may also be the name of an installed distribution.
 
     Exits with 0 if nothing was found, 1 if something was, 2 if a BUNDLE cannot be read. Effects are no violations.
@@ -89,7 +91,12 @@ _TYPED = click.core.ParameterSource.COMMANDLINE
 def _print(found: Survey) -> None:
     from bundlebee.bundles.outlook import Outlook
 
-    because = ((Outlook.STAYS, "stay"), (Outlook.DEPENDS, "depend"), (Outlook.UNWOVEN, "not woven"))
+    because = (
+        (Outlook.STAYS, "stay"),
+        (Outlook.GUARDED, "guarded"),
+        (Outlook.DEPENDS, "depend"),
+        (Outlook.UNWOVEN, "not woven"),
+    )
     width = min(max((len(one.function) for one in found.functions), default=0), WIDEST)
     for one in found.functions:
         told = [one.writes, "prints" if one.prints else ""]
@@ -98,10 +105,14 @@ def _print(found: Survey) -> None:
     for module in found.left_out:
         click.echo(f"{module.module} is left out: {module.why}")
     total = found.woven
+    guarded = more = ""
+    if found.count(Outlook.GUARDED):
+        guarded = f"{_part(found, Outlook.GUARDED)} guarded, "
+        more = f", {100 * found.guarded:.0f} % more under the guard"
     click.echo(
         f"\n{found.bundle} {found.version}, {total} woven function{'s' * (total != 1)}: "
-        f"{_part(found, Outlook.SHIPS)} ship, {_part(found, Outlook.DEPENDS)} depend on their arguments, "
-        f"{_part(found, Outlook.STAYS)} stay; {100 * found.leaving:.0f} % may leave"
+        f"{_part(found, Outlook.SHIPS)} ship, {_part(found, Outlook.DEPENDS)} depend on their arguments, {guarded}"
+        f"{_part(found, Outlook.STAYS)} stay; {100 * found.leaving:.0f} % may leave{more}"
     )
     for outlook, title in because:
         kinds = found.kinds(outlook)
@@ -140,4 +151,5 @@ def _as_json(found: Survey) -> dict[str, Any]:
             outlook.value: dict(found.kinds(outlook)) for outlook in Outlook if outlook.value != "ships"
         },
         "leaving": round(found.leaving, 4),
+        "guarded": round(found.guarded, 4),
     }

@@ -78,10 +78,16 @@ class Grid:
         return self.analysis.summary(point)
 
     def summary_for(
-        self, point: FunctionType, found: Walk, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        point: FunctionType,
+        found: Walk,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        gaps: bool = False,
     ) -> Summary:
         self.special += 1
-        return self.analysis.for_arguments(point, found, args, kwargs)
+        return self.analysis.for_arguments(point, found, args, kwargs, gaps=gaps)
 
 
 @pytest.fixture

@@ -50,6 +50,18 @@ def apply(f, x):
     return f(x)
 
 
+def look(x, name):
+    return getattr(x, name)
+
+
+def look_and_note(x, name):
+    SEEN.append(getattr(x, name))
+
+
+async def look_later(x, name):
+    return getattr(x, name)
+
+
 def raised(n, step=2):
     n += step
     return n
@@ -184,6 +196,9 @@ def outlook(analysis: EffectAnalysis, module: ModuleType, name: str) -> Judgemen
         ("read", Outlook.STAYS, "I/O"),
         ("through", Outlook.STAYS, "I/O"),
         ("apply", Outlook.DEPENDS, "calls its argument"),
+        ("look", Outlook.GUARDED, "attribute by a computed name"),
+        ("look_and_note", Outlook.STAYS, "attribute by a computed name"),
+        ("look_later", Outlook.STAYS, "attribute by a computed name"),
         ("raised", Outlook.SHIPS, ""),
         ("raised_and_filled", Outlook.SHIPS, ""),
         ("asks_for", Outlook.DEPENDS, "writes module state"),

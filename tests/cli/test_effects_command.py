@@ -113,9 +113,9 @@ def test_json_of_a_module_and_of_a_distribution(home: Home, bundles: Write) -> N
     done = home.bee("check", "--effects", "--json", "bundles/notes.py", "pypng")
     assert (done.returncode, done.stderr) == (0, "")
     notes, png = json.loads(done.stdout)
-    assert notes["counts"] == {"ships": 1, "depends": 0, "stays": 1, "not woven": 0}
+    assert notes["counts"] == {"ships": 1, "depends": 0, "guarded": 0, "stays": 1, "not woven": 0}
     assert notes["leaving"] == 0.5
-    assert notes["kinds"] == {"depends": {}, "stays": {"I/O": 1}, "not woven": {}}
+    assert notes["kinds"] == {"depends": {}, "guarded": {}, "stays": {"I/O": 1}, "not woven": {}}
     assert notes["left_out"] == [] and notes["unseen"] == 0
     assert notes["functions"][1] == {
         "function": "notes.g",
@@ -167,3 +167,30 @@ def test_a_timeout_is_for_effects(home: Home) -> None:
     assert done.returncode == 2
     assert "--effects" in done.stderr
     assert home.bee("check", "m.py", env={"BUNDLEBEE_TIMEOUT": "3"}).returncode == 0
+
+
+def test_what_is_guarded_is_counted_apart(home: Home, bundles: Write) -> None:
+    bundles({"fields.py": "def f(x):\n    return 2 * x\n\n\ndef g(x, name):\n    return getattr(x, name)\n"})
+    done = home.bee("check", "--effects", "bundles/fields.py")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert squeezed(done.stdout)[:2] == [
+        ["fields.f", "ships"],
+        [
+            "fields.g",
+            "guarded",
+            "looks",
+            "at",
+            "an",
+            "attribute",
+            "whose",
+            "name",
+            "is",
+            "computed",
+            "(bundles/fields.py:6)",
+        ],
+    ]
+    assert "1 (50 %) guarded, 0 stay; 50 % may leave, 50 % more under the guard" in done.stdout
+    assert squeezed(done.stdout)[-2:] == [
+        ["guarded,", "because", "of"],
+        ["1", "attribute", "by", "a", "computed", "name"],
+    ]
