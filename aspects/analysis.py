@@ -77,6 +77,9 @@ class Analysis:
         self._stopwatch = Stopwatch(running, self._timed, self._calls_itself, self._suspends)
         self._listens = grid.policy.kind is Kind.AUTO and self._stopwatch.start()
         self._on_first: Callable[[], None] | None = None
+        self.importing: Callable[[], bool] = (
+            bool  #: whether the calling thread is in the middle of an import of ours
+        )
 
     def once_there_is_one(self, begin: Callable[[], None]) -> None:
         """Have something called with the first function: a program without any shall not pay for glances at it."""
@@ -132,20 +135,22 @@ class Analysis:
         self._idle.clear()
 
     def on_defined(self, advice: Advice, function: FunctionType, qualname: str) -> bool:
-        """Whether a function that an import defines waits until that is over: what imports call is not worth a look."""
-        if self._grid.policy.kind is not Kind.AUTO:
-            return False
+        """A function that an import defines waits until that is over: what imports call is not worth a look, and decorators may
+        note the function's code, which is its author's until then. Without the policy ``auto`` there is no watch to meet one
+        that is defined afterwards."""
         if self._on_first is not None:
             self._begin()
+        if self._grid.policy.kind is not Kind.AUTO and not self.importing():
+            return False
         code = function.__code__
         self._waiting[id(code)] = len(self._defined)
         self._defined += code, function, advice, qualname
         return True
 
     def on_imported(self) -> None:
-        """Begin with the functions that were defined; those of a large package wait until the watch meets them."""
+        """Begin with the functions that were defined; those of a large package wait until the watch meets them, if there is one."""
         begun, self._begun = self._begun, len(self._defined)
-        if self._begun - begun <= AT_ONCE * _ENTRIES:
+        if self._begun - begun <= AT_ONCE * _ENTRIES or self._grid.policy.kind is not Kind.AUTO:
             for code in self._defined[begun : self._begun : _ENTRIES]:
                 if code is not None:
                     self.profile_by_code(code)

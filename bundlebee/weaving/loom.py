@@ -164,6 +164,10 @@ class Loom:
             return known or b""
         return self._cache.facts(digest, module=module, path=path, scatter=self._on_scatter is not None)
 
+    def is_importing(self) -> bool:
+        """Whether this thread is in the middle of the import of a woven module."""
+        return bool(self._imports.depth)
+
     def begin_import(self) -> None:
         """A module is about to be threaded and executed in this thread; call `end_import` in any case."""
         self._imports.depth += 1

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -311,3 +311,20 @@ def test_the_programs_logging_and_ours_do_not_meet(home: Home, policy: str) -> N
     assert ran.stdout == f"3 {sum(sum(range(n)) for n in range(300))}\n[]\n", ran.stderr
     assert "heavy:f → " in ran.stderr  # the program silenced its own log only
     assert ran.stderr.count("this is the program's\n") == 1  # by the handler of last resort
+
+
+@pytest.mark.parametrize("policy", ["local", "remote", "chaos:0.5:1"])
+def test_decorators_see_the_code_of_the_author(home: Any, bundles: Any, policy: str) -> None:
+    """Libraries note `__code__` to know their own frames in tracebacks."""
+    bundles(
+        {
+            "codes.py": "import os\nseen = set()\ndef note(function):\n    seen.add(function.__code__)\n    return function\n"
+            "@note\ndef work(n):\n    os.getpid()\n    return 1 // n\nEARLY = work(1)\n"
+        }
+    )
+    (home.path / "p.py").write_text(
+        "import codes\ntry:\n    codes.work(0)\nexcept ZeroDivisionError as error:\n"
+        "    print(error.__traceback__.tb_next.tb_frame.f_code in codes.seen)\n"
+    )
+    done = home.bee("exec", "--policy", policy, "p.py")
+    assert (done.stdout, done.stderr) == ("True\n", "")
