@@ -44,7 +44,7 @@ log = get_logger("bundlebee.executor")
 RETRY = 0.25  #: seconds until peers are asked again for workers
 SOON = 0.05  #: the same while the grid is still answering our greeting
 ALONE = 4.0  #: seconds without any worker, and nobody busy, until our own cores stand in; a lost node is back by then
-IDLE = 1.0  #: seconds after which an idle worker is given back; before its node takes it back (`pool.IDLE_SECONDS`)
+IDLE = 1.0  #: seconds after which an idle worker is given back, whether or not somebody asks for it
 LONG = 60.0  #: seconds that an idle executor sleeps: whoever wants something wakes it
 MOST_BYTES = 1 << 20  #: bytes in a chunk, beyond its first task
 

@@ -126,7 +126,11 @@ class LinkChannel:
 
     def usable(self) -> bool:
         """Whether the channel still stands, as far as is known without asking."""
-        return not self.over and not self._link.closed and not self._link.check_lost()
+        if self.over or self._link.closed or self._link.check_lost():
+            return False
+        if not self._chunks:
+            self._hear()
+        return not self.over and self._link.lost is None
 
     @property
     def has_news(self) -> bool:
@@ -167,7 +171,7 @@ class LinkChannel:
                     raise CallTimeout(f"{self.node_name} has not answered")
                 continue
             message = wire.decode_to_caller(frames[0])
-            if not isinstance(message, wire.Reply | wire.Refusal) or message.ticket != ticket:
+            if not isinstance(message, wire.Reply | wire.Refusal) or message.ticket not in (0, ticket):
                 self._understood(message, frames, [])
             elif isinstance(message, wire.Reply):
                 self._accepted.add(_kind(call))
@@ -381,15 +385,27 @@ class LinkChannel:
         return number
 
     def _send(self, frames: list[Any], *, copy: bool = True) -> None:
-        while not self._link.send(frames, copy=copy):
-            # the worker is far behind: read its answers, or both of us wait for the other for ever
-            arrived = self._link.recv(0.05)
-            if arrived is not None:
-                collected: list[Outcome] = []
-                self._received(arrived, collected)
-                self._ready.extend(collected)
+        try:
+            while not self._link.send(frames, copy=copy):
+                # the worker is far behind: read its answers, or both of us wait for the other for ever
+                self._hear(0.05)
+        except PeerLost:
+            self._hear()
+            self._check_lease()  # it has hung up since the lease is over
+            raise
 
     # -- back ---------------------------------------------------------------------------------------------
+
+    def _hear(self, timeout: float = 0.0) -> None:
+        """Read what has come; wait so many seconds for something. The outcomes are kept for `poll`."""
+        try:
+            while (frames := self._link.recv(timeout)) is not None:
+                collected: list[Outcome] = []
+                self._received(frames, collected)
+                self._ready.extend(collected)
+                timeout = 0.0
+        except PeerLost:
+            pass  # told to who asks for more
 
     def _one(self, ticket: int, timeout: float | None) -> Outcome | None:
         """Wait for one message; the outcome of that chunk, if it was it. Others are kept for `poll`."""
@@ -448,6 +464,8 @@ class LinkChannel:
         chunk = self._chunks.get(message.ticket)
         if isinstance(message, wire.Refusal) and message.lease_over:
             self.over = True
+            if not message.ticket:
+                self._dismissed(message, outcomes)
         if chunk is None:
             if isinstance(message, wire.Reply):
                 self._sharing.skip(message.held)
@@ -469,6 +487,15 @@ class LinkChannel:
             outcomes += chunk.refused(message, size)
         if chunk.answered >= chunk.count:
             self._answered(self._chunks.pop(message.ticket))
+
+    def _dismissed(self, message: wire.Refusal, outcomes: list[Any]) -> None:
+        """The worker is somebody else's now. What has no outcome it had not begun."""
+        for ticket, chunk in list(self._chunks.items()):
+            left = chunk.count - chunk.answered
+            outcomes += chunk.refused(
+                wire.Refusal(ticket, chunk.answered, left, message.reason, message.error, lease_over=True), 0
+            )
+            self._answered(self._chunks.pop(ticket))
 
     def _results(
         self, chunk: Chunk, reply: wire.Reply, frames: list[Any], size: int, outcomes: list[Any]

@@ -8,7 +8,6 @@ over TCP meanwhile is read when that lease is over.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -28,7 +27,6 @@ SWEEP = 0.2
 
 
 WARM_MS = 20  #: so long the next message over TCP is waited for alone, which costs less than to poll
-LAST_WORDS = 0.25  #: seconds; a caller that is not idle reads that it was dismissed, and hangs up itself
 
 
 class RoutedWay:
@@ -105,33 +103,40 @@ class Inbox:
         self._kept: deque[tuple[Way, list[Any]]] = deque()
         self.idle: Callable[[], bool] = lambda: False
         """Does something while nothing is asked over TCP, for a millisecond; whether there is more to do."""
-        self._dismissed: tuple[LocalWay, float] | None = None  # until when it is listened to
+        self._called = False
 
     def adopt(self, way: LocalWay) -> None:
         """A local caller holds the lease now. Any thread may say so."""
         self._arrived.append(way)
         self._waker.wake()
 
-    def next(self) -> tuple[Way, list[Any]]:
-        """The next message, and whom to answer; waits for it."""
+    def call(self) -> None:
+        """End the wait of `next` that is going on, or else the next one. Any thread may."""
+        self._called = True
+        self._waker.wake()
+
+    def next(self) -> tuple[Way, list[Any]] | None:
+        """The next message, and whom to answer; waits for it. None: somebody has called."""
         while True:
+            if self._called:
+                self._called = False
+                return None
             if self._kept:
                 return self._kept.popleft()
             local = self._local
             if local is not None:
-                left = self._left(local)
                 try:
-                    frames = local.stream.receive(SWEEP if left is None and local.sharing.lends else left)
+                    frames = local.stream.receive(SWEEP if local.sharing.lends else None)
                 except (EOFError, OSError, ProtocolError):
                     self._drop(local)
                     continue
-                if frames is None and left is not None and not self._left(local):
-                    self._drop(local)
                 if frames:
                     return local, frames
+                self._waker.clear()
                 local.sharing.sweep()
             elif self._arrived:
                 self._local = self._arrived.popleft()
+                self._local.stream.wake_by(self._waker.fileno())
             elif (message := self._routed(0 if self._warm else zmq.DONTWAIT)) is not None:
                 self._warm = True
                 return message
@@ -143,15 +148,10 @@ class Inbox:
                     self._waker.clear()
 
     def dismiss(self, way: Way) -> None:
-        """The lease of that caller is over, and it was told so: listen to what it had on its way, and hang up."""
+        """The lease of that caller is over, and it was told so. Who came over TCP hangs up itself, since what was said
+        last may not have left; what it had on its way is refused."""
         if way is self._local:
-            self._dismissed = self._local, time.monotonic() + LAST_WORDS
-
-    def _left(self, local: LocalWay) -> float | None:
-        """Seconds for which a caller that was dismissed is still listened to; None if it was not."""
-        if self._dismissed is None or self._dismissed[0] is not local:
-            return None
-        return max(0.0, self._dismissed[1] - time.monotonic())
+            self._drop(self._local)
 
     def poll(self) -> tuple[Way, list[Any]] | None:
         """A message that has come already, and was not kept."""

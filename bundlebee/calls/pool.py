@@ -46,7 +46,10 @@ from bundlebee.loggers import get_logger
 from bundlebee.platform import children_of_ours, exit_words, memory_kills, wait_for_end
 
 START_SECONDS = 30.0  #: a worker that does not listen by then never will; slow hosts need several seconds
-IDLE_SECONDS = 2.0  #: a lease idle for so long may be taken back when another caller asks
+#: Seconds. A lease idle for so long is taken back when another caller asks: what its holder has to pay if it comes again
+#: is at most as much, a worker that is started anew.
+IDLE_SECONDS = 0.25
+RECALL_SECONDS = 0.05  #: that who asks waits for a worker that was asked back: one without work comes at once
 STOP_SECONDS = 2.0  #: a worker exits in milliseconds when its pipe ends, unless it is stuck in C code
 MOST_FATES = 256  #: ends of workers that are remembered; who lost one asks at once
 MOST_FAILURES = 3  #: workers that die before they listen, in a row; then the pool stops trying for a while
@@ -143,7 +146,8 @@ class WorkerPool:
         timeout: float = START_SECONDS,
         tasks: str = "",
     ) -> LeaseGrant:
-        """Give a worker to a caller. May wait for a worker to start, but never for another caller.
+        """Give a worker to a caller. May wait for a worker to start, but for another caller no longer than it takes to
+        tell that one that it has to give way.
 
         Args:
             bundles: what the calls will need, and where it lies.
@@ -229,9 +233,9 @@ class WorkerPool:
         if self._stopped:
             raise PeerBusy(f"{self._name} is stopping")
         token = lease.token
-        slot = self._take(token, need)
-        if slot is None and self._reclaim():
-            slot = self._take(token, need)
+        slot, recalled = self._take(token, need)
+        if slot is None and self._reclaim(recalled):
+            slot, _ = self._take(token, need)
         if slot is None:
             raise PeerBusy(f"{self._name} has no free worker", why=f"all {self.slots} are leased")
         self._leases[token] = lease
@@ -246,10 +250,11 @@ class WorkerPool:
         self._release(token)
         return None
 
-    def _take(self, token: str, need: Need) -> Slot | None:
+    def _take(self, token: str, need: Need) -> tuple[Slot | None, bool]:
+        """The slot, if there is one, and whether one was asked back."""
         slot, effects = self._slots.lease(token, need, clock.monotonic())
         self._perform([effect for effect in effects if not isinstance(effect, Assign)])
-        return slot
+        return slot, any(isinstance(effect, Recall) for effect in effects)
 
     def _forget(self, token: str) -> None:
         self._leases.pop(token, None)
@@ -259,8 +264,9 @@ class WorkerPool:
         self._forget(token)
         self._perform(self._slots.release(token))
 
-    def _reclaim(self) -> bool:
-        """Ask the workers for a lease that its holder does not use. Waits milliseconds for their answers."""
+    def _reclaim(self, recalled: bool) -> bool:
+        """Ask the workers for a lease that its holder does not use. Waits milliseconds for their answers, or for the one
+        that was asked back. Whether a slot is free now."""
         asked = {slot.token for slot in self._slots.slots if slot.claimed and slot.token is not None}
         self._kept.clear()
         for process in list(self._processes.values()):
@@ -269,9 +275,11 @@ class WorkerPool:
 
         def answered() -> bool:
             held = {slot.token for slot in self._slots.slots}
-            return bool(asked - held) or asked <= self._kept
+            return bool(asked - held) or (asked <= self._kept and not recalled)
 
-        return bool(asked) and self._changed.wait_for(answered, 0.25) and self._slots.free() > 0
+        if asked:
+            self._changed.wait_for(answered, RECALL_SECONDS if recalled else 0.25)
+        return self._slots.free() > 0
 
     def _perform(self, effects: Sequence[Effect]) -> None:
         for effect in effects:

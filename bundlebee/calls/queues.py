@@ -45,6 +45,7 @@ class QueueLink:
         self._worker = threading.Condition(self._lock)
         self._there: deque[list[Any]] = deque()
         self._back: deque[list[Any]] = deque()
+        self._called = False
         self._bell = Waker()  # rung while there is something to read
 
     # -- the caller ---------------------------------------------------------------------------------------
@@ -126,8 +127,14 @@ class QueueLink:
             self._caller.notify_all()
             self._bell.wake()
 
+    def call(self) -> None:
+        """End the wait of `asked`."""
+        with self._lock:
+            self._called = True
+            self._worker.notify_all()
+
     def asked(self, *, wait: bool) -> list[Any] | None:
-        """The next message of the caller; None if there is none and we shall not wait.
+        """The next message of the caller; None if there is none and we shall not wait, or somebody has called.
 
         Raises:
             Ended: the caller has hung up.
@@ -139,6 +146,9 @@ class QueueLink:
                 if self._there:
                     return self._there.popleft()
                 if not wait:
+                    return None
+                if self._called:
+                    self._called = False
                     return None
                 self._worker.wait()
 
@@ -168,12 +178,14 @@ class QueueLetters:
         self._kept: deque[tuple[Way, list[Any]]] = deque()
         self.idle: Callable[[], bool] = lambda: False
 
-    def next(self) -> tuple[Way, list[Any]]:
+    def call(self) -> None:
+        self._link.call()
+
+    def next(self) -> tuple[Way, list[Any]] | None:
         if self._kept:
             return self._kept.popleft()
         frames = self._link.asked(wait=True)
-        assert frames is not None
-        return self._way, frames
+        return None if frames is None else (self._way, frames)
 
     def poll(self) -> tuple[Way, list[Any]] | None:
         try:

@@ -67,6 +67,10 @@ class FrameStream:
         self._incoming = select.poll()
         self._incoming.register(sock, select.POLLIN)
 
+    def wake_by(self, descriptor: int) -> None:
+        """Let `receive` stop waiting when that can be read, too: it returns None then."""
+        self._incoming.register(descriptor, select.POLLIN)
+
     @property
     def behind(self) -> bool:
         """Whether something that was sent has not left yet: call `flush` when the socket can be written to."""

@@ -33,8 +33,11 @@ class Letters(Protocol):
     idle: Callable[[], bool]
     """Does something while nothing is asked, for a millisecond; whether there is more to do."""
 
-    def next(self) -> tuple[Way, list[Any]]:
-        """The next message, and whom to answer; waits for it."""
+    def call(self) -> None:
+        """End the wait of `next` that is going on, or else the next one. Any thread may."""
+
+    def next(self) -> tuple[Way, list[Any]] | None:
+        """The next message, and whom to answer; waits for it. None: somebody has called."""
 
     def poll(self) -> tuple[Way, list[Any]] | None:
         """A message that has come already, and was not kept."""
@@ -43,4 +46,4 @@ class Letters(Protocol):
         """Put a message back, behind those that were put back before: `next` will give it."""
 
     def dismiss(self, way: Way) -> None:
-        """The lease of that caller is over, and it was told so: listen to what it had on its way, and hang up."""
+        """The lease of that caller is over, and it was told so."""

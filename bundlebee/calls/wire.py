@@ -123,7 +123,8 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True, tag=6):
     count: int  #: this many items were not done
     reason: str  #: a `bundlebee.words.Reason`, or `WANTED`
     error: bytes  #: `rpc.pack_error` of the error to raise
-    lease_over: bool = False  #: and so it will be for whatever else comes on this connection
+    #: And so it will be for whatever else comes on this connection. With ticket 0: nothing was begun of what has no outcome yet.
+    lease_over: bool = False
 
 
 class Output(msgspec.Struct, frozen=True, array_like=True, tag=7):

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 CLOCK = 50e-6  #: seconds; a run that is over sooner had a core to itself, or its CPU time says as little
-SETTLED = 0.1  #: seconds after which the last answer has left this process, or its caller does not read
+UNREAD = 3.0  #: seconds; who is asked again to yield, and has answered nothing for so long, has a caller who does not read
 
 _OVER = PeerBusy("the lease is over", hint="lease a worker again")
 
@@ -109,22 +109,23 @@ class WorkerLoop:
             self._tell(Given(lease.token))
 
     def end(self, end: End) -> None:
-        """The pool takes the lease back; a running call is cancelled, unless only idle ones are asked for."""
+        """The pool takes the lease back: at once, and a running call is cancelled, or as `End` says."""
         with self._lock:
             lease = self._lease
             if lease is None or lease.token != end.token:
                 return
-            if end.yielding:
-                self._yielding = end.token
-                if self._busy:
-                    if self._performer is not None:
-                        self._performer.hand_back()
-                    return
-                if time.monotonic() - self._last < SETTLED:
-                    return  # its last answers may still be on their way; the node asks again
-            if end.idle is not None and (self._busy or time.monotonic() - self._last < end.idle):
+            rested = 0.0 if self._busy else time.monotonic() - self._last
+            if end.idle is not None and rested < end.idle:
                 self._tell(Kept(end.token))
                 return
+            if end.yielding or end.idle is not None:
+                stuck = self._yielding == end.token and rested > UNREAD
+                self._yielding = end.token
+                if self._busy and self._performer is not None:
+                    self._performer.hand_back()
+                if not stuck:
+                    self._inbox.call()
+                    return
             holder = self._holder
             self._over("taken back")
         if holder is not None:
@@ -178,27 +179,33 @@ class WorkerLoop:
         """Serve until the worker ends."""
         self._printing.flush = self._answers.flush_output
         while True:
-            way, frames = self._inbox.next()
+            message = self._inbox.next()
             try:
-                self._receive(way, frames)
+                if message is not None:
+                    self._receive(*message)
             except CallerGone:
                 pass  # before its answer; `disconnected` or `gone_local` hears of it, too
             if self._yielding:
                 self._yield()
 
     def _yield(self) -> None:
-        """Between two chunks: another caller waits for this worker. What comes from this one is refused from now on."""
+        """Between two chunks: another caller waits for this worker. What this one has been told no outcome of was not begun,
+        and never will be."""
         with self._lock:
-            token, self._yielding = self._yielding, ""
-            way = self._holder
+            token, way = self._yielding, self._holder
+            mine = self._lease is not None and self._lease.token == token
+        try:
+            if mine and way is not None:
+                # whoever does not read keeps us here, until the node asks again, see `end`
+                self._answers.refuse(way, 0, 0, 0, Reason.PEER_BUSY, _OVER, lease_over=True)
+        except CallerGone:
+            way = None
+        with self._lock:
+            self._yielding = ""
             if self._lease is None or self._lease.token != token:
                 return
             self._over("another caller waits")
         if way is not None:
-            try:
-                self._answers.refuse(way, 0, 0, 0, Reason.PEER_BUSY, _OVER, lease_over=True)
-            except CallerGone:
-                return
             self._inbox.dismiss(way)
 
     def _receive(self, way: Way, frames: list[Any]) -> None:

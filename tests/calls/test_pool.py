@@ -98,6 +98,9 @@ def order(words):
 def echo(x):
     return x
 
+def blank(size):
+    return bytes(size)
+
 TABLE = {1: "one"}
 
 def look(n):
@@ -147,6 +150,15 @@ def pool(keys: GridKeys) -> Iterator[WorkerPool]:
     pids = pool.pids()
     pool.stop()
     assert not any(psutil.pid_exists(pid) for pid in pids)
+
+
+@pytest.fixture
+def own_pool(keys: GridKeys) -> Iterator[WorkerPool]:
+    """One that has no memory of who was refused in another test."""
+    pool = WorkerPool(keys, "b", IP, 2)
+    pool.start()
+    yield pool
+    pool.stop()
 
 
 @pytest.fixture(
@@ -400,6 +412,96 @@ def test_an_idle_lease_goes_to_who_asks(
     assert len(usable) < 2
     for channel in usable:
         assert run(channel, tools, "add", 1).get() == 2
+    for channel in [*channels, newcomer]:
+        channel.close()
+
+
+def test_what_is_on_its_way_when_a_lease_is_taken_back_was_not_begun(
+    own_pool: WorkerPool, tools: BundlePath, attach: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bundlebee.calls.pool.IDLE_SECONDS", 0.0)
+    channels = [attach(own_pool.lease([tools], caller="first")) for _ in range(2)]
+    for channel in channels:
+        assert run(channel, tools, "add", 1).get() == 2
+    newcomer = attach(own_pool.lease([tools], caller="second"))
+    for channel in channels:
+        # who does not know yet sends, and is told that it was for nothing; who has read it sends nothing
+        try:
+            channel.submit(calling(tools, "add"), [((number,), {}) for number in range(3)])
+        except PeerBusy:
+            continue
+        outcomes: list[Any] = []
+        while len(outcomes) < 3:
+            outcomes += channel.poll(10.0)
+        reasons = {outcome.reason for outcome in outcomes}
+        assert reasons in ({None}, {Reason.PEER_BUSY})
+        assert reasons == {None} or channel.over
+    assert not all(channel.usable() for channel in channels)
+    assert run(newcomer, tools, "add", 1).get() == 2
+    for channel in [*channels, newcomer]:
+        channel.close()
+
+
+def test_a_question_to_a_worker_that_was_taken_back_is_answered(
+    own_pool: WorkerPool, tools: BundlePath, attach: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bundlebee.calls.pool.IDLE_SECONDS", 0.0)
+    channels = [attach(own_pool.lease([tools], caller="first")) for _ in range(2)]
+    for channel in channels:
+        assert run(channel, tools, "add", 1).get() == 2
+    newcomer = attach(own_pool.lease([tools], caller="second"))
+    answers = []
+    for channel in channels:
+        try:
+            answers.append(channel.ask(calling(tools, "echo"), timeout=10.0))
+        except PeerBusy:
+            answers.append("busy")
+    refused = [answer for answer in answers if answer is not None]
+    assert refused
+    assert all(answer == "busy" or answer.reason is Reason.PEER_BUSY for answer in refused)
+    assert run(newcomer, tools, "add", 1).get() == 2
+    for channel in [*channels, newcomer]:
+        channel.close()
+
+
+def test_who_has_nothing_gets_one_of_many_that_lie_idle_at_once(
+    own_pool: WorkerPool, tools: BundlePath, attach: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bundlebee.calls.pool.IDLE_SECONDS", 1000.0)
+    monkeypatch.setattr("bundlebee.calls.pool.RECALL_SECONDS", 10.0)  # of a machine that is busy
+    channels = [attach(own_pool.lease([tools], caller="first")) for _ in range(2)]
+    for channel in channels:
+        assert run(channel, tools, "add", 1).get() == 2
+    newcomer = attach(own_pool.lease([tools], caller="second"))
+    assert run(newcomer, tools, "add", 1).get() == 2
+    assert sum(channel.usable() for channel in channels) == 1
+    with pytest.raises(PeerBusy):
+        own_pool.lease([tools], caller="second")  # each has its share now
+    for channel in [*channels, newcomer]:
+        channel.close()
+
+
+def test_who_does_not_read_does_not_keep_a_worker(
+    own_pool: WorkerPool, tools: BundlePath, attach: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bundlebee.calls.pool.RECALL_SECONDS", 0.2)
+    monkeypatch.setattr("bundlebee.calls.slots.RECALL_AGAIN", 0.2)
+    channels = [attach(own_pool.lease([tools], caller="first")) for _ in range(2)]
+    for channel in channels:
+        for _ in range(1000):  # far more than there is room for on the way
+            channel.submit(calling(tools, "blank"), [((30_000,), {})])
+    found: list[LeaseGrant] = []
+
+    def given() -> bool:
+        try:
+            found.append(own_pool.lease([tools], caller="second"))
+        except PeerBusy:
+            return False
+        return True
+
+    eventually(given)
+    newcomer = attach(found[0])
+    assert run(newcomer, tools, "add", 1).get() == 2
     for channel in [*channels, newcomer]:
         channel.close()
 
