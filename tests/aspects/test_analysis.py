@@ -8,15 +8,15 @@ from types import CodeType
 from typing import Any
 
 import pytest
+from advised import Advised
 
 from bundlebee.aspects import stopwatch
-from bundlebee.aspects.analysis import AT_ONCE, Analysis, Running
+from bundlebee.aspects.analysis import AT_ONCE
 from bundlebee.aspects.profile import SAMPLES, Profile
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Policy
-from bundlebee.weaving.advice import Advice
 from bundlebee.weaving.joinpoint import JoinPoint
-from bundlebee.words import HERE, Reason
+from bundlebee.words import Reason
 
 
 class Grid:
@@ -37,26 +37,8 @@ class Grid:
         self.decisions.append((point.qualname, verdict.why))
 
 
-class Remote:
-    """Sends nothing away."""
-
-    def decide(self, *_: object) -> tuple[Verdict, None]:
-        return Verdict(HERE, Reason.UNMEASURED), None
-
-
-class World:
-    """An analysis, and a woven module."""
-
-    def __init__(self, policy: str = "auto") -> None:
-        self.grid = Grid(policy)
-        self.analysis = Analysis(self.grid, Remote(), Running())  # type: ignore[arg-type]
-        self.advice = Advice("m", on_join_point=self.analysis.on_join_point)
-
-    def profile(self, function: Any) -> Profile:
-        self.advice.make(function, function.__name__)
-        profile = self.analysis.profile_of(function)
-        assert profile is not None
-        return profile
+def world_of(policy: str = "auto") -> Advised:
+    return Advised(Grid(policy))
 
 
 @pytest.fixture(params=["swap", "stopwatch"])
@@ -65,7 +47,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
     if request.param == "stopwatch" and not stopwatch.AVAILABLE:
         pytest.skip("the stopwatch came with 3.13")
     monkeypatch.setattr(stopwatch, "AVAILABLE", request.param == "stopwatch")
-    made = World()
+    made = world_of()
     yield made
     made.analysis.close()
 
@@ -81,7 +63,7 @@ def is_at_rest(profile: Profile) -> bool:
     return point.function.__code__ is point.original and profile.calls == before
 
 
-def test_short_calls_are_measured_and_then_left_alone(world: World) -> None:
+def test_short_calls_are_measured_and_then_left_alone(world: Advised) -> None:
     def short(a: int, *rest: int, k: int = 1, **more: int) -> tuple[Any, ...]:
         return a, rest, k, more
 
@@ -92,7 +74,7 @@ def test_short_calls_are_measured_and_then_left_alone(world: World) -> None:
     assert world.grid.decisions == [("short", Reason.TOO_SHORT)]
 
 
-def test_what_takes_long_is_armed_only_once_somebody_is_there(world: World) -> None:
+def test_what_takes_long_is_armed_only_once_somebody_is_there(world: Advised) -> None:
     def slow() -> None:
         wait(0.002)
 
@@ -110,7 +92,7 @@ def test_what_takes_long_is_armed_only_once_somebody_is_there(world: World) -> N
     assert profile.calls == 2
 
 
-def test_with_somebody_there_it_is_armed_after_its_first_call(world: World) -> None:
+def test_with_somebody_there_it_is_armed_after_its_first_call(world: Advised) -> None:
     world.grid.there = True
 
     def slow() -> None:
@@ -123,7 +105,7 @@ def test_with_somebody_there_it_is_armed_after_its_first_call(world: World) -> N
     assert profile.calls == 2
 
 
-def test_what_calls_itself_is_kept_in_mind(world: World) -> None:
+def test_what_calls_itself_is_kept_in_mind(world: Advised) -> None:
     def count(n: int) -> int:
         return 0 if n == 0 else 1 + count(n - 1)
 
@@ -138,7 +120,7 @@ def test_what_calls_itself_is_kept_in_mind(world: World) -> None:
     assert count(5) == 5
 
 
-def test_a_call_that_fails_does_not_confuse_the_next_ones(world: World) -> None:
+def test_a_call_that_fails_does_not_confuse_the_next_ones(world: Advised) -> None:
     def fails(n: int) -> int:
         if n:
             raise ValueError(n)
@@ -154,7 +136,7 @@ def test_a_call_that_fails_does_not_confuse_the_next_ones(world: World) -> None:
     assert profile.calls >= SAMPLES and is_at_rest(profile)
 
 
-def test_what_features_cannot_be_told_of_still_runs(world: World) -> None:
+def test_what_features_cannot_be_told_of_still_runs(world: Advised) -> None:
     class Strange:
         def __len__(self) -> int:
             raise RuntimeError
@@ -167,7 +149,7 @@ def test_what_features_cannot_be_told_of_still_runs(world: World) -> None:
 
 
 def test_functions_of_an_import_wait_until_it_is_over() -> None:
-    world = World()
+    world = world_of()
     try:
         few = define(world, 3)
         assert [world.analysis.on_defined(world.advice, f, f.__name__) for f in few] == [True] * 3
@@ -191,14 +173,14 @@ def test_functions_of_an_import_wait_until_it_is_over() -> None:
 
 
 def test_other_policies_take_every_call_from_the_first() -> None:
-    world = World("remote")
+    world = world_of("remote")
     (f,) = define(world, 1)
     assert not world.analysis.on_defined(world.advice, f, "f")
     assert world.profile(f).point.armed
     world.analysis.close()
 
 
-def define(world: World, count: int) -> list[Any]:
+def define(world: Advised, count: int) -> list[Any]:
     functions: list[Callable[[], int]] = []
     for number in range(count):
         namespace: dict[str, Any] = {}
@@ -210,7 +192,7 @@ def define(world: World, count: int) -> list[Any]:
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_the_first_function_of_all_is_told(waits: bool) -> None:
-    world = World()
+    world = world_of()
     told: list[str] = []
     world.analysis.once_there_is_one(lambda: told.append("there is one"))
     assert told == []

@@ -8,15 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from advised import Advised, Remote
 
 from bundlebee.aspects import stopwatch
-from bundlebee.aspects.analysis import Analysis, Running
-from bundlebee.aspects.profile import SAMPLES, SHORT, Profile
+from bundlebee.aspects.profile import SAMPLES, SHORT
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Policy
-from bundlebee.weaving.advice import Advice
 from bundlebee.weaving.joinpoint import JoinPoint
-from bundlebee.words import HERE, Reason
+from bundlebee.words import Reason
 
 
 class Grid:
@@ -39,22 +38,8 @@ class Grid:
         self.decisions.append((point.qualname, verdict.why, seconds))
 
 
-class Remote:
-    def decide(self, *_: object) -> tuple[Verdict, None]:
-        return Verdict(HERE, Reason.UNMEASURED), None
-
-
-class World:
-    def __init__(self, policy: str = "auto") -> None:
-        self.grid = Grid(policy)
-        self.analysis = Analysis(self.grid, Remote(), Running())  # type: ignore[arg-type]
-        self.advice = Advice("m", on_join_point=self.analysis.on_join_point)
-
-    def profile(self, function: Any) -> Profile:
-        self.advice.make(function, function.__name__)
-        profile = self.analysis.profile_of(function)
-        assert profile is not None
-        return profile
+def world_of(policy: str = "auto") -> Advised:
+    return Advised(Grid(policy))
 
 
 @pytest.fixture(params=["swap", "stopwatch"])
@@ -62,7 +47,7 @@ def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> An
     if request.param == "stopwatch" and not stopwatch.AVAILABLE:
         pytest.skip("the stopwatch came with 3.13")
     monkeypatch.setattr(stopwatch, "AVAILABLE", request.param == "stopwatch")
-    made = World()
+    made = world_of()
     yield made
     made.analysis.close()
 
@@ -78,7 +63,7 @@ def runs(function: Callable[..., Any], *args: Any) -> Any:
     return asyncio.run(main())
 
 
-def test_short_ones_are_measured_and_then_left_alone(world: World) -> None:
+def test_short_ones_are_measured_and_then_left_alone(world: Advised) -> None:
     async def short(a: int) -> int:
         return a
 
@@ -89,7 +74,7 @@ def test_short_ones_are_measured_and_then_left_alone(world: World) -> None:
     assert [why for _, why, _ in world.grid.decisions] == [Reason.TOO_SHORT]
 
 
-def test_long_ones_are_armed(world: World) -> None:
+def test_long_ones_are_armed(world: Advised) -> None:
     async def slow() -> int:
         busy(0.002)
         return 1
@@ -100,7 +85,7 @@ def test_long_ones_are_armed(world: World) -> None:
     assert not profile.short and all(seconds and seconds >= SHORT for _, _, seconds in world.grid.decisions)
 
 
-def test_what_waits_is_not_measured(world: World) -> None:
+def test_what_waits_is_not_measured(world: Advised) -> None:
     async def waits() -> int:
         await asyncio.sleep(0)
         return 1
@@ -113,7 +98,7 @@ def test_what_waits_is_not_measured(world: World) -> None:
     assert world.grid.decisions == [("waits", Reason.EFFECTS, None)]
 
 
-def test_the_time_of_other_tasks_is_not_theirs(world: World) -> None:
+def test_the_time_of_other_tasks_is_not_theirs(world: Advised) -> None:
     async def quick() -> int:
         await asyncio.sleep(0)
         return 1
@@ -129,7 +114,7 @@ def test_the_time_of_other_tasks_is_not_theirs(world: World) -> None:
     assert profile.times is None
 
 
-def test_tasks_of_one_function_do_not_count_as_its_recursion(world: World) -> None:
+def test_tasks_of_one_function_do_not_count_as_its_recursion(world: Advised) -> None:
     async def waits(n: int) -> int:
         await asyncio.sleep(0)
         return n
@@ -143,7 +128,7 @@ def test_tasks_of_one_function_do_not_count_as_its_recursion(world: World) -> No
     assert not profile.recursive
 
 
-def test_what_calls_itself_is_measured_as_a_whole(world: World) -> None:
+def test_what_calls_itself_is_measured_as_a_whole(world: Advised) -> None:
     async def count(n: int) -> int:
         if n == 0:
             busy(0.002)
@@ -159,7 +144,7 @@ def test_what_calls_itself_is_measured_as_a_whole(world: World) -> None:
 
 @pytest.mark.parametrize("policy", ["auto", "local", "remote", "chaos:1.0"])
 def test_what_is_sent_and_thrown_passes_through(policy: str) -> None:
-    world = World(policy)
+    world = world_of(policy)
 
     class Ask:
         def __await__(self) -> Any:
@@ -191,7 +176,7 @@ def test_what_is_sent_and_thrown_passes_through(policy: str) -> None:
 
 @pytest.mark.parametrize("policy", ["auto", "remote"])
 def test_an_exception_is_that_of_plain_code(policy: str) -> None:
-    world = World(policy)
+    world = world_of(policy)
 
     async def fails() -> None:
         await asyncio.sleep(0)
@@ -215,7 +200,7 @@ def test_an_exception_is_that_of_plain_code(policy: str) -> None:
     world.analysis.close()
 
 
-def test_aspects_that_fail_are_switched_off(world: World) -> None:
+def test_aspects_that_fail_are_switched_off(world: Advised) -> None:
     async def f(n: int) -> int:
         return n
 
@@ -223,7 +208,7 @@ def test_aspects_that_fail_are_switched_off(world: World) -> None:
         def decide(self, *_: object) -> tuple[Verdict, None]:
             raise RuntimeError("broken")
 
-    broken = World("remote")
+    broken = world_of("remote")
     broken.analysis._awaited._remote = Broken()  # type: ignore[assignment]
     profile = broken.profile(f)
     assert runs(f, 4) == 4

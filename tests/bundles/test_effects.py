@@ -3,7 +3,6 @@
 # ruff: noqa: E501
 from __future__ import annotations
 
-import ast
 import io
 import pickle
 import re
@@ -17,11 +16,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from source_modules import SourceModules
 
 from bundlebee.bundles import catalogue as catalogue_module
 from bundlebee.bundles.catalogue import Catalogue
-from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
-from bundlebee.bundles.facts import ModuleFacts, collect, decode, encode
+from bundlebee.bundles.effects import Effect, Summary
 from bundlebee.bundles.values import walk
 from bundlebee.calls.changes import Before, restore
 from bundlebee.calls.pickling import dumps_referring, loads_referring, refers
@@ -30,22 +29,7 @@ Load = Callable[..., ModuleType]
 DATA = Path(catalogue_module.__file__).with_name("catalogue.toml")
 
 
-class World:
-    """Modules made of text, with their facts."""
-
-    def __init__(self) -> None:
-        self.facts: dict[str, ModuleFacts] = {}
-        self.analysis = EffectAnalysis(self.facts.get)
-
-    def load(self, source: str, name: str = "sample") -> ModuleType:
-        source = dedent(source)
-        module = ModuleType(name)
-        module.__file__ = f"{name}.py"
-        sys.modules[name] = module
-        self.facts[name] = decode(encode(collect(ast.parse(source), name)))
-        exec(compile(source, f"{name}.py", "exec", dont_inherit=True), module.__dict__)
-        return module
-
+class World(SourceModules):
     def ask(self, function: Any, *args: Any, **kwargs: Any) -> Summary:
         while hasattr(function, "__func__"):
             function = function.__func__
@@ -54,12 +38,9 @@ class World:
 
 @pytest.fixture
 def world() -> Iterator[World]:
-    before = set(sys.modules)
     made = World()
     yield made
-    for name in made.facts:
-        if name not in before:
-            sys.modules.pop(name, None)
+    made.forget()
 
 
 IMPORTS = """

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import ast
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import SourceFileLoader
-from textwrap import dedent
 from types import ModuleType
 from typing import Any
 
 import pytest
+from source_modules import SourceModules
 
-from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
-from bundlebee.bundles.facts import ModuleFacts, collect, decode, encode
+from bundlebee.bundles.effects import Effect, Summary
 from bundlebee.bundles.fingerprint import Remembered, state
 from bundlebee.bundles.stdlib import facts_of_library, real_name
 from bundlebee.bundles.values import Reach, keep_identities, refined, walk
@@ -25,22 +23,7 @@ from bundlebee.hooks.finder import BundleFinder, FallbackFinder
 Load = Callable[..., ModuleType]
 
 
-class World:
-    """Modules made of text, with their facts."""
-
-    def __init__(self) -> None:
-        self.facts: dict[str, ModuleFacts] = {}
-        self.analysis = EffectAnalysis(self.facts.get)
-
-    def load(self, source: str, name: str = "closer") -> ModuleType:
-        source = dedent(source)
-        module = ModuleType(name)
-        module.__file__ = f"{name}.py"
-        sys.modules[name] = module
-        self.facts[name] = decode(encode(collect(ast.parse(source), name)))
-        exec(compile(source, f"{name}.py", "exec", dont_inherit=True), module.__dict__)
-        return module
-
+class World(SourceModules):
     def ask(self, function: Any, *args: Any, **kwargs: Any) -> Summary:
         """As customs does it."""
         return self.analysis.for_arguments(function, walk(args, kwargs), args, kwargs)
@@ -50,8 +33,7 @@ class World:
 def world() -> Iterator[World]:
     made = World()
     yield made
-    for name in made.facts:
-        sys.modules.pop(name, None)
+    made.forget()
 
 
 # -- what an instance holds ---------------------------------------------------------------------------------------

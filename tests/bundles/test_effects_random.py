@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from source_modules import load, shown
 
 from bundlebee.bundles.effects import Effect, EffectAnalysis
 from bundlebee.bundles.facts import ModuleFacts, collect
@@ -334,39 +335,6 @@ class Writer:
             first = made[0]
             made[1] = self.random.choice([first, [first, first], {"k": first}, box(first), ([1], first)])
         return tuple(made)
-
-
-def load(source: str, name: str) -> ModuleType:
-    module = ModuleType(name)
-    sys.modules[name] = module
-    exec(compile(source, "random.py", "exec", dont_inherit=True), module.__dict__)
-    return module
-
-
-def shown(value: Any) -> str:
-    """The whole of a value, identities inside it included."""
-    seen: dict[int, int] = {}
-    kept: list[Any] = []
-
-    def show(one: Any) -> str:
-        if isinstance(one, int | float | str | bytes | type(None)):
-            return repr(one)
-        if id(one) in seen:
-            return f"#{seen[id(one)]}"
-        seen[id(one)] = len(seen)
-        kept.append(one)  # no other object may get its id meanwhile
-        kind = type(one).__name__
-        if isinstance(one, dict):
-            return f"{kind}{{{', '.join(f'{show(k)}: {show(v)}' for k, v in one.items())}}}"
-        if isinstance(one, list | tuple | set | frozenset) or kind in ("deque", "dict_values", "dict_keys"):
-            return f"{kind}({', '.join(map(show, one))})"
-        if isinstance(one, type) or callable(one):
-            return getattr(one, "__qualname__", kind)
-        if hasattr(one, "__dict__"):
-            return f"{kind}{show({k: v for k, v in vars(one).items() if k != 'lazy'})}"
-        return kind
-
-    return show(value)
 
 
 def without_addresses(result: Any) -> str:

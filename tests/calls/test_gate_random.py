@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from source_modules import load, shown
 
 from bundlebee.bundles.effects import Effect, EffectAnalysis
 from bundlebee.bundles.facts import ModuleFacts, facts_of_source
@@ -152,32 +153,6 @@ class Writer:
         if self.random.random() < 0.4:
             made[1] = self.random.choice([made[0], [made[0]], knot(made[0], made[0])])
         return tuple(made)
-
-
-def load(source: str, name: str) -> ModuleType:
-    module = ModuleType(name)
-    sys.modules[name] = module
-    exec(compile(source, "random.py", "exec", dont_inherit=True), module.__dict__)
-    return module
-
-
-def shown(value: Any) -> str:
-    """The whole of a value, identities inside it included."""
-    seen: dict[int, int] = {}
-
-    def show(one: Any) -> str:
-        if not isinstance(one, list | tuple | dict) and not hasattr(one, "__dict__"):
-            return repr(one)
-        if id(one) in seen:
-            return f"#{seen[id(one)]}"
-        seen[id(one)] = len(seen)
-        if isinstance(one, dict):
-            return f"{{{', '.join(f'{key}: {show(part)}' for key, part in one.items())}}}"
-        if isinstance(one, list | tuple):
-            return f"{type(one).__name__}({', '.join(map(show, one))})"
-        return f"{type(one).__name__}{show(vars(one))}" if not callable(one) else one.__qualname__
-
-    return show(value)
 
 
 def outcome(function: Any, args: tuple[Any, ...]) -> Any:

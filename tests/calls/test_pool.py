@@ -416,13 +416,24 @@ def test_an_idle_lease_goes_to_who_asks(
         channel.close()
 
 
+def held(pool: WorkerPool, tools: BundlePath, attach: Open) -> list[LeaseChannel]:
+    """Both workers, which one caller has and does not use."""
+    channels = [attach(pool.lease([tools], caller="first")) for _ in range(2)]
+    for channel in channels:
+        assert run(channel, tools, "add", 1).get() == 2
+    return channels
+
+
+def close(*channels: LeaseChannel) -> None:
+    for channel in channels:
+        channel.close()
+
+
 def test_what_is_on_its_way_when_a_lease_is_taken_back_was_not_begun(
     own_pool: WorkerPool, tools: BundlePath, attach: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bundlebee.calls.pool.IDLE_SECONDS", 0.0)
-    channels = [attach(own_pool.lease([tools], caller="first")) for _ in range(2)]
-    for channel in channels:
-        assert run(channel, tools, "add", 1).get() == 2
+    channels = held(own_pool, tools, attach)
     newcomer = attach(own_pool.lease([tools], caller="second"))
     for channel in channels:
         # who does not know yet sends, and is told that it was for nothing; who has read it sends nothing
@@ -438,17 +449,14 @@ def test_what_is_on_its_way_when_a_lease_is_taken_back_was_not_begun(
         assert reasons == {None} or channel.over
     assert not all(channel.usable() for channel in channels)
     assert run(newcomer, tools, "add", 1).get() == 2
-    for channel in [*channels, newcomer]:
-        channel.close()
+    close(*channels, newcomer)
 
 
 def test_a_question_to_a_worker_that_was_taken_back_is_answered(
     own_pool: WorkerPool, tools: BundlePath, attach: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bundlebee.calls.pool.IDLE_SECONDS", 0.0)
-    channels = [attach(own_pool.lease([tools], caller="first")) for _ in range(2)]
-    for channel in channels:
-        assert run(channel, tools, "add", 1).get() == 2
+    channels = held(own_pool, tools, attach)
     newcomer = attach(own_pool.lease([tools], caller="second"))
     answers = []
     for channel in channels:
@@ -460,8 +468,7 @@ def test_a_question_to_a_worker_that_was_taken_back_is_answered(
     assert refused
     assert all(answer == "busy" or answer.reason is Reason.PEER_BUSY for answer in refused)
     assert run(newcomer, tools, "add", 1).get() == 2
-    for channel in [*channels, newcomer]:
-        channel.close()
+    close(*channels, newcomer)
 
 
 def test_who_has_nothing_gets_one_of_many_that_lie_idle_at_once(
@@ -469,16 +476,13 @@ def test_who_has_nothing_gets_one_of_many_that_lie_idle_at_once(
 ) -> None:
     monkeypatch.setattr("bundlebee.calls.pool.IDLE_SECONDS", 1000.0)
     monkeypatch.setattr("bundlebee.calls.pool.RECALL_SECONDS", 10.0)  # of a machine that is busy
-    channels = [attach(own_pool.lease([tools], caller="first")) for _ in range(2)]
-    for channel in channels:
-        assert run(channel, tools, "add", 1).get() == 2
+    channels = held(own_pool, tools, attach)
     newcomer = attach(own_pool.lease([tools], caller="second"))
     assert run(newcomer, tools, "add", 1).get() == 2
     assert sum(channel.usable() for channel in channels) == 1
     with pytest.raises(PeerBusy):
         own_pool.lease([tools], caller="second")  # each has its share now
-    for channel in [*channels, newcomer]:
-        channel.close()
+    close(*channels, newcomer)
 
 
 def test_who_does_not_read_does_not_keep_a_worker(
@@ -502,8 +506,7 @@ def test_who_does_not_read_does_not_keep_a_worker(
     eventually(given)
     newcomer = attach(found[0])
     assert run(newcomer, tools, "add", 1).get() == 2
-    for channel in [*channels, newcomer]:
-        channel.close()
+    close(*channels, newcomer)
 
 
 def test_another_version_or_seed_gets_a_fresh_worker(
