@@ -12,7 +12,7 @@ import types
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterable
 from enum import Enum, EnumMeta
-from types import BuiltinFunctionType, FunctionType, ModuleType
+from types import BuiltinFunctionType, FunctionType, GenericAlias, ModuleType
 from typing import Any
 
 from bundlebee.bundles.absent import absent
@@ -92,6 +92,7 @@ class Heap:
         self._seen: set[Any] = set()
         self._custom: dict[type, bool] = {}
         self._specials: dict[tuple[type, str], Any] = {}
+        self._all_specials: dict[tuple[type, frozenset[str]], list[tuple[str, Any]]] = {}
 
     # -- making values -----------------------------------------------------------------------------------
 
@@ -238,6 +239,15 @@ class Heap:
                 self.observe("class", owner, name, raw)
             self._specials[key] = raw
         return self._specials[key]
+
+    def specials(self, kind: type, names: frozenset[str]) -> list[tuple[str, Any]]:
+        """Those of these special methods that `special` finds, by name."""
+        found = self._all_specials.get((kind, names))
+        if found is None:
+            raws = ((name, self.special(kind, name)) for name in names)
+            found = [(name, raw) for name, raw in raws if raw is not None and not _is_generic(raw)]
+            self._all_specials[kind, names] = found
+        return found
 
     # -- elements ----------------------------------------------------------------------------------------
 
@@ -510,3 +520,8 @@ def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
         rest = [] if kinds <= ATOMS else [item for item in items if type(item) not in ATOMS]
         return all(id(item) in others for item in rest) and len({id(item) for item in rest}) == len(others)
     return True
+
+
+def _is_generic(raw: object) -> bool:
+    """Whether it is the ``__class_getitem__`` of most generic classes: ``C[int]`` makes an alias, and that is all."""
+    return isinstance(raw, classmethod) and raw.__func__ is GenericAlias

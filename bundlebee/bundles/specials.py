@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
-from types import FunctionType, GenericAlias
+from types import FunctionType
 from typing import Any
 
 import msgspec
@@ -148,10 +148,7 @@ class Specials(Attributes):
         for value in list(values):
             for kind in self.classes_of(value):
                 self.spent += len(names)
-                for name in names:
-                    raw = self.special(kind, name)
-                    if raw is None or _is_generic(raw):
-                        continue
+                for name, raw in self.specials(kind, names):
                     if isinstance(raw, C_METHODS):  # as in ``__ne__ = object.__ne__``
                         results |= self._call_borrowed(raw, value, others)
                         continue
@@ -265,8 +262,3 @@ class Specials(Attributes):
                 elif isinstance(value, Live) and isinstance(value.object, kinds):
                     self.write({value})
         return found | self.operate(name, others, right)
-
-
-def _is_generic(raw: object) -> bool:
-    """Whether it is the ``__class_getitem__`` of most generic classes: ``C[int]`` makes an alias, and that is all."""
-    return isinstance(raw, classmethod) and raw.__func__ is GenericAlias
