@@ -170,8 +170,8 @@ def ours(array: np.ndarray[Any, Any], *, share: bool) -> Iterator[dict[str, Run]
         pool = WorkerPool(keys, "bench", "127.0.0.1", 1)
         pool.start()
         grant = pool.lease([BundlePath(ref, Path(directory))])
-        local, direct = (grant.local, 0) if share else ("", grant.direct)
-        channel = LeaseChannel(context, keys, "bench", grant.address, grant.token, local=local, direct=direct)
+        local = grant.local if share else ""
+        channel = LeaseChannel(context, keys, "bench", grant.address, grant.token, local=local)
 
         def ship(name: str, *args: Any) -> Any:
             return call(channel, Call(FunctionRef("bench", ref.digest, "bench_arrays", name)), args, {}).get()
