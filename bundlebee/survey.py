@@ -234,6 +234,10 @@ def _surveyor(notes: Path, stderr: int) -> Iterator[subprocess.Popen[bytes]]:
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=stderr,
+        env={
+            "PYTHONHASHSEED": "0",
+            **os.environ,
+        },  # of several reasons the same one each time, as far as may be
     )
     try:
         yield process

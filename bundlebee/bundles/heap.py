@@ -244,7 +244,7 @@ class Heap:
         """Those of these special methods that `special` finds, by name."""
         found = self._all_specials.get((kind, names))
         if found is None:
-            raws = ((name, self.special(kind, name)) for name in names)
+            raws = ((name, self.special(kind, name)) for name in sorted(names))  # the same reason each time
             found = [(name, raw) for name, raw in raws if raw is not None and not _is_generic(raw)]
             self._all_specials[kind, names] = found
         return found
