@@ -343,10 +343,12 @@ class _Encoder:
     def attempt(self, value: Any) -> None:
         """Encode a value that is not known to be read: what has no encoding, in it or all of it, counts by its type."""
         before, self._tolerant = self._tolerant, True
+        gaps = self._gaps
         try:
             self.value(value)
         finally:
             self._tolerant = before
+            self._gaps = gaps  # whoever holds it may have one there wherever it is met
 
     def _builtin(self, value: BuiltinFunctionType) -> None:
         self._sights.attributes(value, "__module__")

@@ -302,6 +302,21 @@ def test_what_has_no_encoding_hides_nothing_beside_it(monkeypatch: pytest.Monkey
     assert len(met) == 4
 
 
+@pytest.mark.parametrize("met", ["A, A", "here, A", "A, here", "here, here"])
+def test_a_gap_of_a_class_is_none_of_what_holds_the_class(monkeypatch: pytest.MonkeyPatch, met: str) -> None:
+    """networkx keeps a lock-like object on the class of its decorators, and each decorated function meets it twice."""
+    module = ModuleType("gaps_sample")
+    monkeypatch.setitem(sys.modules, "gaps_sample", module)
+    exec(
+        "import threading\nclass A:\n    conf = threading.Lock()\n"
+        "class Holder:\n    first = A\n    second = [A]\n"
+        f"def here(): pass\nhere.kept = A\nVALUE = [{met}]\nINSIDE = [Holder, {met}]\n",
+        module.__dict__,
+    )
+    for name in ("VALUE", "INSIDE"):
+        assert fingerprint([("gaps_sample", name)], modules=sys.modules)
+
+
 def test_a_gap_is_an_obstacle_where_the_value_itself_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     module = ModuleType("gaps_sample")
     monkeypatch.setitem(sys.modules, "gaps_sample", module)
