@@ -45,9 +45,14 @@ class Ground:
         return [str(self._bin / "python")]
 
     @property
+    def bundlebee(self) -> list[str]:
+        """Its ``bundlebee``."""
+        return [str(self._bin / "bundlebee")]
+
+    @property
     def exec(self) -> list[str]:
         """Its ``bundlebee exec``."""
-        return [str(self._bin / "bundlebee"), "exec"]
+        return [*self.bundlebee, "exec"]
 
     def _pip(self, *arguments: str) -> None:
         command = [*self.python, "-m", "pip", "--quiet", "--disable-pip-version-check", "install", *arguments]
