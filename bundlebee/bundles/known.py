@@ -12,9 +12,13 @@ from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.heap import Harm, Values
 from bundlebee.bundles.specials import IMPLICIT, KEYS, SILENT, Args
 
-_COPYING = frozenset(
-    {"__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"}
+#: What `copy` may call of an instance: of any, of one that is a dict, a list
+_COPYING = (
+    *("__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"),
+    *("__new__", "__getnewargs__", "__getnewargs_ex__", "__setattr__", "__getattr__", "__getattribute__"),
 )
+_COPYING_DICT = ("items", "__setitem__")
+_COPYING_LIST = ("__iter__", "append", "extend")
 #: What functions written in Python call of an object that they write, and what mappings call of one that they take in
 _BY_WRITERS = frozenset({"__setitem__", "__delitem__", "insert", "append", "pop"})
 _BY_MAPPINGS = frozenset({"keys", "items", "get", "__getitem__"})
@@ -119,8 +123,8 @@ class Known(Arrays):
             results |= self.special_calls(written, _BY_WRITERS, self.inside(touched) | {ATOM, NUMBER})
         if function.name.startswith(("builtins.dict", "collections.")):
             results |= self.special_calls(operands, _BY_MAPPINGS, self.inside(operands) | {ATOM, NUMBER})
-        if function.name.startswith("copy.") and self.look_at(touched, 2, _COPYING):
-            raise Harm("copies an object in its own way")
+        if function.name.startswith("copy."):
+            self._check_copies(function, touched)
         if function.name in ("builtins.str.format", "builtins.str.format_map"):
             self._attributes_by_text(operands)
         elements: Values = set()
@@ -136,6 +140,20 @@ class Known(Arrays):
         if written:
             self._fill(function, written, operands - written, elements, args)
         return self._give(function.returns, args, operands, elements, results, own)
+
+    def _check_copies(self, function: Function, values: Values) -> None:
+        """An instance may have a way of its own to be copied. A deep copy copies whatever its attributes hold, too."""
+        for value in self.inside(values):
+            for kind in self.classes_of(value):
+                if function.name == "copy.deepcopy":
+                    raise Harm(f"copies all that a {kind.__qualname__} holds")
+                # other builtins than these are copied by calling their class
+                plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
+                names = (
+                    _COPYING + _COPYING_DICT * issubclass(kind, dict) + _COPYING_LIST * issubclass(kind, list)
+                )
+                if not plain or any(self.special(kind, name) is not None for name in names):
+                    raise Harm(f"copies a {kind.__qualname__} in its own way")
 
     def _check_zones(self, values: Values) -> None:
         """A date with a time zone of the program's own runs that one's methods wherever it is used, and gives it out."""

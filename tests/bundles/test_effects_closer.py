@@ -1100,3 +1100,72 @@ def test_what_a_class_that_is_given_holds_belongs_to_all(world: World) -> None:
     assert world.ask(module.app, module.P).level is Effect.UNSAFE
     assert world.ask(module.inside, [module.P]).level is Effect.UNSAFE
     assert world.ask(module.read, module.P).level is Effect.FREE
+
+
+# -- copies -------------------------------------------------------------------------------------------------------
+
+COPIED = {
+    "made": "class X:\n    def __new__(cls, *_):\n        note()\n        return object.__new__(cls)",
+    "asked how": "class X:\n    def __getnewargs__(self):\n        note()\n        return ()",
+    "reduced": "class X:\n    def __reduce__(self):\n        note()\n        return X, ()",
+    "set": "class X:\n    __slots__ = ('x',)\n    def __init__(self):\n        object.__setattr__(self, 'x', 1)\n"
+    "    def __setattr__(self, name, value):\n        note()",
+    "filled": "class X(dict):\n    def __init__(self):\n        dict.__setitem__(self, 1, 2)\n"
+    "    def __setitem__(self, key, value):\n        note()",
+    "listed": "class X(dict):\n    def items(self):\n        note()\n        return []",
+    "extended": "class X(list):\n    def __init__(self):\n        list.append(self, 1)\n"
+    "    def extend(self, values):\n        note()\n    append = extend",
+    "begun": "class X(deque):\n    def __init__(self, *_):\n        note()",
+    "begun as a set": "class X(set):\n    def __init__(self, *_):\n        note()",
+    "begun as an error": "class X(Exception):\n    def __init__(self, *_):\n        note()",
+    "looked up": "class X:\n    def __init__(self):\n        self.x = 1\n    def __getattr__(self, name):\n        note()\n        raise AttributeError",
+}
+
+
+@pytest.mark.parametrize("copying", ["copy.copy(X())", "copy.deepcopy(X())", "copy.deepcopy([X()])"])
+@pytest.mark.parametrize("name", COPIED)
+def test_an_instance_that_is_copied_in_its_own_way(world: World, name: str, copying: str) -> None:
+    module = world.load(
+        "import copy\nfrom collections import deque\nNOTES = []\n"
+        "def note():\n    NOTES.append(1)\n"
+        f"{COPIED[name]}\nONE = X()\ndef f(x):\n    return {copying.replace('X()', 'x')}\n"
+    )
+    one = module.ONE
+    module.NOTES.clear()
+    module.f(one)
+    assert module.NOTES  # to copy it does something
+    try:
+        found = walk((one,), {})
+    except Unshippable:
+        return
+    assert world.analysis.for_arguments(module.f, found, (one,), {}).level is Effect.UNSAFE
+
+
+def test_plain_data_is_copied_anywhere(world: World) -> None:
+    module = world.load("""
+        import copy
+
+        class Plain:
+            def __init__(self):
+                self.values = [1]
+
+        def flat(x):
+            return copy.copy(x)
+
+        def deep(x):
+            made = copy.deepcopy(x)
+            made[0].append(1)
+            return made
+
+        CONFIG = {"levels": [[1], [2]]}
+
+        def settings():
+            return copy.deepcopy(CONFIG)
+        """)
+    assert world.ask(module.flat, module.Plain()).level is Effect.FREE
+    assert world.ask(module.flat, [1]).level is Effect.FREE
+    assert world.ask(module.deep, [[1], (2, [3])]).level is Effect.FREE
+    summary = world.ask(module.settings)
+    assert summary.level is Effect.FREE
+    assert (module.__name__, "CONFIG") in summary.reads
+    assert world.ask(module.deep, [module.Plain()]).level is Effect.UNSAFE  # whatever its attributes hold

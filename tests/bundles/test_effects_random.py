@@ -32,7 +32,7 @@ from bundlebee.calls.pickling import dumps_referring, loads_referring, refers
 from bundlebee.errors import Unshippable
 
 PRELUDE = """
-import collections, functools, heapq, itertools, operator
+import collections, copy, functools, heapq, itertools, operator
 from collections import Counter, defaultdict, deque, namedtuple
 LIST = [1, [2], {3: [4]}]
 DICT = {"k": [1], "l": {"m": [2]}}
@@ -83,6 +83,10 @@ class Sub(Box):
     def put(self, value):
         self.last = value
         return super().put(value)
+class Twin(Box):
+    def __getnewargs__(self):
+        Box.shared.append("copied")
+        return ()
 BOX = Box([1])
 def same(value): return value
 def first(values):
@@ -144,7 +148,7 @@ EXPRESSIONS = (
     "functools.partial(same, {e})()", "list(itertools.chain({e}, {e}))", "deque({e})", "operator.itemgetter(0)({e})",
     "sum({e}, [])", "{v}.put({e})", "Box.get({v})", "list(reversed({e}))", "{v}.values()", "list({v}.items())", "make({e})()", "MADE()",
     "getattr({v}, 'value', {e})", "[*{e}, {e}]", "{{**{v}, 'z': {e}}}", "(lambda q={e}: q)()", "list(filter(None, {e}))",
-    "operator.add({e}, {e})", "dict.fromkeys(TEXTS, {e})", "collections.ChainMap({v})", "{v}.__class__", "copy_of({e})",
+    "operator.add({e}, {e})", "dict.fromkeys(TEXTS, {e})", "collections.ChainMap({v})", "{v}.__class__", "copy_of({e})", "copy.copy({e})", "copy.deepcopy({e})", "Twin({e})", "copy.copy(Twin({e}))",
     "list(itertools.starmap(wrap, [({e}, {e})]))", "{v}._replace(one={e})", "heapq.nsmallest(1, {e}, key=str)", "(x := {e})",
     "str({e})", "counted({e})", "len({e})", "{e} == {e}", "{e} in {v}", "[[{e}] for _ in range(2)]", "list(itertools.repeat({e}, 2))",
     "Counter(TEXTS)", "defaultdict(list)", "defaultdict(lambda: {v})", "vars(Box)", "type({v})", "Box.shared", "{v}.__dict__",
