@@ -28,6 +28,7 @@ from msgspec.structs import replace
 from bundlebee.aspects.profile import Profile
 from bundlebee.aspects.remote import Came
 from bundlebee.aspects.turns import Line, Turn
+from bundlebee.bundles.import_lock import importing
 from bundlebee.clock import clock
 from bundlebee.decisions.features import Features
 from bundlebee.decisions.model import Verdict
@@ -121,6 +122,8 @@ class Abroad:
         """Send a call on its way to the peer of the verdict; or why it runs here."""
         if line is None:
             return replace(verdict, where=HERE, why=Reason.NO_LOOP)
+        if importing():  # the outcome is read by another thread
+            return replace(verdict, where=HERE, why=Reason.STATE, detail="a module is being imported")
         away = Away(profile, verdict, cleared, marks, args, kwargs)
         if verdict.here:
             return self._wait_for_one(away, line)

@@ -22,6 +22,7 @@ from weakref import WeakSet
 
 from bundlebee.aspects.freight import Stays
 from bundlebee.aspects.profile import SHORT, Profile
+from bundlebee.bundles.import_lock import importing
 from bundlebee.clock import clock
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
@@ -296,6 +297,8 @@ class Scatter:
         hold()
         self._running.quiet = True
         try:
+            if importing():
+                raise Stays("it runs while a module is being imported, so its calls are shipped one by one")
             args, kwargs = args_of(sample)
             summary = self._customs.clear(profile, receiver + args, kwargs).summary
             if not summary.free:

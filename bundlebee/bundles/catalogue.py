@@ -93,7 +93,7 @@ class Catalogue:
         }
         moves = data["moves"]
         self._depths = dict.fromkeys(moves["functions"], 0) | dict.fromkeys(moves["shallow"], 1)
-        self._moving = frozenset(moves["methods"])
+        self._moving = dict.fromkeys(moves["methods"], 0) | dict.fromkeys(moves["iterating"], 1)
         for words, modules in data["returns"].items():
             returns = _words(words)
             for module, names in modules.items():
@@ -147,7 +147,7 @@ class Catalogue:
                     continue
                 returns, writes = _METHOD_GROUPS.get(words) or (_words(words), False)
                 for method in methods:
-                    depth = 0 if method in self._moving else 2
+                    depth = self._moving.get(method, 2)
                     kind.methods[method] = self._function(
                         f"{name}.{method}", returns, writes_self=writes, depth=depth
                     )

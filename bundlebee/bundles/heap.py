@@ -240,6 +240,15 @@ class Heap:
             self._specials[key] = raw
         return self._specials[key]
 
+    def own_names(self, kind: type) -> set[str]:
+        """Names that a class itself, or a base that is no builtin, defines."""
+        return {
+            name
+            for owner in kind.__mro__
+            if by_python(owner) and self._is_custom(owner)
+            for name in owner.__dict__
+        }
+
     def specials(self, kind: type, names: frozenset[str]) -> list[tuple[str, Any]]:
         """Those of these special methods that `special` finds, by name."""
         found = self._all_specials.get((kind, names))

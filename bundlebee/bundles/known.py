@@ -10,18 +10,18 @@ from bundlebee.bundles.arrays import Arrays
 from bundlebee.bundles.catalogue import Function
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.heap import Harm, Values
-from bundlebee.bundles.specials import IMPLICIT, KEYS, SILENT, Args
+from bundlebee.bundles.specials import IMPLICIT, KEYS, MAPPING, SILENT, Args
 
 #: What `copy` may call of an instance: of any, of one that is a dict, a list
 _COPYING = (
     *("__copy__", "__deepcopy__", "__reduce__", "__reduce_ex__", "__getstate__", "__setstate__"),
     *("__new__", "__getnewargs__", "__getnewargs_ex__", "__setattr__", "__getattr__", "__getattribute__"),
 )
+_REDUCING = ("__reduce__", "__reduce_ex__")
 _COPYING_DICT = ("items", "__setitem__")
 _COPYING_LIST = ("__iter__", "append", "extend")
-#: What functions written in Python call of an object that they write, and what mappings call of one that they take in
+#: What functions written in Python call of an object that they write
 _BY_WRITERS = frozenset({"__setitem__", "__delitem__", "insert", "append", "pop"})
-_BY_MAPPINGS = frozenset({"keys", "items", "get", "__getitem__"})
 #: Functions whose results do not depend on the order of a set
 _ORDERLESS = frozenset(
     (
@@ -60,6 +60,30 @@ _TELLING = frozenset(
     )
 )
 _EMPTYING = frozenset(("extend", "extendleft", "update"))
+#: Modules whose functions call special methods only. One written in Python calls other methods of what it is given, too: as
+#: `html.escape` calls ``replace`` of a text, which a class that extends `str` may have in its own way.
+_BY_PROTOCOL = (
+    *(
+        "builtins.",
+        "itertools.",
+        "operator.",
+        "math.",
+        "cmath.",
+        "heapq.",
+        "bisect.",
+        "functools.",
+        "struct.",
+        "zlib.",
+    ),
+    *("binascii.", "unicodedata.", "collections.", "enum.", "typing.", "random.", "copy.", "numpy."),
+)
+#: names of methods that library code calls of texts, numbers and containers
+_METHODS = frozenset(
+    name
+    for kind in (str, bytes, bytearray, int, float, complex, list, tuple, dict, set, frozenset)
+    for name in dir(kind)
+    if not name.startswith("_")
+) | {"as_integer_ratio", "numerator", "denominator"}
 #: what looks one key up in a mapping, and touches nothing but keys
 _LOOKING_UP = frozenset(
     f"{kind}.{name}"
@@ -122,9 +146,11 @@ class Known(Arrays):
         if function.writes:
             results |= self.special_calls(written, _BY_WRITERS, self.inside(touched) | {ATOM, NUMBER})
         if function.name.startswith(("builtins.dict", "collections.")):
-            results |= self.special_calls(operands, _BY_MAPPINGS, self.inside(operands) | {ATOM, NUMBER})
+            results |= self.special_calls(operands, MAPPING, self.inside(operands) | {ATOM, NUMBER})
         if function.name.startswith("copy."):
             self._check_copies(function, touched)
+        elif not function.name.startswith(_BY_PROTOCOL):
+            self._call_methods(touched)
         if function.name in ("builtins.str.format", "builtins.str.format_map"):
             self._attributes_by_text(operands)
         elements: Values = set()
@@ -141,6 +167,18 @@ class Known(Arrays):
             self._fill(function, written, operands - written, elements, args)
         return self._give(function.returns, args, operands, elements, results, own)
 
+    def _call_methods(self, values: Values) -> None:
+        """A function of the library that is written in Python may call such methods of whatever it was given."""
+        reach = self.inside(values)
+        if not self.any_instances(reach):
+            return
+        others = reach | {ATOM, NUMBER}
+        for value in list(reach):
+            for kind in self.classes_of(value):
+                names = _METHODS & self.own_names(kind)
+                if names:
+                    self.special_calls({value}, names, others)
+
     def _check_copies(self, function: Function, values: Values) -> None:
         """An instance may have a way of its own to be copied. A deep copy copies whatever its attributes hold, too."""
         for value in self.inside(values):
@@ -148,7 +186,7 @@ class Known(Arrays):
                 if function.name == "copy.deepcopy":
                     raise Harm(f"copies all that a {kind.__qualname__} holds")
                 # other builtins than these are copied by calling their class
-                plain = kind.__reduce_ex__ is object.__reduce_ex__ and kind.__reduce__ is object.__reduce__
+                plain = all(getattr(kind, name) is getattr(object, name) for name in _REDUCING)
                 names = (
                     _COPYING + _COPYING_DICT * issubclass(kind, dict) + _COPYING_LIST * issubclass(kind, list)
                 )

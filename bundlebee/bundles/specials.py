@@ -36,6 +36,8 @@ IMPLICIT = frozenset(f"__{name}__" for name in f"{_PROTOCOL} {_OPERATORS}".split
 """Special methods that builtins call of what they are given. Those that write by their nature are called by operations only."""
 TEXTS = frozenset({"__str__", "__repr__", "__format__", "__getitem__", "__index__", "__int__", "__float__"})
 KEYS = frozenset({"__hash__", "__eq__"})
+MAPPING = frozenset({"keys", "items", "get", "__getitem__"})
+"""What a mapping calls of one that it takes in."""
 SILENT = IMPLICIT - {"__str__", "__repr__", "__format__"}
 """What builtins call that make no text of what they are given."""
 ORDER = frozenset(
@@ -45,6 +47,7 @@ INTEGERS = frozenset(
     {"__int__", "__index__", "__trunc__", "__float__", "__complex__", "__bytes__", "__len__", "__getitem__"}
 )
 _ITERATORS = frozenset({"__iter__", "__reversed__"})
+_LENGTHS = frozenset({"__len__", "__length_hint__"})
 _IN_PLACE: dict[str, tuple[type, ...]] = {
     "add": (list, bytearray, deque, Counter),
     "mul": (list, bytearray, deque),
@@ -193,6 +196,7 @@ class Specials(Attributes):
         """One of what iterating over a value gives."""
         self.no_order({value})
         found = set(self.keys(value))
+        self.special_calls({value}, _LENGTHS, set())  # a list that is made of it asks how long it will be
         for kind in self.classes_of(value):
             if self.special(kind, "__iter__") is None:
                 if self.special(kind, "__getitem__") is not None:
@@ -234,6 +238,18 @@ class Specials(Attributes):
             found.add(ATOM)
         return found
 
+    def _taken_in(self, name: str, left: Values, right: Values) -> Values:
+        """What a container that takes in what iterating over the right side gives gets to see."""
+        if all(isinstance(value, Made | Given | Live) and self.classes_of(value) for value in left):
+            return right  # they have their own operators
+        found = set(right)
+        for value in right:
+            if self.classes_of(value):
+                found |= self.next_of(value)
+                if name == "or":
+                    found |= self.special_calls({value}, MAPPING, {ATOM, NUMBER})
+        return found
+
     def operate_in_place(self, name: str, left: Values, right: Values) -> Values:
         """``left op= right``: what left is afterwards."""
         found = self.special_calls(left, frozenset({f"__i{name}__"}), right)
@@ -242,6 +258,8 @@ class Specials(Attributes):
         if kinds is not None:
             # No container takes a number in, except by being multiplied.
             harmless = right <= {NUMBER} and name != "mul"
+            if name in ("add", "or") and not harmless:
+                right = self._taken_in(name, left, right)
             for value in left:
                 if isinstance(value, Made):
                     if value.kind is None or issubclass(value.kind, kinds):

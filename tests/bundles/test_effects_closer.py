@@ -1118,7 +1118,8 @@ COPIED = {
     "begun": "class X(deque):\n    def __init__(self, *_):\n        note()",
     "begun as a set": "class X(set):\n    def __init__(self, *_):\n        note()",
     "begun as an error": "class X(Exception):\n    def __init__(self, *_):\n        note()",
-    "looked up": "class X:\n    def __init__(self):\n        self.x = 1\n    def __getattr__(self, name):\n        note()\n        raise AttributeError",
+    "looked up": "class X:\n    def __init__(self):\n        self.x = 1\n"
+    "    def __getattr__(self, name):\n        note()\n        raise AttributeError",
 }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bundlebee.bundles.import_lock import released
+from bundlebee.bundles.import_lock import importing, released
 
 
 def test_a_finder_may_wait_for_a_thread_that_imports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +37,16 @@ def test_outside_of_an_import() -> None:
     with released():
         pass
     assert not _imp.lock_held()
+
+
+def test_in_the_middle_of_an_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bee_that_asks.py").write_text(
+        "from bundlebee.bundles.import_lock import importing\n"
+        "import threading\nOURS = importing()\nTHEIRS = []\n"
+        "one = threading.Thread(target=lambda: THEIRS.append(importing()))\none.start()\none.join()\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("bee_that_asks")
+    assert (module.OURS, module.THEIRS) == (True, [False])
+    assert not importing()
+    sys.modules.pop("bee_that_asks")

@@ -257,3 +257,40 @@ def test_texts_that_show_addresses_are_the_callers_own(home: Home, policy: str) 
     (home.path / "program.py").write_text(ADDRESSES)
     ran = home.bee("exec", "--policy", policy, "--decisions", "d.jsonl", "program.py")
     assert ran.stdout == f"True True True\n{[True] * 40}\nTrue\nTrue 3\n", ran.stderr
+
+
+TOOLS = """
+def kind(x):
+    return x
+
+def kinds(xs):
+    return [kind(x) for x in xs]
+"""
+
+IMPORTED = """
+from tools import kind, kinds
+
+class Own:
+    pass
+
+KINDS = [kinds([Own] * 9) for _ in range(9)]
+ONE = kind(Own)
+"""
+
+
+@pytest.mark.parametrize("policy", ["remote", "chaos:0.9:1"])
+def test_a_loop_in_the_middle_of_an_import_ends(home: Home, policy: str) -> None:
+    """Other threads cannot look up a class of a module that is still being imported, so its loop does not wait for them."""
+    place = home.path / "bundles" / "tools"
+    place.mkdir(parents=True)
+    (place / "__init__.py").write_text(TOOLS)
+    (home.path / "imported.py").write_text(IMPORTED)
+    (home.path / "p.py").write_text(
+        "import imported\nprint(len(imported.KINDS), imported.ONE, set(imported.KINDS[0]))\n"
+        "from tools import kinds\nprint(kinds([imported.Own] * 3))\n"
+    )
+    own = "<class 'imported.Own'>"
+    ran = home.bee("exec", "--policy", policy, "--decisions", "d.jsonl", "p.py", timeout=60)
+    assert ran.stdout == f"9 {own} {{{own}}}\n[{own}, {own}, {own}]\n", ran.stderr
+    records = [json.loads(line) for line in (home.path / "d.jsonl").read_text().splitlines()]
+    assert any("imported" in (record["detail"] or "") for record in records)
