@@ -13,6 +13,8 @@ from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.heap import Harm, Values
 from bundlebee.bundles.specials import INTEGERS, ORDER, TEXTS, Args
 
+_CHECKS = frozenset({"__instancecheck__", "__subclasscheck__"})
+
 
 class Builtins(Classes):
     """Calls of builtins."""
@@ -114,6 +116,7 @@ class Builtins(Classes):
         for value in self.inside(args.at(1)):
             if isinstance(value, Live) and isinstance(value.object, type):
                 self._ask_class(value)
+            self.special_calls({value}, _CHECKS, args.at(0))
         return {NUMBER}
 
     b_issubclass = b_isinstance

@@ -30,7 +30,7 @@ from bundlebee.bundles.compiled import Compiled, Mapping, compiled, parameters
 from bundlebee.bundles.contents import ATOMS
 from bundlebee.bundles.heap import Harm, Values, own_attribute
 from bundlebee.bundles.settable import settable
-from bundlebee.bundles.specials import IMPLICIT, SILENT, TEXTS, Args
+from bundlebee.bundles.specials import IMPLICIT, INDEXING, SILENT, TEXTS, Args
 
 _WRITING = frozenset({"__setitem__", "__delitem__", "__setattr__", "__delattr__", "__init__", "__setstate__"})
 _IN_PLACE = frozenset({"__iadd__", "__imul__", "__ior__", "__iand__", "__isub__", "__ixor__"})
@@ -137,6 +137,7 @@ class Calls(Builtins):
         results = self._call_instance(value, args)
         if value.kind is None:  # what itemgetter makes looks into its arguments
             results |= self._look_into(args)
+            self.special_calls(self.inside({value}) - {value}, INDEXING, {ATOM})
         return results
 
     def _call_instance(self, value: Value, args: Args) -> Values:

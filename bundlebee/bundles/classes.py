@@ -289,7 +289,7 @@ class Classes(Known):
                     self.store({copy}, args.behind(1))
                     for part in args.all():
                         if not isinstance(part, Live) or not isinstance(part.object, type):
-                            self.store({copy}, self.elements(part))
+                            self.store({copy}, self.elements(part) | self.next_of(part))
                     results.add(copy)
             return results
         if name in ("__repr__", "__getnewargs__"):

@@ -229,6 +229,9 @@ class Expressions(Branches):
             register = self.expression(value)
             if register:
                 self.emit("text", node.lineno, register)
+        for keyword in node.keywords:
+            if keyword.arg is None:
+                self.emit("mapping", node.lineno, self.expression(keyword.value))
         return 0
 
     def e_JoinedStr(self, node: ast.JoinedStr) -> int:
@@ -285,6 +288,7 @@ class Expressions(Branches):
                 self.emit("item", value.lineno, inner, mapping, 0)
                 keys = self.register()
                 self.emit("iter", value.lineno, keys, mapping)
+                self.emit("mapping", value.lineno, mapping)
                 parts += [keys, inner]
             else:
                 parts += [self.expression(key), self.expression(value)]

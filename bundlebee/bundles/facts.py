@@ -22,6 +22,7 @@ parameters and other local variables come next, then temporaries. An operation i
     ("item",  line, dst, object, index)           object[index]
     ("slice", line, dst, object)                  object[a:b]
     ("iter",  line, dst, object)                  one of what iterating over object gives
+    ("mapping", line, object)                     ``{**object}``: its keys are asked for
     ("call",  line, dst, function, args, named)   args: registers, ``-1 - r`` for ``*r``; named: (name or None for **, register)
     ("op",    line, dst, name, left, right)       a binary operator; name as in ``__name__``
     ("iop",   line, dst, name, left, right)       its in-place form
@@ -54,7 +55,7 @@ import msgspec
 if TYPE_CHECKING:
     import ast
 
-VERSION = 7
+VERSION = 8
 """Of the format. Facts of another version are not decoded."""
 
 PLAIN, GENERATOR, COROUTINE, ASYNC_GENERATOR = 0, 1, 2, 3

@@ -75,7 +75,18 @@ _BY_PROTOCOL = (
         "struct.",
         "zlib.",
     ),
-    *("binascii.", "unicodedata.", "collections.", "enum.", "typing.", "random.", "copy.", "numpy."),
+    *(
+        "binascii.",
+        "unicodedata.",
+        "collections.",
+        "enum.",
+        "typing.",
+        "random.",
+        "copy.",
+        "numpy.",
+        "array.",
+        "datetime.",
+    ),
 )
 #: names of methods that library code calls of texts, numbers and containers
 _METHODS = frozenset(
@@ -94,7 +105,18 @@ _ONLY = {
     "builtins.len": frozenset({"__len__"}),
     "builtins.hash": frozenset({"__hash__"}),
     "builtins.next": frozenset({"__next__"}),
+    **dict.fromkeys(
+        (
+            "builtins.list.insert",
+            "builtins.bytearray.insert",
+            "collections.deque.insert",
+            "collections.deque.rotate",
+            "itertools.repeat",
+        ),
+        frozenset({"__index__"}),
+    ),
 }
+_TRUTH = frozenset({"__bool__", "__len__"})
 
 
 def _makes_no_text(function: Function) -> bool:
@@ -138,9 +160,12 @@ class Known(Arrays):
             keys = self.inside(self.looked_up(own) | args.at(0))
             self.special_calls(keys, KEYS, keys)
         elif function.name in _ONLY:
-            results |= self.special_calls(operands, _ONLY[function.name], set())
+            asked = self.inside(operands) if function.name == "builtins.hash" else operands
+            results |= self.special_calls(asked, _ONLY[function.name], set())
         else:
             results |= self.look_at(touched, function.depth, SILENT if _makes_no_text(function) else IMPLICIT)
+        if function.name == "builtins.filter":
+            self.special_calls(self.inside(operands), _TRUTH, set())
         if function.name == "builtins.reversed":
             results |= self.special_calls(operands, frozenset({"__reversed__"}), set())
         if function.writes:

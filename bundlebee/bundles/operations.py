@@ -16,7 +16,7 @@ from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import FunctionFacts, ModuleFacts
 from bundlebee.bundles.heap import ANY_NAME, MISSING, Harm, Values
 from bundlebee.bundles.narrowing import Narrowing
-from bundlebee.bundles.specials import KEYS, TEXTS, Args
+from bundlebee.bundles.specials import INDEXING, KEYS, MAPPING, TEXTS, Args
 
 Operation: TypeAlias = tuple[Any, ...]
 
@@ -202,7 +202,7 @@ class Operations(Narrowing):
         reach = self.inside(indices.union(*map(self.looked_up, holders))) | holders
         if any(self.classes_of(value) for value in reach):
             found |= self.special_calls(holders, _ITEM, indices)
-            self.special_calls(reach - holders, KEYS, reach)
+            self.special_calls(reach - holders, INDEXING, reach)
         self.add(frame.registers[target], found)
 
     def _check_item(self, value: Live) -> None:
@@ -257,6 +257,10 @@ class Operations(Narrowing):
             for kind in self.classes_of(value):
                 if hasattr(kind, "__await__"):
                     raise Harm(f"awaits a {kind.__qualname__}")
+
+    def o_mapping(self, frame: Frame, op: Operation) -> None:
+        """``{**mapping}`` asks for its keys."""
+        self.special_calls(frame.registers[op[2]], MAPPING, {ATOM})
 
     def o_call(self, frame: Frame, op: Operation) -> None:
         _, _, target, function, arguments, named = op
@@ -396,6 +400,8 @@ class Operations(Narrowing):
                 self.store({made}, (), frame.registers[register])
             else:
                 self.store({made}, frame.registers[register])
+        if kind == "slice":
+            self.special_calls(set(made.contents), INDEXING, set())
         if kind in ("set", "dict"):
             keys = made.keys if kind == "dict" else made.contents
             self.special_calls(self.inside(keys), KEYS, keys)
@@ -456,7 +462,7 @@ class Operations(Narrowing):
                 )
         reach = self.inside(indices.union(*map(self.looked_up, holders)) if indices else indices) - holders
         if any(self.classes_of(value) for value in reach):
-            self.special_calls(reach, KEYS, reach)
+            self.special_calls(reach, INDEXING, reach)
 
     def _takes_no_items(self, holder: Value) -> bool:
         """Whether it is an instance of a class that is built on no container and has no ``__setitem__``."""

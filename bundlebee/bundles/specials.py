@@ -34,8 +34,11 @@ _PROTOCOL = (
 )
 IMPLICIT = frozenset(f"__{name}__" for name in f"{_PROTOCOL} {_OPERATORS}".split())
 """Special methods that builtins call of what they are given. Those that write by their nature are called by operations only."""
-TEXTS = frozenset({"__str__", "__repr__", "__format__", "__getitem__", "__index__", "__int__", "__float__"})
+TEXTS = frozenset(
+    {"__str__", "__repr__", "__format__", "__bytes__", "__getitem__", "__index__", "__int__", "__float__"}
+)
 KEYS = frozenset({"__hash__", "__eq__"})
+INDEXING = KEYS | {"__index__"}
 MAPPING = frozenset({"keys", "items", "get", "__getitem__"})
 """What a mapping calls of one that it takes in."""
 SILENT = IMPLICIT - {"__str__", "__repr__", "__format__"}
@@ -253,6 +256,9 @@ class Specials(Attributes):
     def operate_in_place(self, name: str, left: Values, right: Values) -> Values:
         """``left op= right``: what left is afterwards."""
         found = self.special_calls(left, frozenset({f"__i{name}__"}), right)
+        found |= self.special_calls(
+            right, frozenset({f"__r{name}__"}), left
+        )  # also of a list's other operand
         kinds = _IN_PLACE.get(name)
         others = set(left)
         if kinds is not None:
