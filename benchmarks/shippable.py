@@ -66,9 +66,11 @@ def main() -> int:
         found = survey(ground, bundle, options.timeout)
         if found["unseen"]:
             report.say(f"{bundle}: no time for {found['unseen']} functions; give it a longer --timeout")
-        counts.update(found["counts"])
-        reasons.update(found["kinds"].get("stays", {}))
-        report.add(_share(Path(bundle).stem, found["counts"]))
+        functions = [one for one in found["functions"] if "tests" not in Path(one["file"]).parts]
+        own = Counter(one["outlook"] for one in functions)
+        counts.update(own)
+        reasons.update(one["kind"] for one in functions if one["outlook"] == "stays")
+        report.add(_share(Path(bundle).stem, own))
     report.add(replace(_share("all together", counts), at_least=ENOUGH if report.bounds else None))
     report.say("why the others stay:")
     for reason, count in reasons.most_common():
