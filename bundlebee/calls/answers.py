@@ -258,11 +258,12 @@ class Answers:
         reason: str,
         error: BundlebeeError,
         lease_over: bool = False,
+        wait: bool = True,
     ) -> None:
         """Items are not done, and may be done at the caller."""
         header = wire.Refusal(ticket, first, count, reason, pack_error(error), lease_over)
         if way is not None:
-            way.send([wire.encode(header)])
+            way.send([wire.encode(header)], wait=wait)
 
     def send(self, header: wire.ToCaller, frames: list[Any], *, copy: bool | None = None) -> None:
         """Send a message; without ``copy``, its size decides whether buffers are copied first."""

@@ -26,17 +26,22 @@ SWEEP = 0.2
 """Seconds. An idle worker that has memory which it shares looks so often whether it can let go of it: that takes 10 µs."""
 
 
+SLOW_MS = 500  #: between two looks whether a caller that does not read has been hung up
+MOST_ROUTES = 256  #: of callers that were hung up, which are remembered
 WARM_MS = 20  #: so long the next message over TCP is waited for alone, which costs less than to poll
 
 
 class RoutedWay:
     """The way back to a caller over TCP."""
 
-    __slots__ = ("_header", "_socket", "route")
+    __slots__ = ("_header", "_hung_up", "_socket", "route")
 
-    def __init__(self, sock: zmq.Socket[bytes], route: bytes, header: Any) -> None:
+    def __init__(
+        self, sock: zmq.Socket[bytes], route: bytes, header: Any, hung_up: dict[bytes, None]
+    ) -> None:
         self._socket = sock
         self._header = header
+        self._hung_up = hung_up
         self.route = route
 
     @property
@@ -49,20 +54,26 @@ class RoutedWay:
 
     def hang_up(self) -> None:
         """As `way.Way.hang_up`."""
+        self._hung_up[self.route] = None
+        while len(self._hung_up) > MOST_ROUTES:
+            self._hung_up.pop(next(iter(self._hung_up)), None)
         hang_up_descriptor(self.descriptor)
 
-    def send(self, frames: Sequence[Any], copy: bool = True) -> None:
-        """Send an answer; waits for a caller who reads slowly.
-
-        Raises:
-            CallerGone: it has hung up.
-        """
-        try:
-            self._socket.send_multipart([self.route, *frames], copy=copy)
-        except zmq.ZMQError as error:
-            if error.errno == zmq.EHOSTUNREACH:
-                raise CallerGone from None
-            raise
+    def send(self, frames: Sequence[Any], copy: bool = True, wait: bool = True) -> None:
+        """As `way.Way.send`."""
+        # ZeroMQ keeps a connection that has ended as long as there is something of it to read
+        while self.route not in self._hung_up:
+            try:
+                self._socket.send_multipart([self.route, *frames], 0 if wait else zmq.DONTWAIT, copy=copy)
+                return
+            except zmq.Again:
+                if not wait:
+                    return
+            except zmq.ZMQError as error:
+                if error.errno == zmq.EHOSTUNREACH:
+                    raise CallerGone from None
+                raise
+        raise CallerGone
 
 
 class LocalWay:
@@ -82,8 +93,8 @@ class LocalWay:
         """As `way.Way.hang_up`."""
         self.stream.hang_up()
 
-    def send(self, frames: Sequence[Any], copy: bool = True) -> None:
-        """As `RoutedWay.send`."""
+    def send(self, frames: Sequence[Any], copy: bool = True, wait: bool = True) -> None:
+        """As `way.Way.send`; it always waits."""
         try:
             self.stream.send(frames)
         except OSError:
@@ -96,6 +107,8 @@ class Inbox:
     def __init__(self, sock: zmq.Socket[bytes]) -> None:
         self._router = sock
         sock.rcvtimeo = WARM_MS
+        sock.sndtimeo = SLOW_MS
+        self._hung_up: dict[bytes, None] = {}  # routes of callers over TCP, the last ones
         self._warm = False  # a caller over TCP was here a moment ago, and may come again at once
         self._waker = Waker()
         self._arrived: deque[LocalWay] = deque()
@@ -174,7 +187,7 @@ class Inbox:
             except zmq.Again:
                 return None
             if len(frames) > 1:
-                way = RoutedWay(self._router, frames[0].bytes, frames[1])
+                way = RoutedWay(self._router, frames[0].bytes, frames[1], self._hung_up)
                 return way, [frame.buffer for frame in frames[1:]]
 
     def _drop(self, local: LocalWay) -> None:

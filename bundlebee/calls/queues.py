@@ -162,7 +162,7 @@ class QueueWay:
     def is_same(self, other: Way | None) -> bool:
         return other is self
 
-    def send(self, frames: Sequence[Any], copy: bool = True) -> None:
+    def send(self, frames: Sequence[Any], copy: bool = True, wait: bool = True) -> None:
         self._link.answer(frames)
 
     def hang_up(self) -> None:

@@ -16,8 +16,8 @@ class Way(Protocol):
     def is_same(self, other: Way | None) -> bool:
         """Whether it leads to the same caller."""
 
-    def send(self, frames: Sequence[Any], copy: bool = True) -> None:
-        """Send an answer; waits for a caller who reads slowly.
+    def send(self, frames: Sequence[Any], copy: bool = True, wait: bool = True) -> None:
+        """Send an answer; waits for a caller who reads slowly, or without ``wait`` drops what there is no room for.
 
         Raises:
             CallerGone: it has hung up.

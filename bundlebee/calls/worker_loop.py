@@ -233,8 +233,16 @@ class WorkerLoop:
                 if mine:
                     self._submit(way, message, [message.body] if message.body else frames[1:])
                 else:
+                    # whoever had the lease was told, and may not read; somebody else waits for us
                     self._answers.refuse(
-                        way, message.ticket, 0, message.count, Reason.PEER_BUSY, _OVER, lease_over=True
+                        way,
+                        message.ticket,
+                        0,
+                        message.count,
+                        Reason.PEER_BUSY,
+                        _OVER,
+                        lease_over=True,
+                        wait=False,
                     )
             elif mine:
                 definition = self._define(message.call, frames[1:])
