@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_getframe = sys._getframe  # a program may take it away
+
 
 @contextmanager
 def released() -> Iterator[None]:
@@ -37,7 +39,7 @@ def released() -> Iterator[None]:
 
 def importing() -> bool:
     """Whether this thread is in the middle of an import, further up its stack."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = _getframe(1)
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
             return True
