@@ -38,7 +38,7 @@ from bundlebee.words import HERE, Reason
 if TYPE_CHECKING:
     from bundlebee.aspects.grid import Grid
     from bundlebee.aspects.remote import Remote
-    from bundlebee.weaving.advice import Advice
+    from bundlebee.weaving.advice import Advice, Note
 
 log = get_logger("bundlebee.aspects")
 
@@ -46,7 +46,7 @@ AT_ONCE = 100
 """Functions that are armed when an import is over; it takes 1 to 2 ms for so many. Where there are more, most are never called."""
 
 
-_ENTRIES = 4
+_ENTRIES = 3
 
 
 class Running(threading.local):
@@ -68,18 +68,16 @@ class Analysis:
         self._running = running
         # both by identity of the original code object, which they keep; with loops that spread, of both originals
         self._profiles: dict[int, Profile] = {}
-        self._waiting: dict[int, int] = {}  #: where in the next one a function's four entries begin
+        self._waiting: dict[int, int] = {}  #: where in the next one a function's three entries begin
         # flat, for an object for each function would have the garbage collector run more often
-        self._defined: list[Any] = []  #: code, function, advice, qualified name; None, None, None, None
-        self._begun = 0  #: entries of imports that are over
+        self._defined: list[Any] = []  #: code, function, advice; None, None, None
+        self._entered = 0  #: so much of it is in `_waiting`
+        self._begun = 0  #: so much of it is of imports that are over
         self._idle: list[Profile] = []  #: those with that mark
         self._awaited = Awaited(grid, remote, running, self._observe, self._leave_alone)
         self._stopwatch = Stopwatch(running, self._timed, self._calls_itself, self._suspends)
         self._listens = grid.policy.kind is Kind.AUTO and self._stopwatch.start()
         self._on_first: Callable[[], None] | None = None
-        self.importing: Callable[[], bool] = (
-            bool  #: whether the calling thread is in the middle of an import of ours
-        )
 
     def once_there_is_one(self, begin: Callable[[], None]) -> None:
         """Have something called with the first function: a program without any shall not pay for glances at it."""
@@ -131,21 +129,21 @@ class Analysis:
         """The program is over: let go of its functions."""
         self._profiles.clear()
         self._defined.clear()
+        self._entered = self._begun = 0
         self._waiting.clear()
         self._idle.clear()
 
-    def on_defined(self, advice: Advice, function: FunctionType, qualname: str) -> bool:
+    def on_defined(self, advice: Advice) -> Note:
         """A function that an import defines waits until that is over: what imports call is not worth a look, and decorators may
-        note the function's code, which is its author's until then. Without the policy ``auto`` there is no watch to meet one
-        that is defined afterwards."""
-        if self._on_first is not None:
-            self._begin()
-        if self._grid.policy.kind is not Kind.AUTO and not self.importing():
-            return False
-        code = function.__code__
-        self._waiting[id(code)] = len(self._defined)
-        self._defined += code, function, advice, qualname
-        return True
+        note the function's code, which is its author's until then. So all that happens now is that it is noted."""
+        self._begin()
+        extend = self._defined.extend
+
+        def join_point(function: FunctionType) -> FunctionType:
+            extend((function.__code__, function, advice))
+            return function
+
+        return join_point
 
     def on_imported(self) -> None:
         """Begin with the functions that were defined; those of a large package wait until the watch meets them, if there is one."""
@@ -158,18 +156,29 @@ class Analysis:
     def profile_by_code(self, code: CodeType) -> Profile | None:
         """The profile of the function that this is an original code of. One that has waited for this is armed."""
         profile = self._profiles.get(id(code))
-        if profile is None and (place := self._waiting.pop(id(code), None)) is not None:
+        if profile is not None:
+            return profile
+        if self._entered < len(self._defined):
+            self._enter()
+        if (place := self._waiting.pop(id(code), None)) is not None:
             entries = slice(place, place + _ENTRIES)
-            found, function, advice, qualname = self._defined[entries]
+            found, function, advice = self._defined[entries]
             # not so where the program has replaced its code, or two threads imported at the very same moment
             if found is code and function.__code__ is code:
                 self._defined[entries] = [None] * _ENTRIES
                 try:
-                    advice.make(function, qualname)
+                    advice.make(function)
                 except Exception:
-                    log.debug("%s stays plain", qualname, exc_info=True)
+                    log.debug("%s stays plain", code.co_qualname, exc_info=True)
                 profile = self._profiles.get(id(code))
         return profile
+
+    def _enter(self) -> None:
+        """Make what was defined since the last time known by its code. Two threads may do so at once."""
+        first, end = self._entered, len(self._defined)
+        codes = self._defined[first:end:_ENTRIES]
+        self._waiting.update(zip(map(id, codes), range(first, end, _ENTRIES), strict=True))
+        self._entered = end
 
     def profile_of(self, function: FunctionType) -> Profile | None:
         """The profile of an advised function, armed or not."""

@@ -142,7 +142,6 @@ class Program:
             apprentices=lambda: slots() - 1,
             fetch=self._workshop.fetch,
         )
-        self._analysis.importing = handle.loom.is_importing
         spawned.show_bundles(handle.finder)
         if self.policy.kind is Kind.AUTO:
             # the thread is there before the program can lay hands on how threads begin

@@ -13,18 +13,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
-from importlib.machinery import (
-    BYTECODE_SUFFIXES,
-    EXTENSION_SUFFIXES,
-    SOURCE_SUFFIXES,
-    ExtensionFileLoader,
-    FileFinder,
-    ModuleSpec,
-    NamespaceLoader,
-    PathFinder,
-    SourceFileLoader,
-    SourcelessFileLoader,
-)
+from importlib.machinery import ModuleSpec, NamespaceLoader, PathFinder, SourceFileLoader
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,6 +21,7 @@ from typing import Any
 import msgspec
 
 from bundlebee.frames import getframe
+from bundlebee.hooks.listing import Listing
 from bundlebee.interrupts import held
 from bundlebee.words import BundleRef
 
@@ -59,7 +49,7 @@ class BundleFinder:
         self._weaving_loader = weaving_loader
         #: by full name: what is to be done with a module that is no bundle's, as soon as it has been imported
         self.once_imported: dict[str, Callable[[ModuleType], None]] = {}
-        self._finders: dict[tuple[str, bool], FileFinder] = {}
+        self._listings: dict[tuple[str, bool], Listing] = {}
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -105,7 +95,7 @@ class BundleFinder:
     ) -> ModuleSpec | None:
         portions: list[str] = []
         for entry in entries:
-            spec = self._finder(entry, claim.weave).find_spec(fullname)
+            spec = self._listing(entry, claim.weave).find_spec(fullname)
             if spec is None:
                 continue
             if spec.loader is not None:
@@ -113,17 +103,12 @@ class BundleFinder:
             portions += spec.submodule_search_locations or []
         return self._namespace(fullname, path, portions) if portions else None
 
-    def _finder(self, entry: str, weave: bool) -> FileFinder:
-        finder = self._finders.get((entry, weave))
-        if finder is None:
-            source: Any = self._weaving_loader if weave else SourceFileLoader
-            finder = self._finders[entry, weave] = FileFinder(
-                entry,
-                (ExtensionFileLoader, EXTENSION_SUFFIXES),
-                (source, SOURCE_SUFFIXES),
-                (SourcelessFileLoader, BYTECODE_SUFFIXES),
-            )
-        return finder
+    def _listing(self, entry: str, weave: bool) -> Listing:
+        listing = self._listings.get((entry, weave))
+        if listing is None:
+            loader = self._weaving_loader if weave else SourceFileLoader
+            listing = self._listings[entry, weave] = Listing(entry, loader)
+        return listing
 
     def _namespace(self, fullname: str, path: Sequence[str] | None, portions: list[str]) -> ModuleSpec:
         """A package without ``__init__``: our portions first, then those of other distributions."""
@@ -139,8 +124,8 @@ class BundleFinder:
         return spec
 
     def invalidate_caches(self) -> None:
-        for finder in self._finders.values():
-            finder.invalidate_caches()
+        for listing in self._listings.values():
+            listing.invalidate_caches()
 
     def find_distributions(self, context: Any = None) -> Iterable[Any]:
         """The metadata of bundles that are not on ``sys.path``; `importlib.metadata` asks for it."""

@@ -64,7 +64,7 @@ def install(
     Args:
         claims: by top-level import name; kept, not copied.
         on_join_point: called with each join point as it is made.
-        on_defined: asked, in the middle of an import, whether the join point of a new function is made later.
+        on_defined: asked, in the middle of an import, who takes note of a module's functions; None makes each join point at once.
         on_imported: called when an import is over, the outermost one of its thread.
         on_scatter: called at each scatter site that is reached; None weaves no sites.
         cache_dir: where woven modules are kept; None for the user's cache directory.

@@ -23,8 +23,12 @@ Item = tuple[Any, Function]
 
 Shape = Callable[[Iterable[Any]], Iterator[Any]]
 OnJoinPoint = Callable[[JoinPoint], None]
-OnDefined = Callable[["Advice", FunctionType, str], bool]
-"""``on_defined(advice, function, qualname)`` is true if the aspect makes the join point itself, later, with `Advice.make`."""
+Note = Callable[[FunctionType], FunctionType]
+"""Takes note of a function and returns it. It stands in for `Advice.join_point`: imports define thousands of functions."""
+
+OnDefined = Callable[["Advice"], Note]
+"""``on_defined(advice)``, asked with the first function of a module, says who takes note of its functions; the aspect makes
+their join points itself, later, with `Advice.make`."""
 
 OnScatter = Callable[
     [
@@ -109,22 +113,23 @@ class Advice:
             self._codes = marshal.loads(self._unwoven)
         return self._codes.get((code.co_qualname, code.co_firstlineno))
 
-    def join_point(self, qualname: str) -> Callable[[F], F]:
-        """The decorator that the weaver puts innermost: makes a `JoinPoint` and returns the same function."""
+    def join_point(self, function: FunctionType) -> FunctionType:
+        """The decorator that the weaver puts innermost: makes a `JoinPoint`, now or later, and returns the same function."""
+        try:
+            if self._on_defined is None:
+                self.make(function)
+            else:
+                note = self._on_defined(self)
+                note(function)
+                self.__dict__["join_point"] = note
+        except Exception as error:
+            _log_failure(f"{self.module}:{function.__code__.co_qualname} stays plain", error)
+        return function
 
-        def join(function: F) -> F:
-            if isinstance(function, FunctionType):
-                try:
-                    if self._on_defined is None or not self._on_defined(self, function, qualname):
-                        self.make(function, qualname)
-                except Exception as error:
-                    _log_failure(f"{self.module}:{qualname} stays plain", error)
-            return function
-
-        return join
-
-    def make(self, function: FunctionType, qualname: str) -> JoinPoint:
+    def make(self, function: FunctionType) -> JoinPoint:
         """The join point of a function that the module has defined."""
+        # what the compiler called it; the program may have given it another name
+        qualname = function.__code__.co_qualname
         point = JoinPoint(function, self.module, qualname)
         if qualname in self._owners:
             point.unwoven = self._code_without_sites(point.original)

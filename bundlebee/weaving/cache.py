@@ -36,7 +36,9 @@ from bundlebee.weaving.outcomes import ScatterSite, SkippedSite, WovenModule
 
 _CHECK = 4  # bytes of a checksum: it finds damage, which could crash marshal
 _LENGTH = 4  # bytes of the head's length
-_AT_ONCE = 1 << 16  # bytes that are read first: the head of nearly every module
+_AT_ONCE = (
+    1 << 16
+)  # bytes that are read first, into memory that is used again: the head of nearly every module
 
 SETTLED = 2.0
 """Seconds. A file that changed later than that ago may change again and keep its times: file systems tell them in steps
@@ -67,6 +69,8 @@ class WovenCache:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self._prefix = os.path.join(directory, "")
+        #: one for each thread that reads at the same time; new memory for each module costs more than the reading
+        self._buffers: list[bytearray] = []
 
     def load(
         self,
@@ -88,18 +92,7 @@ class WovenCache:
         """
         file = self._file(module, path, scatter)
         try:
-            with FileIO(file) as entry:
-                data = entry.read(_AT_ONCE) or b""
-                end = _CHECK + _LENGTH + int.from_bytes(data[_CHECK : _CHECK + _LENGTH])
-                if end > len(data):
-                    data += entry.readall() or b""
-        except OSError:
-            return None
-        head = memoryview(data)[_CHECK:end]
-        if end > len(data) or _checksum(head) != data[:_CHECK]:
-            return None
-        try:
-            stamp, digest, seen, code, sites, unwoven = marshal.loads(head[_LENGTH:])
+            stamp, digest, seen, code, sites, unwoven = self._head(file)
             if stamp != weaver_stamp() or not isinstance(code, CodeType):
                 return None
             if status is None or seen != status:
@@ -119,8 +112,30 @@ class WovenCache:
                 digest,
                 unwoven,
             )
-        except (ValueError, TypeError, EOFError, KeyError):
+        except (OSError, ValueError, TypeError, EOFError, KeyError):
             return None
+
+    def _head(self, file: str) -> tuple[Any, ...]:
+        """What stands in the head of an entry. Raises OSError, ValueError, TypeError or EOFError where it cannot be read."""
+        try:
+            buffer = self._buffers.pop()
+        except IndexError:
+            buffer = bytearray(_AT_ONCE)
+        try:
+            data: bytes | bytearray = buffer
+            with FileIO(file) as entry:
+                size = entry.readinto(buffer)
+                end = _CHECK + _LENGTH + int.from_bytes(buffer[_CHECK : _CHECK + _LENGTH])
+                if end > _AT_ONCE:
+                    data = bytes(buffer) + (entry.readall() or b"")
+                    size = len(data)
+            head = memoryview(data)[_CHECK:end]
+            if end > size or _checksum(head) != data[:_CHECK]:
+                raise ValueError("damaged")
+            content: tuple[Any, ...] = marshal.loads(head[_LENGTH:])
+            return content
+        finally:
+            self._buffers.append(buffer)
 
     def facts(self, digest: str, *, module: str, path: str, scatter: bool) -> bytes:
         """The facts of the source with that digest; empty where they are gone, as after an edit."""
@@ -171,7 +186,7 @@ class WovenCache:
         return True
 
     def _file(self, module: str, path: str, scatter: bool) -> str:
-        identity = repr((module, path, scatter, sys.flags.optimize))
+        identity = f"{module}\0{path}\0{scatter:d}{sys.flags.optimize}"
         name = source_hash(identity.encode("utf-8", "surrogatepass")).hex()
         return f"{self._prefix}{name}.{sys.implementation.cache_tag}"
 

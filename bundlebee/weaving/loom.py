@@ -35,7 +35,7 @@ class Loom:
 
     Args:
         on_join_point: called with each `JoinPoint` as it is made.
-        on_defined: asked, in the middle of an import, whether the join point of a new function is made later.
+        on_defined: asked, in the middle of an import, who takes note of a module's functions; None makes each join point at once.
         on_imported: called when an import is over, the outermost one of its thread.
         on_scatter: called at each scatter site that is reached; None weaves no sites.
         cache_dir: where woven modules are kept; None for the user's cache directory.
@@ -163,10 +163,6 @@ class Loom:
         if known is not None or self._cache is None:
             return known or b""
         return self._cache.facts(digest, module=module, path=path, scatter=self._on_scatter is not None)
-
-    def is_importing(self) -> bool:
-        """Whether this thread is in the middle of the import of a woven module."""
-        return bool(self._imports.depth)
 
     def begin_import(self) -> None:
         """A module is about to be threaded and executed in this thread; call `end_import` in any case."""

@@ -78,10 +78,7 @@ def _is_advised(decorators: list[ast.expr]) -> bool:
         return False
     last = decorators[-1]
     return (
-        isinstance(last, ast.Call)
-        and isinstance(last.func, ast.Attribute)
-        and isinstance(last.func.value, ast.Name)
-        and last.func.value.id == ADVICE_NAME
+        isinstance(last, ast.Attribute) and isinstance(last.value, ast.Name) and last.value.id == ADVICE_NAME
     )
 
 

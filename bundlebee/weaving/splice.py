@@ -28,6 +28,8 @@ Node = TypeVar("Node", bound=cst.CSTNode)
 #: Words without which there is no scatter site in a line; the search for them costs next to nothing.
 _SITE_WORDS = ("for", "map")
 
+_ADVICE = cst.Decorator(cst.Attribute(cst.Name(ADVICE_NAME), cst.Name("join_point")))
+
 
 @dataclass(frozen=True, slots=True)
 class Spliced:
@@ -153,7 +155,7 @@ class _Walk:
             self.points.append(outcome)
             inner = replace(inner, prefix=f"{qualname}.")
             if isinstance(outcome, Woven):
-                decorators = [*statement.decorators, _decorator(qualname)]
+                decorators = [*statement.decorators, _ADVICE]
                 statement = statement.with_changes(decorators=decorators)
         if self._may_hold_sites(node.body):
             return self._suite(node.body, statement, inner)
@@ -184,8 +186,3 @@ def _with(node: Any, **parts: Any) -> Any:
         ):
             return node.with_changes(**parts)
     return node
-
-
-def _decorator(qualname: str) -> cst.Decorator:
-    target = cst.Attribute(cst.Name(ADVICE_NAME), cst.Name("join_point"))
-    return cst.Decorator(cst.Call(target, [cst.Arg(cst.SimpleString(f'"{qualname}"'))]))

@@ -27,7 +27,7 @@ class Advised:
         self.advice = Advice("m", on_join_point=self.analysis.on_join_point)
 
     def profile(self, function: Any) -> Profile:
-        self.advice.make(function, function.__name__)
+        self.advice.make(function)
         profile = self.analysis.profile_of(function)
         assert profile is not None
         return profile

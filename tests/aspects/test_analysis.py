@@ -71,7 +71,7 @@ def test_short_calls_are_measured_and_then_left_alone(world: Advised) -> None:
     for _ in range(5):
         assert short(1, 2, k=3, z=4) == (1, (2,), 3, {"z": 4})
     assert profile.calls == SAMPLES and is_at_rest(profile)
-    assert world.grid.decisions == [("short", Reason.TOO_SHORT)]
+    assert world.grid.decisions == [(profile.point.qualname, Reason.TOO_SHORT)]
 
 
 def test_what_takes_long_is_armed_only_once_somebody_is_there(world: Advised) -> None:
@@ -82,7 +82,7 @@ def test_what_takes_long_is_armed_only_once_somebody_is_there(world: Advised) ->
     for _ in range(5):
         slow()
     assert profile.calls == 1 and is_at_rest(profile)
-    assert world.grid.decisions == [("slow", Reason.NO_PEER)]
+    assert world.grid.decisions == [(profile.point.qualname, Reason.NO_PEER)]
     world.analysis.somebody()
     assert not profile.point.armed
     world.grid.there = True
@@ -152,13 +152,14 @@ def test_functions_of_an_import_wait_until_it_is_over() -> None:
     world = world_of()
     try:
         few = define(world, 3)
-        assert [world.analysis.on_defined(world.advice, f, f.__name__) for f in few] == [True] * 3
+        note = world.analysis.on_defined(world.advice)
+        assert [note(f) for f in few] == few
         assert not world.advice.points
         world.analysis.on_imported()
         assert [point.function for point in world.advice.points] == few
         many = define(world, AT_ONCE + 1)
         for f in many:
-            world.analysis.on_defined(world.advice, f, f.__name__)
+            note(f)
         world.analysis.on_imported()
         assert len(world.advice.points) == 3
         # one that is met, or asked for, is made
@@ -172,12 +173,32 @@ def test_functions_of_an_import_wait_until_it_is_over() -> None:
         world.analysis.close()
 
 
+def test_one_that_an_import_has_defined_is_found_before_that_is_over() -> None:
+    world = world_of()
+    try:
+        note = world.analysis.on_defined(world.advice)
+        first, second = define(world, 2)
+        note(first)
+        assert world.analysis.profile_of(first) is not None
+        note(second)
+        assert world.analysis.profile_of(second) is not None
+        assert [point.function for point in world.advice.points] == [first, second]
+    finally:
+        world.analysis.close()
+
+
 def test_other_policies_take_every_call_from_the_first() -> None:
     world = world_of("remote")
-    (f,) = define(world, 1)
-    assert not world.analysis.on_defined(world.advice, f, "f")
-    assert world.profile(f).point.armed
-    world.analysis.close()
+    try:
+        (f,) = define(world, 1)
+        assert world.profile(f).point.armed
+        many = define(world, AT_ONCE + 1)
+        for g in many:
+            world.analysis.on_defined(world.advice)(g)
+        world.analysis.on_imported()
+        assert len(world.advice.points) == 1 + len(many) and all(point.armed for point in world.advice.points)
+    finally:
+        world.analysis.close()
 
 
 def define(world: Advised, count: int) -> list[Any]:
@@ -203,7 +224,7 @@ def test_the_first_function_of_all_is_told(waits: bool) -> None:
 
     for function in (first, second):
         if waits:
-            assert world.analysis.on_defined(world.advice, function, function.__name__)  # type: ignore[arg-type]
+            world.analysis.on_defined(world.advice)(function)  # type: ignore[arg-type]
         else:
             world.profile(function)
     assert told == ["there is one"]

@@ -95,7 +95,7 @@ def test_what_waits_is_not_measured(world: Advised) -> None:
         assert runs(waits) == 1
     assert profile.calls == 0 and profile.times is None
     assert waits.__code__ is profile.point.original
-    assert world.grid.decisions == [("waits", Reason.EFFECTS, None)]
+    assert world.grid.decisions == [(profile.point.qualname, Reason.EFFECTS, None)]
 
 
 def test_the_time_of_other_tasks_is_not_theirs(world: Advised) -> None:

@@ -18,10 +18,14 @@ def double(x: int) -> int:
     return 2 * x
 
 
+def halved(x: int) -> float:
+    return x / 2
+
+
 def test_join_point_returns_the_same_function_and_tells_the_aspect() -> None:
     seen: list[Any] = []
     advice = Advice("m", on_join_point=seen.append)
-    assert advice.join_point("double")(double) is double
+    assert advice.join_point(double) is double  # type: ignore[arg-type]
     assert advice.points == seen and seen[0].name == "m:double" and seen[0].function is double
 
 
@@ -30,15 +34,34 @@ def test_an_aspect_that_raises_leaves_the_function_plain(caplog: pytest.LogCaptu
         raise RuntimeError("broken aspect")
 
     with caplog.at_level(logging.WARNING):
-        assert Advice("m", on_join_point=fail).join_point("double")(double) is double
+        assert Advice("m", on_join_point=fail).join_point(double) is double  # type: ignore[arg-type]
     assert double(2) == 4
     assert "m:double stays plain: RuntimeError: broken aspect" in caplog.text
 
 
-def test_what_is_no_function_passes_through() -> None:
-    advice = Advice("m")
-    thing = object()
-    assert advice.join_point("thing")(thing) is thing and advice.points == []
+def test_the_aspect_may_take_note_of_functions_itself() -> None:
+    noted: list[Any] = []
+
+    def note(function: Any) -> Any:
+        noted.append(function)
+        return function
+
+    asked: list[Advice] = []
+    advice = Advice("m", on_defined=lambda who: asked.append(who) or note)
+    for function in (double, halved):
+        assert advice.join_point(function) is function  # type: ignore[arg-type]
+    assert noted == [double, halved] and asked == [advice] and not advice.points
+    assert advice.make(halved).name == "m:halved"  # type: ignore[arg-type]
+
+
+def test_a_join_point_is_called_what_the_compiler_called_it() -> None:
+    class Case:
+        def method(self) -> None: ...
+
+    method: Any = Case.method
+    method.__qualname__ = "other"
+    qualname = f"{test_a_join_point_is_called_what_the_compiler_called_it.__name__}.<locals>.Case.method"
+    assert Advice("m").make(method).qualname == qualname
 
 
 def test_sites_are_on_only_with_an_aspect() -> None:

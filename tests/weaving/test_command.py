@@ -34,11 +34,11 @@ def run(*args: str) -> str:
 
 
 def test_a_file(place: Path) -> None:
-    assert run("script.py") == '@__bee__.join_point("main")\ndef main():\n    return 1\n'
+    assert run("script.py") == "@__bee__.join_point\ndef main():\n    return 1\n"
 
 
 def test_a_module_of_a_bundle(place: Path) -> None:
-    assert '@__bee__.join_point("f")' in run("pkg")
+    assert "@__bee__.join_point" in run("pkg")
     assert "__bee__.s0" in run("pkg.sub.mod")
     assert "__bee__.s0" in run("pkg.sub.mod", "--bundles", str(place / "bundles"))
 
@@ -46,7 +46,7 @@ def test_a_module_of_a_bundle(place: Path) -> None:
 def test_the_difference(place: Path) -> None:
     said = run("script.py", "--diff")
     assert said.startswith("--- script.py\n+++ script.py (woven)\n@@")
-    assert [line for line in said.split("\n")[2:] if line[:1] in "+-"] == ['+@__bee__.join_point("main")', ""]
+    assert [line for line in said.split("\n")[2:] if line[:1] in "+-"] == ["+@__bee__.join_point", ""]
 
 
 def test_the_report_covers_the_whole_package(place: Path) -> None:

@@ -30,7 +30,7 @@ def test_a_function() -> None:
         """,
         """
         # above
-        @__bee__.join_point("f")
+        @__bee__.join_point
         def f(x):  # beside
             return x
         """,
@@ -51,7 +51,7 @@ def test_the_advice_is_the_innermost_decorator() -> None:
         @outer
         # between
         @inner(1)
-        @__bee__.join_point("f")
+        @__bee__.join_point
 
         # below
         def f(): pass
@@ -78,20 +78,20 @@ def test_methods_of_nested_classes() -> None:
         """
         class A:
             '''Doc.'''
-            @__bee__.join_point("A.m")
+            @__bee__.join_point
             def m(self): pass
             class B(A):
                 @staticmethod
-                @__bee__.join_point("A.B.s")
+                @__bee__.join_point
                 def s(): pass
                 @classmethod
-                @__bee__.join_point("A.B.c")
+                @__bee__.join_point
                 def c(cls): pass
                 @property
-                @__bee__.join_point("A.B.p")
+                @__bee__.join_point
                 def p(self): pass
                 @p.setter
-                @__bee__.join_point("A.B.p")
+                @__bee__.join_point
                 def p(self, value): pass
         """,
     )
@@ -133,47 +133,47 @@ def test_functions_below_statements_of_the_module() -> None:
         """,
         """
         if a:
-            @__bee__.join_point("f")
+            @__bee__.join_point
             def f(): pass
         elif b:
-            @__bee__.join_point("g")
+            @__bee__.join_point
             def g(): pass
         else:
-            @__bee__.join_point("h")
+            @__bee__.join_point
             def h(): pass
         try:
-            @__bee__.join_point("i")
+            @__bee__.join_point
             def i(): pass
         except E: pass
         except F:
-            @__bee__.join_point("j")
+            @__bee__.join_point
             def j(): pass
         else:
-            @__bee__.join_point("k")
+            @__bee__.join_point
             def k(): pass
         finally:
-            @__bee__.join_point("l")
+            @__bee__.join_point
             def l(): pass
         for x in y:
-            @__bee__.join_point("m")
+            @__bee__.join_point
             def m(): pass
         else:
-            @__bee__.join_point("n")
+            @__bee__.join_point
             def n(): pass
         while a:
-            @__bee__.join_point("o")
+            @__bee__.join_point
             def o(): pass
         with a as b, c:
-            @__bee__.join_point("p")
+            @__bee__.join_point
             def p(): pass
         match a:
             case 1:
-                @__bee__.join_point("q")
+                @__bee__.join_point
                 def q(): pass
         try:
             pass
         except* E:
-            @__bee__.join_point("r")
+            @__bee__.join_point
             def r(): pass
         """,
     )
@@ -209,7 +209,7 @@ def test_nested_functions_are_no_join_points() -> None:
             return g
         """,
         """
-        @__bee__.join_point("f")
+        @__bee__.join_point
         def f():
             def g(): pass
             class C:
