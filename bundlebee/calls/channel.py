@@ -106,9 +106,8 @@ class LinkChannel:
         self._link = link
         self._tickets = 0
         self._chunks: dict[int, Chunk] = {}
-        self._ready: deque[Outcome] = deque()
+        self._ready: deque[Outcome | Batch] = deque()
         self._numbers: dict[Call, int] = {}
-        self._batches = False  # whoever polls takes batches
         self._defined = 0
         self._last: Call | None = None  # to look a call up means to hash all that is in it
         self._last_number = 0
@@ -247,6 +246,16 @@ class LinkChannel:
         Raises:
             PeerLost: the worker is gone; the outcomes that had come before were all given.
         """
+        outcomes: list[Outcome] = []
+        for found in self.poll_batches(timeout):
+            if isinstance(found, Batch):
+                outcomes += found.outcomes()
+            else:
+                outcomes.append(found)
+        return outcomes
+
+    def poll_batches(self, timeout: float | None = 0.0) -> list[Outcome | Batch]:
+        """As `poll`, where results that came together and are nothing special stay together."""
         outcomes = list(self._ready)
         self._ready.clear()
         wait = 0.0 if outcomes else timeout
@@ -264,14 +273,6 @@ class LinkChannel:
             self._received(frames, outcomes)
             if outcomes:
                 wait = 0.0
-
-    def poll_batches(self, timeout: float | None = 0.0) -> list[Outcome | Batch]:
-        """As `poll`, where results that came together and are nothing special stay together."""
-        self._batches = True
-        try:
-            return list(self.poll(timeout))
-        finally:
-            self._batches = False
 
     def call(
         self,
@@ -400,7 +401,7 @@ class LinkChannel:
         """Read what has come; wait so many seconds for something. The outcomes are kept for `poll`."""
         try:
             while (frames := self._link.recv(timeout)) is not None:
-                collected: list[Outcome] = []
+                collected: list[Outcome | Batch] = []
                 self._received(frames, collected)
                 self._ready.extend(collected)
                 timeout = 0.0
@@ -412,19 +413,19 @@ class LinkChannel:
         frames = self._link.recv(timeout)
         if frames is None:
             return None
-        outcomes: list[Outcome] = []
+        outcomes: list[Outcome | Batch] = []
         message = wire.decode_to_caller(frames[0])
         if type(message) is wire.Reply and message.ticket == ticket and message.body and not message.output:
             outcome = self._only(message, len(frames[0]))
             if outcome is not None:
                 return outcome
         self._understood(message, frames, outcomes)
-        wanted = None
-        for outcome in outcomes:
-            if wanted is None and outcome.ticket == ticket:
-                wanted = outcome
+        wanted: Outcome | None = None
+        for found in outcomes:
+            if wanted is None and isinstance(found, Outcome) and found.ticket == ticket:
+                wanted = found
             else:
-                self._ready.append(outcome)
+                self._ready.append(found)
         return wanted
 
     def _only(self, reply: wire.Reply, size: int) -> Outcome | None:
@@ -512,7 +513,7 @@ class LinkChannel:
         if reply.ends:
             outcomes += chunk.task_results(reply, buffers, size, self._loads)
             return
-        batch = chunk.batch(reply, buffers, size) if self._batches else None
+        batch = chunk.batch(reply, buffers, size)
         if batch is None:
             outcomes += chunk.results(reply, buffers, size)
         else:

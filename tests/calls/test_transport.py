@@ -441,6 +441,21 @@ def test_a_writer_that_nobody_answers_reads_meanwhile_and_a_reader_that_is_slow_
     assert all(one.value == blob for one in found)
 
 
+def test_results_that_are_read_while_sending_stay_together(channel: Channel, tools: BundlePath) -> None:
+    # far more than any queue holds, each way; what is read one by one then costs several times as much
+    add = calling(tools, "add")
+    items = [((i << 3000,), {}) for i in range(1, 101)]
+    for _ in range(300):
+        channel.submit(add, items)
+    left, alone = 300 * len(items), 0
+    deadline = time.monotonic() + SECONDS
+    while left and time.monotonic() < deadline:
+        for one in channel.poll_batches(1.0):
+            left -= 1 if isinstance(one, Outcome) else len(one.values)
+            alone += isinstance(one, Outcome)
+    assert not left and alone < 0.1 * 300 * len(items)
+
+
 # -- leases -------------------------------------------------------------------------------------------------
 
 
