@@ -68,6 +68,9 @@ class Grid(Protocol):
     def coming(self) -> bool:
         """Whether peers may still be about to answer."""
 
+    def busy(self) -> bool:
+        """Whether there are peers that take no calls just now, but may in a moment."""
+
     def draw(self) -> float:
         """A number from [0, 1) for the policy ``chaos``; its seed makes it repeatable."""
 

@@ -58,6 +58,10 @@ PROBE = 0.005
 TINY = 20e-6
 """Seconds. Items shorter than this cost more to pickle than to run (some 10 µs each way)."""
 
+WAITS = 1.0
+"""Seconds. What is left of a loop must be longer than this if nobody can take work when it begins: busy peers are asked again
+twice a second, and until then each turn costs some microseconds more."""
+
 HANDOVER = 0.1
 """Seconds that a loop waits for the workers of the one before it. They come in a fraction of a millisecond, unless one of them
 is still being leased; without them the loop would be told that all are taken, and ask again half a second later."""
@@ -307,7 +311,7 @@ class Scatter:
             freight = grid.freight(point, summary)
             if grid.policy.kind is not Kind.AUTO:
                 grid.expect_places(point)
-            if grid.slots(work) or grid.coming():
+            if grid.slots(work) or grid.coming() or (grid.busy() and (work is None or work > WAITS)):
                 return freight
             self._told(profile, Reason.NO_PEER, None)
             return None

@@ -189,6 +189,12 @@ class Peers:
         """Whether a node may still be about to answer our greeting."""
         return not self._guest.settled()
 
+    def busy(self) -> bool:
+        """Whether somebody is left out for a moment only, such as a peer whose workers are all taken."""
+        names = {OWN, *(view.row.name for view in self._snapshot_nodes())}
+        now = clock.monotonic()
+        return any(name in names and until - now <= LOST for name, until in list(self._left_out.items()))
+
     def slots(self, *, forced: bool, work: float | None) -> Sequence[tuple[str, int]]:
         """For a loop: each peer, with the number of its workers that the loop may lease.
 

@@ -291,6 +291,9 @@ class Program:
     def coming(self) -> bool:
         return self._peers.coming()
 
+    def busy(self) -> bool:
+        return self._peers.busy()
+
     def draw(self) -> float:
         return 0.0 if self._dice is None else self._dice.random()
 

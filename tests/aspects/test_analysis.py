@@ -33,6 +33,9 @@ class Grid:
     def coming(self) -> bool:
         return False
 
+    def busy(self) -> bool:
+        return False
+
     def decided(self, point: JoinPoint, verdict: Verdict, *, seconds: float | None) -> None:
         self.decisions.append((point.qualname, verdict.why))
 

@@ -31,6 +31,9 @@ class Grid:
     def coming(self) -> bool:
         return False
 
+    def busy(self) -> bool:
+        return False
+
     def draw(self) -> float:
         return 0.5
 

@@ -99,6 +99,9 @@ class Lending:
     def coming(self) -> bool:
         return False
 
+    def busy(self) -> bool:
+        return False
+
     def open(self, place: str, point: Any) -> Worker:
         assert self.open_it.wait(10.0)
         if not self.free.is_set():

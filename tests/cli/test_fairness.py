@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import json
 from typing import Any
 
 import pytest
@@ -60,6 +61,38 @@ while not os.path.exists("stop"):
 """
 
 
+HOLD = """
+import os, time
+from bundlebee import Executor
+
+def hold():
+    while not os.path.exists("go"):
+        time.sleep(0.01)
+
+if __name__ == "__main__":
+    with Executor() as executor:
+        held = executor.submit(hold)
+        while not held.running():
+            time.sleep(0.01)
+        print("held", flush=True)
+        held.result()
+"""
+
+LATE = """
+def work(turns):
+    total = 0
+    for i in range(turns):
+        total = (total * 31 + i) % 1_000_003
+    return total
+
+expected = work(100_000)
+values = [work(100_000) for _ in range(60)]  # finds the worker taken
+open("go", "w").close()
+values += [work(100_000) for _ in range(600)]  # begins right after it was refused
+assert set(values) == {expected}
+"""
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_second_program_gets_its_share(home: Any, workers: int) -> None:
     (home.path / "begun").mkdir()
@@ -91,6 +124,22 @@ def test_a_loop_gives_way_to_tasks(home: Any) -> None:
     assert second.returncode == 0, second.stderr
     (home.path / "stop").touch()
     assert first.wait(60) == 0, first.stderr.read()
+    assert node.stop() == 0
+
+
+def test_a_loop_that_begins_while_all_are_busy_gets_workers_later(home: Any) -> None:
+    (home.path / "first.py").write_text(HOLD)
+    (home.path / "late.py").write_text(LATE)
+    node = home.node("--workers", "2")
+    node.wait_for("serves at")
+    holders = [start(home, "first.py") for _ in range(2)]
+    for holder in holders:
+        assert holder.stdout.readline() == "held\n"
+    done = home.bee("exec", "-q", "--decisions", "told.jsonl", "late.py", timeout=120)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(line) for line in (home.path / "told.jsonl").read_text().splitlines()]
+    assert sum(one["count"] for one in told if one["where"] != "here") > 50
+    assert [holder.wait(30) for holder in holders] == [0] * len(holders)
     assert node.stop() == 0
 
 
