@@ -11,7 +11,8 @@ import threading
 from collections import OrderedDict
 from typing import Any, Final
 
-from bundlebee.calls.larder import KEEP_FROM, Named, Place, digest_of
+from bundlebee.calls.content import digest_of
+from bundlebee.calls.larder import KEEP_FROM, Named, Place
 
 REMEMBERED: Final = 256  #: buffers
 SAMPLES: Final = 16  #: of a buffer
@@ -101,7 +102,7 @@ class Sent:
             self._skip -= 1
             self._note(mark)
             return None
-        digest = digest_of(frame).digest()
+        digest = digest_of(frame)
         place = self.places.get(digest)
         if not mine and place is None:
             self._note(mark)

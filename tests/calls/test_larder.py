@@ -8,6 +8,7 @@ import pytest
 
 from bundlebee import platform
 from bundlebee.calls import larder as module
+from bundlebee.calls.content import digest_of
 from bundlebee.calls.larder import KEEP_FROM, Larder, Missing, Named, Place
 from bundlebee.calls.sent import Places, Sent
 
@@ -19,7 +20,7 @@ def buffer(number: int, size: int = SIZE) -> bytearray:
 
 
 def name(frame: bytearray, place: Place | None = None) -> Named:
-    return Named(0, hashlib.sha256(frame).digest(), len(frame), place)
+    return Named(0, digest_of(frame), len(frame), place)
 
 
 @pytest.fixture(params=["memory", "copies"])
@@ -57,7 +58,7 @@ def test_two_at_a_time(larder: Larder) -> None:
 
 
 def _rest(frame: bytearray) -> tuple[bytes, int]:
-    return hashlib.sha256(frame).digest(), len(frame)
+    return digest_of(frame), len(frame)
 
 
 def test_a_call_that_has_changed_its_argument_spoils_nothing(larder: Larder) -> None:
@@ -114,10 +115,10 @@ def test_only_what_looks_known_is_named() -> None:
     frame = buffer(1)
     assert sent.replace([frame, b"x"]) == ([frame, b"x"], [])
     rest, [named] = sent.replace([b"x", frame])
-    assert (rest, named) == ([b"x"], Named(1, hashlib.sha256(frame).digest(), SIZE))
+    assert (rest, named) == ([b"x"], Named(1, digest_of(frame), SIZE))
     frame[SIZE // 2 + 100] ^= 1  # not among the samples: it looks the same, and has another digest
     [changed] = sent.replace([frame])[1]
-    assert changed.digest == hashlib.sha256(frame).digest() != named.digest
+    assert changed.digest == digest_of(frame) != named.digest
     frame[0] ^= 1
     assert not sent.replace([frame])[1]
 
