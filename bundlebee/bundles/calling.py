@@ -75,7 +75,9 @@ class Calls(Builtins):
 
     def __init__(self, given: Given) -> None:
         super().__init__(given)
-        self._pools: dict[FunctionType, tuple[Values, Values, int]] = {}
+        self._pools: dict[Any, tuple[Values, Values, int]] = {}
+        self._methods_of = {}
+        self._entered: dict[tuple[Any, Value], tuple[Values, Values]] = {}
 
     def enter(
         self, function: FunctionType, args: Args, label: str, context: Value | None = None

@@ -21,6 +21,7 @@ from types import CoroutineType, FunctionType, GeneratorType, ModuleType
 from typing import Any
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, Namespace, Value
+from bundlebee.bundles.compiled import compiled
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import ASYNC_GENERATOR, COROUTINE, GENERATOR, FunctionFacts, ModuleFacts
 from bundlebee.bundles.gaps import Gaps
@@ -332,6 +333,11 @@ class Flow(Gaps):
 
     def enter_inner(self, inner: Inner, args: Args) -> Values:
         return self._bind(inner.frame, args)
+
+    def is_entered(self, function: Any) -> bool:
+        frame = self._frames.get(function) if isinstance(function, FunctionType) else None
+        # whether a coroutine may be called depends on who calls it; and some functions are called through others
+        return frame is not None and frame.facts.kind != COROUTINE and compiled(function) is None
 
     def _bind(self, frame: Frame, args: Args) -> Values:
         """Give a function its arguments; returns what it returns, as far as that is known by now."""

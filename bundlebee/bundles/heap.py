@@ -253,7 +253,9 @@ class Heap:
         """Those of these special methods that `special` finds, by name."""
         found = self._all_specials.get((kind, names))
         if found is None:
-            raws = ((name, self.special(kind, name)) for name in sorted(names))  # the same reason each time
+            # looked for only where there is one, and in order: the same reason each time
+            here = sorted({name for owner in kind.__mro__ for name in names.intersection(owner.__dict__)})
+            raws = ((name, self.special(kind, name)) for name in here)
             found = [(name, raw) for name, raw in raws if raw is not None and not _is_generic(raw)]
             self._all_specials[kind, names] = found
         return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, defaultdict, deque
+from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
@@ -62,6 +63,15 @@ _IN_PLACE: dict[str, tuple[type, ...]] = {
 _DATA_BASES = (list, dict, set, tuple, frozenset, deque, str, bytes, bytearray, int, float, complex)
 
 
+_COSTS = 8  #: steps of a call of a special method
+
+
+@lru_cache(64)
+def _parted(names: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Without those that give iterators, and these. Made once, for a set of names hashes itself once."""
+    return names - _ITERATORS, names & _ITERATORS
+
+
 class Args(msgspec.Struct):
     """The arguments of one call."""
 
@@ -102,6 +112,12 @@ class Specials(Attributes):
     """Writes, special methods, operators."""
 
     fragile = False  #: whether the arguments hold a set whose copy iterates in another order
+    _entered: dict[tuple[Any, Value], tuple[Values, Values]]
+    """By special method and receiver: all that it had as other arguments, and what it returns. Most are asked for a thousand times."""
+    _methods_of: dict[tuple[Value, frozenset[str]], tuple[int, list[tuple[type, str, Any]]]]
+    """By value and names: the classes that it may be of are so many, and what `_methods` found."""
+    _pools: dict[Any, tuple[Values, Values, int]]
+    """By special method without facts: all that it had as arguments, what it returned, and when."""
 
     def no_order(self, values: Values) -> None:
         """Something is done that depends on the order of these, if they are sets.
@@ -152,18 +168,50 @@ class Specials(Attributes):
         """Call those special methods of the instances among the values, with any of the others."""
         results: Values = set()
         for value in list(values):
-            for kind in self.classes_of(value):
-                self.spent += len(names)
-                for name, raw in self.specials(kind, names):
-                    if isinstance(raw, C_METHODS):  # as in ``__ne__ = object.__ne__``
-                        results |= self._call_borrowed(raw, value, others)
-                        continue
-                    if not isinstance(raw, FunctionType | LRU):
-                        raise Harm(f"uses {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
-                    results |= self.call(
-                        self.live(raw, f"{kind.__qualname__}.{name}"), Args([{value}], rest=others)
-                    )
+            for kind, name, raw in self._methods(value, names):
+                known = self._entered.get((raw, value))
+                if known is not None and others <= known[0]:
+                    results |= known[1]
+                    continue
+                pooled = self._pools.get(raw)
+                if (
+                    pooled is not None
+                    and pooled[2] == self.version
+                    and value in pooled[0]
+                    and others <= pooled[0]
+                ):
+                    results |= pooled[1]
+                    continue
+                self.spent += _COSTS
+                if isinstance(raw, C_METHODS):  # as in ``__ne__ = object.__ne__``
+                    results |= self._call_borrowed(raw, value, others)
+                    continue
+                if not isinstance(raw, FunctionType | LRU):
+                    raise Harm(f"uses {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
+                method = self.live(raw, f"{kind.__qualname__}.{name}")
+                found = self.call(method, Args([{value}], rest=others))
+                if self.is_entered(raw):
+                    self._entered[raw, value] = others | known[0] if known else set(others), found
+                results |= found
         return results
+
+    def _methods(self, value: Value, names: frozenset[str]) -> list[tuple[type, str, Any]]:
+        """Those special methods of all classes that a value may be of, with class and name."""
+        size = len(value.classes) if isinstance(value, Given) else 1
+        known = self._methods_of.get((value, names))
+        if known is not None and known[0] == size:
+            return known[1]
+        # in the order of their names: of several reasons the same one each time
+        kinds = sorted(self.classes_of(value), key=lambda kind: (kind.__module__, kind.__qualname__))
+        self.spent += len(kinds)
+        found = [(kind, name, raw) for kind in kinds for name, raw in self.specials(kind, names)]
+        self._methods_of[value, names] = size, found
+        return found
+
+    def is_entered(self, function: Any) -> bool:
+        """Whether to call it is to hand its arguments to a frame, and to get what that returns: then to call it once more with
+        arguments that it had changes nothing, and what it had returned grows with its frame."""
+        raise NotImplementedError
 
     def _call_borrowed(self, raw: Any, value: Value, others: Values) -> Values:
         """A special method that a class has taken from a builtin. It may come back to itself through what it looks at."""
@@ -189,9 +237,10 @@ class Specials(Attributes):
             ATOM,
             NUMBER,
         }  # builtins pass numbers, texts and None of their own, too
-        found = self.special_calls(reach, names - _ITERATORS, others)
-        if names & _ITERATORS:
-            for iterator in self.special_calls(reach, names & _ITERATORS, others):
+        at_once, iterators = _parted(names)
+        found = self.special_calls(reach, at_once, others)
+        if iterators:
+            for iterator in self.special_calls(reach, iterators, others):
                 found |= self.next_of(iterator)
         return found
 
