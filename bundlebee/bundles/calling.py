@@ -299,10 +299,14 @@ class Calls(Builtins):
             pool |= args.all()
             self._pools[function] = (pool, results, self.version)
             everything = Args([pool, pool], rest=pool)
-            found = self.call_generated(function, everything)
-            self.add(
-                results, self._call_known(module, qualname, everything, label) if found is None else found
-            )
+            try:
+                found = self.call_generated(function, everything)
+                if found is None:
+                    found = self._call_known(module, qualname, everything, label)
+            except Harm:
+                self._pools[function] = (pool, results, -1)  # whoever asks next shall hear of it, too
+                raise
+            self.add(results, found)
         return results
 
     def _is_builtin(self, module: str, qualname: str) -> bool:

@@ -221,7 +221,12 @@ class Specials(Attributes):
             pool |= others
             self._once[key] = (pool, results, self.version)
             method = self.builtin_method(raw.__name__, value, raw.__objclass__)
-            self.add(results, self.call(method, Args(rest=set(pool))))
+            try:
+                found = self.call(method, Args(rest=set(pool)))
+            except Harm:
+                self._once[key] = (pool, results, -1)  # whoever asks next shall hear of it, too
+                raise
+            self.add(results, found)
         return results  # type: ignore[no-any-return]
 
     def look_at(self, values: Values, depth: int, names: frozenset[str] = IMPLICIT) -> Values:
