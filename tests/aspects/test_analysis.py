@@ -3,56 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
 import pytest
-from advised import Advised
+from advised import Advised, advised, either_way
 
 from bundlebee.aspects import stopwatch
 from bundlebee.aspects.analysis import AT_ONCE
 from bundlebee.aspects.profile import SAMPLES, Profile
-from bundlebee.decisions.model import Verdict
-from bundlebee.decisions.policy import Policy
-from bundlebee.weaving.joinpoint import JoinPoint
 from bundlebee.words import Reason
 
 
-class Grid:
-    """Nobody is there, until there is somebody."""
-
-    def __init__(self, policy: str = "auto") -> None:
-        self.policy = Policy.parse(policy)
-        self.there = False
-        self.decisions: list[tuple[str, Reason]] = []
-
-    def anybody(self) -> bool:
-        return self.there
-
-    def coming(self) -> bool:
-        return False
-
-    def busy(self) -> bool:
-        return False
-
-    def decided(self, point: JoinPoint, verdict: Verdict, *, seconds: float | None) -> None:
-        self.decisions.append((point.qualname, verdict.why))
-
-
-def world_of(policy: str = "auto") -> Advised:
-    return Advised(Grid(policy))
-
-
 @pytest.fixture(params=["swap", "stopwatch"])
-def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Both ways to find out how long calls take."""
-    if request.param == "stopwatch" and not stopwatch.AVAILABLE:
-        pytest.skip("the stopwatch came with 3.13")
-    monkeypatch.setattr(stopwatch, "AVAILABLE", request.param == "stopwatch")
-    made = world_of()
-    yield made
-    made.analysis.close()
+def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Advised]:
+    yield from either_way(request, monkeypatch, there=False)
+
+
+def told(world: Advised) -> list[tuple[str, Reason]]:
+    return [(function, why) for function, why, _seconds in world.grid.decisions]
 
 
 def wait(seconds: float) -> None:
@@ -74,7 +44,7 @@ def test_short_calls_are_measured_and_then_left_alone(world: Advised) -> None:
     for _ in range(5):
         assert short(1, 2, k=3, z=4) == (1, (2,), 3, {"z": 4})
     assert profile.calls == SAMPLES and is_at_rest(profile)
-    assert world.grid.decisions == [(profile.point.qualname, Reason.TOO_SHORT)]
+    assert told(world) == [(profile.point.qualname, Reason.TOO_SHORT)]
 
 
 def test_what_takes_long_is_armed_only_once_somebody_is_there(world: Advised) -> None:
@@ -85,7 +55,7 @@ def test_what_takes_long_is_armed_only_once_somebody_is_there(world: Advised) ->
     for _ in range(5):
         slow()
     assert profile.calls == 1 and is_at_rest(profile)
-    assert world.grid.decisions == [(profile.point.qualname, Reason.NO_PEER)]
+    assert told(world) == [(profile.point.qualname, Reason.NO_PEER)]
     world.analysis.somebody()
     assert not profile.point.armed
     world.grid.there = True
@@ -152,7 +122,7 @@ def test_what_features_cannot_be_told_of_still_runs(world: Advised) -> None:
 
 
 def test_functions_of_an_import_wait_until_it_is_over() -> None:
-    world = world_of()
+    world = advised()
     try:
         few = define(world, 3)
         note = world.analysis.on_defined(world.advice)
@@ -177,7 +147,7 @@ def test_functions_of_an_import_wait_until_it_is_over() -> None:
 
 
 def test_one_that_an_import_has_defined_is_found_before_that_is_over() -> None:
-    world = world_of()
+    world = advised()
     try:
         note = world.analysis.on_defined(world.advice)
         first, second = define(world, 2)
@@ -191,7 +161,7 @@ def test_one_that_an_import_has_defined_is_found_before_that_is_over() -> None:
 
 
 def test_other_policies_take_every_call_from_the_first() -> None:
-    world = world_of("remote")
+    world = advised("remote")
     try:
         (f,) = define(world, 1)
         assert world.profile(f).point.armed
@@ -216,7 +186,7 @@ def define(world: Advised, count: int) -> list[Any]:
 
 @pytest.mark.parametrize("waits", [False, True])
 def test_the_first_function_of_all_is_told(waits: bool) -> None:
-    world = world_of()
+    world = advised()
     told: list[str] = []
     world.analysis.once_there_is_one(lambda: told.append("there is one"))
     assert told == []

@@ -4,55 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from advised import Advised, Remote
+from advised import Advised, Remote, advised, either_way
 
 from bundlebee.aspects import stopwatch
 from bundlebee.aspects.profile import SAMPLES, SHORT
 from bundlebee.decisions.model import Verdict
-from bundlebee.decisions.policy import Policy
-from bundlebee.weaving.joinpoint import JoinPoint
 from bundlebee.words import Reason
 
 
-class Grid:
-    """Somebody is there, and gets nothing."""
-
-    def __init__(self, policy: str) -> None:
-        self.policy = Policy.parse(policy)
-        self.decisions: list[tuple[str, Reason, float | None]] = []
-
-    def anybody(self) -> bool:
-        return True
-
-    def coming(self) -> bool:
-        return False
-
-    def busy(self) -> bool:
-        return False
-
-    def draw(self) -> float:
-        return 0.5
-
-    def decided(self, point: JoinPoint, verdict: Verdict, *, seconds: float | None) -> None:
-        self.decisions.append((point.qualname, verdict.why, seconds))
-
-
-def world_of(policy: str = "auto") -> Advised:
-    return Advised(Grid(policy))
-
-
 @pytest.fixture(params=["swap", "stopwatch"])
-def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
-    if request.param == "stopwatch" and not stopwatch.AVAILABLE:
-        pytest.skip("the stopwatch came with 3.13")
-    monkeypatch.setattr(stopwatch, "AVAILABLE", request.param == "stopwatch")
-    made = world_of()
-    yield made
-    made.analysis.close()
+def world(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Advised]:
+    yield from either_way(request, monkeypatch, there=True)
 
 
 def busy(seconds: float) -> None:
@@ -147,7 +113,7 @@ def test_what_calls_itself_is_measured_as_a_whole(world: Advised) -> None:
 
 @pytest.mark.parametrize("policy", ["auto", "local", "remote", "chaos:1.0"])
 def test_what_is_sent_and_thrown_passes_through(policy: str) -> None:
-    world = world_of(policy)
+    world = advised(policy, there=True)
 
     class Ask:
         def __await__(self) -> Any:
@@ -179,7 +145,7 @@ def test_what_is_sent_and_thrown_passes_through(policy: str) -> None:
 
 @pytest.mark.parametrize("policy", ["auto", "remote"])
 def test_an_exception_is_that_of_plain_code(policy: str) -> None:
-    world = world_of(policy)
+    world = advised(policy, there=True)
 
     async def fails() -> None:
         await asyncio.sleep(0)
@@ -211,7 +177,7 @@ def test_aspects_that_fail_are_switched_off(world: Advised) -> None:
         def decide(self, *_: object) -> tuple[Verdict, None]:
             raise RuntimeError("broken")
 
-    broken = world_of("remote")
+    broken = advised("remote", there=True)
     broken.analysis._awaited._remote = Broken()  # type: ignore[assignment]
     profile = broken.profile(f)
     assert runs(f, 4) == 4
