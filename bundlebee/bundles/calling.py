@@ -76,6 +76,10 @@ class Calls(Builtins):
     def __init__(self, given: Given) -> None:
         super().__init__(given)
         self._pools: dict[Any, tuple[Values, Values, int]] = {}
+        self._due: dict[
+            FunctionType, str
+        ] = {}  #: special methods that are still to be looked at, with labels
+        self._looked: set[FunctionType] = set()  #: while that goes on, those that were
         self._methods_of = {}
         self._entered: dict[tuple[Any, Value], tuple[Values, Values]] = {}
 
@@ -293,21 +297,43 @@ class Calls(Builtins):
             self.reads |= settable(function)
         if function.__name__ not in IMPLICIT:
             return self._call_known(module, qualname, args, label)
-        # A special method may come back to itself through what it looks at: it is looked at once for all its arguments.
+        return self._call_implicit(function, args, label)
+
+    def _call_implicit(self, function: FunctionType, args: Args, label: str) -> Values:
+        """It may come back to itself through what it looks at: it is looked at once for all its arguments, after whoever called it."""
         pool, results, when = self._pools.setdefault(function, (set(), {ATOM}, -1))
-        if not args.all() <= pool or when != self.version:
-            pool |= args.all()
-            self._pools[function] = (pool, results, self.version)
-            everything = Args([pool, pool], rest=pool)
-            try:
-                found = self.call_generated(function, everything)
-                if found is None:
-                    found = self._call_known(module, qualname, everything, label)
-            except Harm:
-                self._pools[function] = (pool, results, -1)  # whoever asks next shall hear of it, too
-                raise
-            self.add(results, found)
+        arguments = args.all()
+        if not arguments <= pool:
+            pool |= arguments
+            self._pools[function] = pool, results, -1
+        elif when == self.version or function in self._looked:
+            return results
+        self._due[function] = label
+        if not self._looked:
+            self._look_at_due()
         return results
+
+    def _look_at_due(self) -> None:
+        """One after the other, and again with new arguments; what else comes to light about one waits for the next round."""
+        try:
+            while self._due:
+                function, label = self._due.popitem()
+                self._looked.add(function)
+                pool, results, _ = self._pools[function]
+                self._pools[function] = pool, results, self.version
+                everything = Args([set(pool), set(pool)], rest=set(pool))
+                try:
+                    found = self.call_generated(function, everything)
+                    if found is None:
+                        module = str(function.__globals__.get("__name__"))
+                        found = self._call_known(module, function.__code__.co_qualname, everything, label)
+                except Harm:
+                    self._pools[function] = pool, results, -1  # whoever asks next shall hear of it, too
+                    raise
+                self.add(results, found)
+        finally:
+            self._due.clear()
+            self._looked.clear()
 
     def _is_builtin(self, module: str, qualname: str) -> bool:
         """Whether `_call_known` has an answer of its own for it."""

@@ -63,9 +63,6 @@ _IN_PLACE: dict[str, tuple[type, ...]] = {
 _DATA_BASES = (list, dict, set, tuple, frozenset, deque, str, bytes, bytearray, int, float, complex)
 
 
-_COSTS = 8  #: steps of a call of a special method
-
-
 @lru_cache(64)
 def _parted(names: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
     """Without those that give iterators, and these. Made once, for a set of names hashes itself once."""
@@ -118,6 +115,10 @@ class Specials(Attributes):
     """By value and names: the classes that it may be of are so many, and what `_methods` found."""
     _pools: dict[Any, tuple[Values, Values, int]]
     """By special method without facts: all that it had as arguments, what it returned, and when."""
+    _due: dict[Any, str]
+    """Those that are still to be looked at, with labels."""
+    _looked: set[Any]
+    """While that goes on, those that were."""
 
     def no_order(self, values: Values) -> None:
         """Something is done that depends on the order of these, if they are sets.
@@ -176,13 +177,13 @@ class Specials(Attributes):
                 pooled = self._pools.get(raw)
                 if (
                     pooled is not None
-                    and pooled[2] == self.version
+                    and (pooled[2] == self.version or raw in self._due or raw in self._looked)
                     and value in pooled[0]
                     and others <= pooled[0]
                 ):
                     results |= pooled[1]
                     continue
-                self.spent += _COSTS
+                self.spent += 1
                 if isinstance(raw, C_METHODS):  # as in ``__ne__ = object.__ne__``
                     results |= self._call_borrowed(raw, value, others)
                     continue

@@ -1058,6 +1058,22 @@ def test_a_large_closure_is_bounded(world: World) -> None:
     assert world.ask(module.f, 1).level in (Effect.FREE, Effect.UNSAFE)
 
 
+def test_many_classes_that_compare_what_they_hold_are_no_depth(world: World) -> None:
+    """Each of their methods may come to those of all others, through what it looks at."""
+    classes = [
+        f"@dataclass(order=True, unsafe_hash=True)\nclass C{n}:\n    a: object\n    b: object\n"
+        for n in range(60)
+    ]
+    source = "\n".join(["from dataclasses import dataclass", *classes, "def f(xs, x): return x in xs"])
+    summary = world.analysis.summary(world.load(source).f)
+    assert summary.level is Effect.FREE, summary.why
+    source = source.replace(
+        "class C41:", "class C41:\n    def __eq__(self, other): return bool(SEEN.append(other))\n"
+    )
+    summary = world.analysis.summary(world.load(f"SEEN = []\n{source}", "another").f)
+    assert summary.level is Effect.UNSAFE and "C41.__eq__" in summary.why
+
+
 def fragile_set() -> set[int]:
     """A set whose copy iterates in another order."""
     made = set(range(1000))
