@@ -164,13 +164,13 @@ def let_pass(error: BaseException) -> None:
 
 def _code(handler: Any) -> CodeType | None:
     """The code that a handler's author wrote; None for one that is not written in Python."""
-    import inspect
-
     from bundlebee.weaving.joinpoint import original_code
 
     while isinstance(handler, functools.partial):
         handler = handler.func
     handler = getattr(handler, "__func__", handler)
     if not isinstance(handler, FunctionType):
-        handler = inspect.getattr_static(type(handler), "__call__", None)
+        # not by a look at the class: a member of an enumeration, such as SIG_DFL, would give what makes such members
+        found = (base.__dict__["__call__"] for base in type(handler).__mro__ if "__call__" in base.__dict__)
+        handler = next(found, None)
     return original_code(handler) if isinstance(handler, FunctionType) else None

@@ -11,7 +11,7 @@ import sys
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from datetime import tzinfo
-from enum import Enum
+from enum import Enum, EnumMeta
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -245,6 +245,10 @@ def cannot_travel(kind: type) -> str | None:
     if own.by_name(kind.__module__, kind.__qualname__) is not kind:
         return f"its class {name} cannot be found by that name"
     if issubclass(kind, Enum):
+        if kind not in _CHECKED:
+            _CHECKED[kind] = None
+            if not _is_found_by_value(kind):
+                replicas.register_members(kind)
         return None
     if not by_python(kind) or kind in copyreg.dispatch_table:
         return f"a {name} cannot travel"
@@ -255,6 +259,15 @@ def cannot_travel(kind: type) -> str | None:
         _CHECKED[kind] = reason
     reason = _CHECKED[kind]
     return None if reason is None else f"a {name} cannot travel: {reason}"
+
+
+def _is_found_by_value(kind: type) -> bool:
+    """Whether the members of an enumeration come back as themselves in the way of the standard library: class and value."""
+    owner = _owner(kind, "__reduce_ex__")
+    if type(kind) is not EnumMeta or owner is None or (by_python(owner) and owner.__module__ != "enum"):
+        return False
+    values = [object.__getattribute__(one, "_value_") for one in kind.__dict__["_member_map_"].values()]
+    return all(type(value) in ATOMS and value == value for value in values)
 
 
 def forget() -> None:

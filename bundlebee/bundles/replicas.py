@@ -7,6 +7,8 @@ For a shipped call the copy must be as good as the original, so such instances a
 methods of their builtin base: ``object.__new__``, the content of a list or dict, the value of a number or text, the
 attributes in the dictionary and in slots. Nothing of the class runs.
 
+Members of enumerations are what they are on the other side: they travel by name where their values would not find them.
+
 `TABLE` is for `pickle.Pickler.dispatch_table`. `bundlebee.bundles.contents` registers classes there when it first meets them.
 """
 
@@ -47,6 +49,24 @@ def register(kind: type, base: type) -> None:
         return make, made, (content, own.attributes(value), dict(own.slots(value))), None, None, fill
 
     TABLE[kind] = reduce
+
+
+def register_members(kind: type) -> None:
+    """From now on members of that enumeration travel by their names."""
+    TABLE[kind] = _by_name
+
+
+def _by_name(value: Any) -> Any:
+    kind = type(value)
+    name = object.__getattribute__(value, "_name_")
+    if kind.__dict__["_member_map_"].get(name) is value:
+        return member, (kind, name)
+    return value.__reduce_ex__(5)  # several flags together: these are no member
+
+
+def member(kind: type, name: str) -> Any:
+    """The member of an enumeration."""
+    return kind.__dict__["_member_map_"][name]
 
 
 def make(kind: type, base: type, *value: Any) -> Any:

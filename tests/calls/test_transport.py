@@ -39,7 +39,7 @@ from bundlebee.words import BundleRef, FunctionRef, Reason
 SECONDS = 30.0
 
 SOURCE = """
-import os, sys, threading, time
+import enum, os, sys, threading, time
 
 class Box:
     def __init__(self, content):
@@ -56,6 +56,34 @@ class Odd(Exception):
         self.lock = threading.Lock()
 
 TABLE = {1: "one"}
+
+class Odd_value:
+    pass
+
+class Kind(enum.Enum):
+    PLAIN = 1
+    BY_IDENTITY = Odd_value()
+    LIST = [1]
+    NAN = float("nan")
+    ALIAS = PLAIN
+
+class Own(enum.Enum):
+    A = 1
+    B = 2
+    def __reduce_ex__(self, protocol):
+        return Own, (1,)
+
+class Access(enum.Flag):
+    READ = 1
+    WRITE = 2
+
+MEMBERS = [*Kind, *Own, *Access, Access.READ | Access.WRITE]
+
+def pick(number):
+    return [MEMBERS[number], Box(MEMBERS[number])]
+
+def find(member):
+    return [number for number, one in enumerate(MEMBERS) if one is member]
 
 def add(a, b=1):
     return a + b
@@ -258,6 +286,20 @@ def test_a_result_comes_back_with_times_and_sizes(run: Run) -> None:
     assert outcome.returned and outcome.get() == 42
     assert outcome.bytes_out > 0 and outcome.bytes_back > 0
     assert 0 <= outcome.seconds <= outcome.round_trip and outcome.cpu_seconds >= 0
+
+
+def test_members_of_enumerations_are_what_they_are(
+    run: Run, channel: Channel, tools: BundlePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tools.path))
+    module = __import__(tools.ref.name)
+    for number, member in enumerate(module.MEMBERS):
+        found, box = run("pick", number).get()
+        assert found is member and box.content is member
+        assert run("find", member).get() == [number], member
+    channel.submit(calling(tools, "pick"), [((number,), {}) for number in range(len(module.MEMBERS))])
+    found = [one.value[0] for one in collect(channel, len(module.MEMBERS))]
+    assert all(one is member for one, member in zip(found, module.MEMBERS, strict=True))
 
 
 def test_an_exception_comes_back_as_itself_with_its_traceback(run: Run, tools: BundlePath) -> None:
