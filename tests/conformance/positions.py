@@ -68,7 +68,16 @@ def _inner(code: CodeType) -> list[CodeType]:
 
 
 def _constants(code: CodeType) -> list[str]:
-    return [repr(constant) for constant in code.co_consts if not isinstance(constant, CodeType)]
+    return [_shown(constant) for constant in code.co_consts if not isinstance(constant, CodeType)]
+
+
+def _shown(constant: Any) -> str:
+    """As `repr`; in which order a set iterates depends on which of its texts the compiler has met before."""
+    if type(constant) is frozenset:
+        return f"frozenset({sorted(map(_shown, constant))})"
+    if type(constant) is tuple:
+        return f"({', '.join(map(_shown, constant))},)"
+    return repr(constant)
 
 
 def _key(code: CodeType) -> tuple[Any, ...]:
@@ -99,7 +108,7 @@ def _steps(code: CodeType) -> Iterator[tuple[Any, ...]]:
             continue
         operand = one.argval if one.opcode in _NAMED else None
         if one.opcode in dis.hasconst and not isinstance(one.argval, CodeType):
-            operand = repr(one.argval)
+            operand = _shown(one.argval)
         p = one.positions
         place = (p.lineno, p.end_lineno, p.col_offset, p.end_col_offset) if p is not None else ()
         # a variable that the spread branch reads, too, lives in a cell
