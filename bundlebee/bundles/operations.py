@@ -16,7 +16,7 @@ from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import FunctionFacts, ModuleFacts
 from bundlebee.bundles.heap import ANY_NAME, MISSING, Harm, Values
 from bundlebee.bundles.narrowing import Narrowing
-from bundlebee.bundles.specials import INDEXING, KEYS, MAPPING, TEXTS, Args
+from bundlebee.bundles.specials import BUFFER, INDEXING, KEYS, MAPPING, TEXTS, Args
 
 Operation: TypeAlias = tuple[Any, ...]
 
@@ -338,7 +338,7 @@ class Operations(Narrowing):
             self.check_operands(both)
             found.add(self.array(both))
         if any(self.classes_of(value) for value in reach):
-            names = frozenset({f"__{name}__", f"__{_MIRRORED[name]}__", "__eq__", "__hash__"})
+            names = BUFFER | {f"__{name}__", f"__{_MIRRORED[name]}__", "__eq__", "__hash__"}
             found |= self.special_calls(both, names, both)
             self.special_calls(reach - both, names, reach)
         self.add(frame.registers[target], found)
@@ -349,7 +349,7 @@ class Operations(Narrowing):
         reach = self.inside(frame.registers[item].union(*map(self.looked_up, holders))) | holders
         if any(self.classes_of(value) for value in reach):
             self.special_calls(frame.registers[container], _CONTAINS, reach)
-            self.special_calls(reach, KEYS, reach)
+            self.special_calls(reach, KEYS | BUFFER, reach)
             for value in list(frame.registers[container]):
                 if self.classes_of(value):
                     self.next_of(value)

@@ -31,11 +31,13 @@ _OPERATORS = (
 )
 _PROTOCOL = (
     "eq ne lt le gt ge hash bool len iter next reversed contains getitem missing str repr format bytes int float complex index "
-    "round trunc floor ceil abs neg pos invert length_hint fspath sizeof"
+    "round trunc floor ceil abs neg pos invert length_hint fspath sizeof buffer release_buffer"
 )
 IMPLICIT = frozenset(f"__{name}__" for name in f"{_PROTOCOL} {_OPERATORS}".split())
 """Special methods that builtins call of what they are given. Those that write by their nature are called by operations only."""
-TEXTS = frozenset(
+BUFFER = frozenset({"__buffer__", "__release_buffer__"})
+"""Since Python 3.12; what works with bytes takes them from whoever has these."""
+TEXTS = BUFFER | frozenset(
     {"__str__", "__repr__", "__format__", "__bytes__", "__getitem__", "__index__", "__int__", "__float__"}
 )
 KEYS = frozenset({"__hash__", "__eq__"})
@@ -47,7 +49,7 @@ SILENT = IMPLICIT - {"__str__", "__repr__", "__format__"}
 ORDER = frozenset(
     {"__lt__", "__gt__", "__le__", "__ge__", "__eq__", "__iter__", "__next__", "__getitem__", "__len__"}
 )
-INTEGERS = frozenset(
+INTEGERS = BUFFER | frozenset(
     {"__int__", "__index__", "__trunc__", "__float__", "__complex__", "__bytes__", "__len__", "__getitem__"}
 )
 _ITERATORS = frozenset({"__iter__", "__reversed__"})
@@ -279,6 +281,7 @@ class Specials(Attributes):
             return {ATOM}
         found = self.special_calls(left, frozenset({f"__{name}__"}), right)
         found |= self.special_calls(right, frozenset({f"__r{name}__"}), left)
+        self.special_calls(both, BUFFER, {NUMBER})
         if name == "mod":
             self.look_at(right, 2, TEXTS)
         others = both - scalars
