@@ -75,13 +75,11 @@ class Calls(Builtins):
 
     def __init__(self, given: Given) -> None:
         super().__init__(given)
-        self._pools: dict[Any, tuple[Values, Values, int]] = {}
-        self._due: dict[
-            FunctionType, str
-        ] = {}  #: special methods that are still to be looked at, with labels
-        self._looked: set[FunctionType] = set()  #: while that goes on, those that were
+        self._pools = {}
+        self._due = {}
+        self._looked = set()
         self._methods_of = {}
-        self._entered: dict[tuple[Any, Value], tuple[Values, Values]] = {}
+        self._entered = {}
 
     def enter(
         self, function: FunctionType, args: Args, label: str, context: Value | None = None

@@ -244,13 +244,7 @@ def cannot_travel(kind: type) -> str | None:
     name = f"{kind.__module__}.{kind.__qualname__}"
     if own.by_name(kind.__module__, kind.__qualname__) is not kind:
         return f"its class {name} cannot be found by that name"
-    if issubclass(kind, Enum):
-        if kind not in _CHECKED:
-            _CHECKED[kind] = None
-            if not _is_found_by_value(kind):
-                replicas.register_members(kind)
-        return None
-    if not by_python(kind) or kind in copyreg.dispatch_table:
+    if not issubclass(kind, Enum) and (not by_python(kind) or kind in copyreg.dispatch_table):
         return f"a {name} cannot travel"
     if kind not in _CHECKED:
         reason = _refusal(kind)
@@ -309,6 +303,10 @@ def _owner(kind: type, name: str) -> type | None:
 
 def _refusal(kind: type) -> str | None:
     """Why no instance of the class can be copied, or None."""
+    if issubclass(kind, Enum):
+        if not _is_found_by_value(kind):
+            replicas.register_members(kind)
+        return None
     base = _builtin_base(kind)
     if base not in _BASES:
         return f"it is a subclass of {base.__name__}"

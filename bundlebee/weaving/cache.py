@@ -36,9 +36,7 @@ from bundlebee.weaving.outcomes import ScatterSite, SkippedSite, WovenModule
 
 _CHECK = 4  # bytes of a checksum: it finds damage, which could crash marshal
 _LENGTH = 4  # bytes of the head's length
-_AT_ONCE = (
-    1 << 16
-)  # bytes that are read first, into memory that is used again: the head of nearly every module
+_AT_ONCE = 1 << 16  # bytes that are read first, into memory that is there: the head of nearly every module
 
 SETTLED = 2.0
 """Seconds. A file that changed later than that ago may change again and keep its times: file systems tell them in steps

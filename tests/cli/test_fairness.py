@@ -86,9 +86,9 @@ def work(turns):
     return total
 
 expected = work(100_000)
-values = [work(100_000) for _ in range(60)]  # finds the worker taken
+values = [work(100_000) for _ in range(15)]  # finds the workers taken, and is over soon
 open("go", "w").close()
-values += [work(100_000) for _ in range(600)]  # begins right after it was refused
+values += [work(100_000) for _ in range(600)]  # begins while their node is left out for that
 assert set(values) == {expected}
 """
 
