@@ -172,6 +172,12 @@ class Specials(Attributes):
         results: Values = set()
         for value in list(values):
             for kind, name, raw in self._methods(value, names):
+                if isinstance(raw, C_METHODS):  # as in ``__ne__ = object.__ne__``
+                    self.spent += 1
+                    results |= self._call_borrowed(raw, value, others)
+                    continue
+                if not isinstance(raw, FunctionType | LRU):
+                    raise Harm(f"uses {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
                 known = self._entered.get((raw, value))
                 if known is not None and others <= known[0]:
                     results |= known[1]
@@ -186,11 +192,6 @@ class Specials(Attributes):
                     results |= pooled[1]
                     continue
                 self.spent += 1
-                if isinstance(raw, C_METHODS):  # as in ``__ne__ = object.__ne__``
-                    results |= self._call_borrowed(raw, value, others)
-                    continue
-                if not isinstance(raw, FunctionType | LRU):
-                    raise Harm(f"uses {kind.__qualname__}.{name}, a {type(raw).__qualname__}")
                 method = self.live(raw, f"{kind.__qualname__}.{name}")
                 found = self.call(method, Args([{value}], rest=others))
                 if self.is_entered(raw):

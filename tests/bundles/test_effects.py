@@ -1074,6 +1074,22 @@ def test_many_classes_that_compare_what_they_hold_are_no_depth(world: World) -> 
     assert summary.level is Effect.UNSAFE and "C41.__eq__" in summary.why
 
 
+def test_what_stands_for_a_special_method_is_not_asked_for_its_hash(world: World) -> None:
+    module = world.load(
+        """
+        HASHED = []
+        class Method:
+            def __call__(self, other): return True
+            def __hash__(self): return HASHED.append(1) or 1
+        class C:
+            __eq__ = Method()
+        def f(c): return c == 1
+        """
+    )
+    assert world.ask(module.f, module.C()).what.endswith(", a Method")
+    assert module.HASHED == []
+
+
 def fragile_set() -> set[int]:
     """A set whose copy iterates in another order."""
     made = set(range(1000))
