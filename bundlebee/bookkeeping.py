@@ -26,7 +26,7 @@ from bundlebee import settings
 from bundlebee.calls import logged
 from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Verdict
-from bundlebee.decisions.records import Decision, from_json, text
+from bundlebee.decisions.records import EACH, Decision, from_json, text
 from bundlebee.errors import BundlebeeError
 from bundlebee.loggers import get_logger
 from bundlebee.reports import Reports
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from bundlebee.guest import Guest
 
 log = get_logger("bundlebee.executor")
-
-EACH = 0.01  #: seconds; a record costs some 20 µs
 
 
 class Sum:

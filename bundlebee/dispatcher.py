@@ -17,7 +17,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bundlebee import settings
-from bundlebee.bookkeeping import EACH, Bookkeeping
+from bundlebee.bookkeeping import Bookkeeping
 from bundlebee.calls import logged
 from bundlebee.calls.byvalue import Outbound
 from bundlebee.calls.parcels import Parcel
@@ -25,6 +25,7 @@ from bundlebee.calls.pickling import blame_items
 from bundlebee.calls.tasks import Hand, Pace, Schedule
 from bundlebee.calls.transport import LARGEST, Outcome
 from bundlebee.clock import clock
+from bundlebee.decisions.records import EACH
 from bundlebee.errors import CallError, PeerBusy, PeerLost, Unshippable
 from bundlebee.guest import Guest
 from bundlebee.helper import Helper

@@ -407,7 +407,9 @@ class Node:
         records, summary = msgspec.msgpack.decode(body, type=tuple[list[tuple[Decision, bool]], list[str]])
         self.ledger.add([record for record, _changed in records])
         for record, changed in records:
-            log.log(logging.INFO if changed else logging.DEBUG, "%s", text(record))
+            level = logging.INFO if changed else logging.DEBUG
+            if log.isEnabledFor(level):
+                log.log(level, "%s", text(record))
         for line in summary:
             log.info("%s", line)
         return b"", ()

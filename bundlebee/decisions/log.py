@@ -31,7 +31,10 @@ logger = get_logger("bundlebee.decisions")
 Listener = Callable[[Decision, bool], None]
 """Called with each record, and whether the verdict on that function changed with it. Must be quick."""
 
-LATER = 256  #: records that are made together; each alone would cost three times as much
+LATER = 1024
+"""Records that are made together; each alone would cost three times as much. The call that makes them takes some 4 ms longer.
+With 256 at a time, and 1 ms, the 99th percentile of null calls was 1.9 to 2.3 times that of bare pyzmq; it is 1.2 to 1.4 times."""
+
 CAPACITY = 1000  #: records kept in memory
 MAX_FUNCTIONS = 4096  #: functions whose last verdict and counts are remembered
 SUMMARY_EVERY = 30.0  #: seconds between two summaries
