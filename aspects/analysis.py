@@ -32,6 +32,7 @@ from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.interrupts import hold, let_pass, release
 from bundlebee.loggers import get_logger
+from bundlebee.observers import OBSERVED, observed
 from bundlebee.weaving.joinpoint import JoinPoint, join_point_in
 from bundlebee.words import HERE, Reason
 
@@ -78,6 +79,7 @@ class Analysis:
         self._stopwatch = Stopwatch(running, self._timed, self._calls_itself, self._suspends)
         self._listens = grid.policy.kind is Kind.AUTO and self._stopwatch.start()
         self._on_first: Callable[[], None] | None = None
+        self._observed = False  #: it was said
 
     def once_there_is_one(self, begin: Callable[[], None]) -> None:
         """Have something called with the first function: a program without any shall not pay for glances at it."""
@@ -97,7 +99,16 @@ class Analysis:
         self._profiles[id(point.original)] = profile
         if point.unwoven is not None:
             self._profiles[id(point.unwoven)] = profile
-        self.sample(profile)
+        if observed():  # it is never armed, so that a debugger that steps into it finds nothing but its lines
+            profile.hold(Reason.OBSERVED, OBSERVED)
+            self._say_observed()
+        else:
+            self.sample(profile)
+
+    def _say_observed(self) -> None:
+        if not self._observed:
+            self._observed = True
+            log.info("%s: what it sees stays here", OBSERVED)
 
     def sample(self, profile: Profile) -> None:
         """Measure the next calls of a function."""

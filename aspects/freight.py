@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bundlebee.errors import Unshippable
+from bundlebee.observers import OBSERVED, observed
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
@@ -82,6 +83,11 @@ class Customs:
             Unshippable: an argument cannot travel.
             Stays: the call does something that only means the same here.
         """
+        if observed():
+            profile.hold(
+                Reason.OBSERVED, OBSERVED
+            )  # from its second call on it finds none of ours in its way
+            raise Stays(OBSERVED, reason=Reason.OBSERVED)
         walk, unsafe, _ = _analysis()
         found = walk(args, kwargs)
         summary = self._of(profile, found, args, kwargs, gaps=True)
