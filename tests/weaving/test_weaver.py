@@ -57,6 +57,21 @@ def test_encodings_and_layouts(source: bytes) -> None:
     assert ours["f"].__annotations__ == plain["f"].__annotations__
 
 
+def test_a_generated_module_of_20_000_lines() -> None:
+    source = "".join(
+        f"def f{i}(x):\n    y = x + {i}\n    for k in range(2):\n        y += k\n    return y\n"
+        for i in range(4000)
+    ).encode()
+    plain: dict[str, Any] = {"__name__": "m"}
+    exec(compile(source, "/somewhere/m.py", "exec", dont_inherit=True), plain)
+    ours = namespace_of(source)
+    assert len([name for name in ours if name.startswith("f")]) == 4000
+    for name in ("f0", "f2000", "f3999"):
+        assert ours[name](1) == plain[name](1)
+        assert ours[name].__code__ == plain[name].__code__
+        assert list(ours[name].__code__.co_positions()) == list(plain[name].__code__.co_positions())
+
+
 def test_our_own_future_imports_are_not_inherited() -> None:
     assert namespace_of(b"def f(a: 1 + 1): pass")["f"].__annotations__ == {"a": 2}
 
