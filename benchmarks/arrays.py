@@ -1,6 +1,6 @@
 """How fast do large arrays travel, on one host and through the socket, against the floor?
 
-    python benchmarks/arrays.py [--mib N] [--repeat N] [--ray] [--json FILE] [--quick]
+    python benchmarks/arrays.py [--mib N] [--repeat N] [--json FILE] [--quick]
 
 A NumPy array of 64 MiB goes to another process, which looks at one number on each of its pages, and the answer comes
 back (*there*); or it comes from there, and the caller looks (*back*). Each is done by
@@ -8,10 +8,10 @@ back (*there*); or it comes from there, and the caller looks (*back*). Each is d
 1. `multiprocessing.shared_memory` and a pipe: the floor on one host;
 2. a shipped call on the same host: memory is shared;
 3. pyzmq with CURVE, frames not copied: the floor through the socket;
-4. a shipped call through the socket, as between two hosts (TCP and CURVE);
-5. Ray (``--ray``; it is not installed for you).
+4. a shipped call through the socket, as between two hosts (TCP and CURVE).
 
-All take turns in one process; medians count, and ratios of one round. The worker is a process of its own in each case.
+All take turns; medians count, and ratios of one round. The worker is a process of its own in each case. `calls.py` runs this, too,
+with Ray beside us.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
@@ -31,6 +31,7 @@ from typing import Any
 
 import numpy as np
 import zmq
+from plot import Bar, Chart
 from report import Figure, Report, arguments
 
 from bundlebee.calls.client import Call, LeaseChannel, call
@@ -39,6 +40,13 @@ from bundlebee.calls.pool import BundlePath, WorkerPool
 from bundlebee.words import BundleRef, FunctionRef
 
 Run = Callable[[], None]
+Timed = Callable[[], float]
+"""Does it once; the seconds that it took."""
+
+SHARED, NEAR, CURVE, FAR = (
+    *("shared_memory and a pipe", "shipped, same host"),
+    *("pyzmq with CURVE", "shipped, through the socket"),
+)
 
 SOURCE = """
 import numpy as np
@@ -192,81 +200,67 @@ def ours(array: np.ndarray[Any, Any], *, share: bool) -> Iterator[dict[str, Run]
     context.destroy(linger=0)
 
 
-@contextmanager
-def with_ray(array: np.ndarray[Any, Any]) -> Iterator[dict[str, Run]]:
-    """Ray."""
-    import ray
+def timed(run: Run) -> Timed:
+    """The same with a clock beside it."""
 
-    ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False)
-    source = np.random.default_rng(1).random(array.size)
+    def seconds() -> float:
+        start = time.perf_counter()
+        run()
+        return time.perf_counter() - start
 
-    @ray.remote
-    class Worker:
-        def there(self, values: Any) -> float:
-            return float(values[::512].sum())
-
-        def back(self) -> Any:
-            return source
-
-    worker = Worker.remote()
-    yield {
-        "there": lambda: ray.get(worker.there.remote(array)),
-        "back": lambda: look(ray.get(worker.back.remote())) and None,
-    }
-    ray.shutdown()
+    return seconds
 
 
-def main() -> int:
-    """Run it; the exit code."""
-    parser = arguments(__doc__)
-    parser.add_argument("--mib", type=int, default=64, metavar="N", help="size of the array [64]")
-    parser.add_argument("--repeat", type=int, default=15, metavar="N", help="turns [15]")
-    parser.add_argument("--ray", action="store_true", help="Ray beside us")
-    options = parser.parse_args()
-    mib, repeat = (1, 3) if options.quick else (options.mib, options.repeat)
-    report = Report(f"a NumPy array of {mib} MiB", bounds=not options.quick)
+def measure(report: Report, mib: int, repeat: int, beside: Mapping[str, Mapping[str, Timed]]) -> list[Chart]:
+    """All of it.
+
+    Args:
+        mib: size of the array.
+        repeat: turns of each.
+        beside: further ways that take part, each with ``there`` and ``back``; we are to be ahead of them.
+    """
     array = np.random.default_rng(0).random(mib << 17)
     with ExitStack() as stack:
-        ways = {
-            "shared_memory and a pipe": stack.enter_context(shared_memory(array)),
-            "shipped, same host": stack.enter_context(ours(array, share=True)),
-            "pyzmq with CURVE": stack.enter_context(bare_zmq(array)),
-            "shipped, through the socket": stack.enter_context(ours(array, share=False)),
+        own = {
+            SHARED: stack.enter_context(shared_memory(array)),
+            NEAR: stack.enter_context(ours(array, share=True)),
+            CURVE: stack.enter_context(bare_zmq(array)),
+            FAR: stack.enter_context(ours(array, share=False)),
+        }
+        ways: dict[str, Mapping[str, Timed]] = {
+            way: {what: timed(run) for what, run in runs.items()} for way, runs in own.items()
         }
         data = memoryview(array).cast("B")
-        ways["digest"] = {"again": lambda: hashlib.sha256(data).digest()}
-        if options.ray:
-            ways["Ray"] = stack.enter_context(with_ray(array))
+        ways["digest"] = {"again": timed(lambda: hashlib.sha256(data).digest() and None)}
+        ways.update(beside)
         taken: dict[tuple[str, str], list[float]] = {
             (way, what): [] for way, runs in ways.items() for what in runs
         }
         for turn in range(repeat + 2):
             for what in ("there", "back", "again", "null"):
                 for way, runs in ways.items():
-                    if what not in runs:
-                        continue
-                    start = time.perf_counter()
-                    runs[what]()
-                    if turn > 1:  # the first ones warm up
-                        taken[way, what].append(time.perf_counter() - start)
-    digest = statistics.median(taken["digest", "again"])
-    for (way, what), found in taken.items():
-        if what in ("there", "back"):
-            low, high = (mib / 1024 / value for value in (max(found), min(found)))
-            value = mib / 1024 / statistics.median(found)
-            report.add(Figure(f"{what}: {way}", value, "GiB/s", note=f"{low:.2f} … {high:.2f}"))
+                    if what in runs:
+                        seconds = runs[what]()
+                        if turn > 1:  # the first ones warm up
+                            taken[way, what].append(seconds)
+    charts = []
     for what in ("there", "back"):
-        for one, other, bound in (
-            ("shipped, same host", "shared_memory and a pipe", 0.7),
-            ("shipped, through the socket", "pyzmq with CURVE", 0.9),
-            ("shipped, same host", "Ray", 1.0),
-        ):
-            if (other, what) in taken:
-                ratio = statistics.median(
-                    b / a for a, b in zip(taken[one, what], taken[other, what], strict=True)
-                )
-                report.add(Figure(f"{what}: {one} against {other}", ratio, "x", at_least=bound))
-    for way in ("shipped, same host", "shipped, through the socket"):
+        bars = []
+        for way in ways:
+            if (found := taken.get((way, what))) is not None:
+                low, high = (mib / 1024 / value for value in (max(found), min(found)))
+                value = mib / 1024 / statistics.median(found)
+                report.add(Figure(f"{what}: {way}", value, "GiB/s", note=f"{low:.2f} … {high:.2f}"))
+                bars.append(Bar(way, value, low, high, way in (NEAR, FAR)))
+        charts.append(Chart(f"A NumPy array of {mib} MiB, {what}", "GiB/s", bars))
+    for what in ("there", "back"):
+        bounds = [(NEAR, SHARED, 0.7), (FAR, CURVE, 0.9), *((NEAR, other, 1.0) for other in beside)]
+        for one, other, bound in bounds:
+            pairs = zip(taken[one, what], taken[other, what], strict=True)
+            ratio = statistics.median(b / a for a, b in pairs)
+            report.add(Figure(f"{what}: {one} against {other}", ratio, "x", at_least=bound))
+    digest = statistics.median(taken["digest", "again"])
+    for way in (NEAR, FAR):
         again, null = statistics.median(taken[way, "again"]), statistics.median(taken[way, "null"])
         report.add(
             Figure(
@@ -275,6 +269,18 @@ def main() -> int:
                 note=f"{again * 1e3:.1f} ms; null {null * 1e6:.0f} µs, digest {digest * 1e3:.1f} ms",
             )
         )  # fmt: skip
+    return charts
+
+
+def main() -> int:
+    """Run it; the exit code."""
+    parser = arguments(__doc__)
+    parser.add_argument("--mib", type=int, default=64, metavar="N", help="size of the array [64]")
+    parser.add_argument("--repeat", type=int, default=15, metavar="N", help="turns [15]")
+    options = parser.parse_args()
+    mib, repeat = (1, 3) if options.quick else (options.mib, options.repeat)
+    report = Report(f"a NumPy array of {mib} MiB", bounds=not options.quick)
+    measure(report, mib, repeat, {})
     return report.finish(options.json)
 
 

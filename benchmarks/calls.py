@@ -1,14 +1,19 @@
 """How good are shipped calls, beside what others do on the same machine in the same minute?
 
-    python benchmarks/calls.py [--sections LIST] [--peers LIST] [--svg FILE] [--json FILE] [--quick] [--repeat N] [--soak N]
+    python benchmarks/calls.py [--sections LIST] [--peers LIST] [--svg FILE] [--json FILE] [--quick] [--repeat N]
+                               [--soak N] [--faults MINUTES] [--everything]
 
 Sections:
 
 1. ``null``: a call that does nothing, one at a time, over a woven function under the policy ``remote``.
 2. ``tasks``: 20,000 tiny tasks at once on two workers, through `bundlebee.Executor.map` and through a loop that spreads.
 3. ``bag``: 200 tasks of 20 ms and 20,000 of 0.2 ms on two workers, against two forks that split the list.
-4. ``node``: the memory of an idle node with two workers, and the time from `bundlebee run` to the first call served.
-5. ``soak``, with ``--soak N`` only: so many null calls in a row, and the memory afterwards.
+4. ``arrays``: a NumPy array of 64 MiB there and back, on one host and through the socket; see `arrays.py`.
+5. ``node``: the memory of an idle node with two workers, and the time from `bundlebee run` to the first call served.
+6. ``soak``, with ``--soak N`` only: so many null calls in a row, and the memory afterwards.
+7. ``faults``, with ``--faults MINUTES`` only: a LAN in trouble, and what came of the calls; see `soak.py`. Needs root and Linux.
+
+``--everything`` is all of them, with a million calls and ten minutes: half an hour.
 
 The peers take turns with us. Each is installed, the first time, into an environment of its own (``--environment``); one that
 cannot be had is left out, and the report says why. All run on this machine; Ray gets a network namespace of its own where
@@ -24,9 +29,9 @@ from pathlib import Path
 import plot
 from contending import KINDS, Bench
 from report import Report, arguments
-from sections import bag, node, null, soak, tasks
+from sections import arrays, bag, faults, node, null, soak, tasks
 
-SECTIONS = {"null": null.run, "tasks": tasks.run, "bag": bag.run, "node": node.run}
+SECTIONS = {"null": null.run, "tasks": tasks.run, "bag": bag.run, "arrays": arrays.run, "node": node.run}
 OURS = ("bundlebee", "executor", "pyzmq")
 
 
@@ -45,6 +50,10 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=15, metavar="N", help="turns of each [15]")
     parser.add_argument("--soak", type=int, default=0, metavar="N", help="null calls of a soak [none]")
     parser.add_argument(
+        "--faults", type=float, default=0.0, metavar="MINUTES", help="of a LAN in trouble [none]"
+    )
+    parser.add_argument("--everything", action="store_true", help="--soak 1000000 --faults 10")
+    parser.add_argument(
         "--environment",
         type=Path,
         default=Path.home() / ".cache" / "bundlebee-benchmarks",
@@ -52,6 +61,8 @@ def main() -> int:
         help="where peers are installed [~/.cache/bundlebee-benchmarks]",
     )
     options = parser.parse_args()
+    if options.everything:
+        options.soak, options.faults = options.soak or 1_000_000, options.faults or 10.0
     chosen = {
         "all": every,
         "none": [],
@@ -75,6 +86,8 @@ def main() -> int:
             charts += SECTIONS[name](bench)
         if options.soak:
             charts += soak.run(bench, options.soak)
+        if options.faults:
+            charts += faults.run(bench, options.faults)
     if options.svg is not None:
         plot.draw(charts, options.svg)
     return report.finish(options.json)

@@ -51,7 +51,7 @@ KINDS = (
     Kind("Pyro5", "pyro5", ("pyro5.py",), ("Pyro5",)),
     Kind("RPyC", "rpyc", ("rpyc_.py",), ("rpyc",)),
     Kind("Mitogen", "mitogen", ("mitogen_.py",), ("mitogen",)),
-    Kind("Ray", "ray", ("ray_.py",), ("ray",), heavy=True, slow=10, apart=True),
+    Kind("Ray", "ray", ("ray_.py",), ("ray", "numpy"), heavy=True, slow=10, apart=True),
     Kind("Dask", "dask", ("dask_.py",), ("distributed",), heavy=True, slow=20),
 )
 
