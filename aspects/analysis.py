@@ -32,7 +32,7 @@ from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
 from bundlebee.interrupts import hold, let_pass, release
 from bundlebee.loggers import get_logger
-from bundlebee.observers import OBSERVED, observed
+from bundlebee.observers import FOLLOWED, followed
 from bundlebee.weaving.joinpoint import JoinPoint, join_point_in
 from bundlebee.words import HERE, Reason
 
@@ -99,8 +99,8 @@ class Analysis:
         self._profiles[id(point.original)] = profile
         if point.unwoven is not None:
             self._profiles[id(point.unwoven)] = profile
-        if observed():  # it is never armed, so that a debugger that steps into it finds nothing but its lines
-            profile.hold(Reason.OBSERVED, OBSERVED)
+        if followed():  # it is never armed, so that a debugger that steps into it finds nothing but its lines
+            profile.hold(Reason.OBSERVED, FOLLOWED)
             self._say_observed()
         else:
             self.sample(profile)
@@ -108,7 +108,7 @@ class Analysis:
     def _say_observed(self) -> None:
         if not self._observed:
             self._observed = True
-            log.info("%s: what it sees stays here", OBSERVED)
+            log.info("%s: what it sees stays here", FOLLOWED)
 
     def sample(self, profile: Profile) -> None:
         """Measure the next calls of a function."""

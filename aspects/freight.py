@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from bundlebee.errors import Unshippable
-from bundlebee.observers import OBSERVED, observed
+from bundlebee.observers import FOLLOWED, PROFILED, followed, profiled
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
@@ -83,11 +83,11 @@ class Customs:
             Unshippable: an argument cannot travel.
             Stays: the call does something that only means the same here.
         """
-        if observed():
-            profile.hold(
-                Reason.OBSERVED, OBSERVED
-            )  # from its second call on it finds none of ours in its way
-            raise Stays(OBSERVED, reason=Reason.OBSERVED)
+        if followed():
+            profile.hold(Reason.OBSERVED, FOLLOWED)  # who steps into it again meets nothing of ours
+            raise Stays(FOLLOWED, reason=Reason.OBSERVED)
+        if profiled():
+            raise Stays(PROFILED, reason=Reason.OBSERVED)
         walk, unsafe, _ = _analysis()
         found = walk(args, kwargs)
         summary = self._of(profile, found, args, kwargs, gaps=True)

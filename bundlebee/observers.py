@@ -1,7 +1,7 @@
-"""Is somebody following this thread line by line: a debugger, a measurement of coverage?
+"""Is somebody told of each line or each call of this thread: a debugger, coverage, a profiler?
 
-They would not see what happens in another process: a breakpoint would not be met, a line that ran would count as missed.
-Profilers are no observers in this sense: that a call took its time elsewhere is what they ought to show.
+They would not see what happens in another process: a breakpoint would not be met, a line that ran would count as missed, a
+function would not be in the profile.
 """
 
 from __future__ import annotations
@@ -9,18 +9,23 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-OBSERVED = "a debugger or coverage follows this thread"
+FOLLOWED = "a debugger or coverage follows this thread"
+PROFILED = "a profiler counts the calls of this thread"
 """Why such a call stays, for people."""
 
-_gettrace = sys.gettrace
+_gettrace, _getprofile = sys.gettrace, sys.getprofile
 _monitoring: Any = getattr(sys, "monitoring", None)  # since 3.12
 
 
-def observed() -> bool:
+def followed() -> bool:
     """Whether a trace function is set in this thread, or a debugger or coverage uses `sys.monitoring`."""
-    if _gettrace() is not None:
-        return True
-    return _monitoring is not None and (
-        _monitoring.get_tool(_monitoring.DEBUGGER_ID) is not None
-        or _monitoring.get_tool(_monitoring.COVERAGE_ID) is not None
-    )
+    return _gettrace() is not None or _uses("DEBUGGER_ID") or _uses("COVERAGE_ID")
+
+
+def profiled() -> bool:
+    """Whether a profile function is set in this thread, or a profiler uses `sys.monitoring`."""
+    return _getprofile() is not None or _uses("PROFILER_ID")
+
+
+def _uses(tool: str) -> bool:
+    return _monitoring is not None and _monitoring.get_tool(getattr(_monitoring, tool)) is not None

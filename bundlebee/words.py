@@ -22,7 +22,7 @@ class Reason(StrEnum):
     EFFECTS = "effects"  #: it does something that only means the same here
     STATE = "state"  #: it reads state that is not the same there
     UNPICKLABLE = "unpicklable"  #: an argument or the result cannot travel
-    OBSERVED = "observed"  #: a debugger or coverage follows it, and would not see it elsewhere
+    OBSERVED = "observed"  #: a debugger, coverage or a profiler would not see it elsewhere
     FORCED = "forced"  #: the policy says so
     NO_LOOP = "no-loop"  #: no event loop of asyncio awaits it
     HOP_LIMIT = "hop-limit"  #: tasks have submitted tasks so often that this one may not be

@@ -65,6 +65,13 @@ def test_a_trace_function_sees_each_line(
     assert "later:double →" not in ours.stderr
 
 
+def test_a_profile_has_each_function(home: Home, bundles: Callable[[dict[str, str]], Path]) -> None:
+    bundles({"calc.py": CALC})
+    (home.path / "p.py").write_text("import calc\nprint(calc.mean([40, 44]), calc.mean([1]))\n")
+    ours = home.bee("exec", "--policy", "remote", "-m", "cProfile", "p.py")
+    assert re.search(r" 2 .*calc\.py:1\(mean\)", ours.stdout), ours.stdout
+
+
 def test_a_breakpoint_in_a_bundle_is_met(home: Home, bundles: Callable[[dict[str, str]], Path]) -> None:
     calc = bundles({"calc.py": CALC}) / "calc.py"
     (home.path / "p.py").write_text("import calc\nprint(calc.mean([40, 44]))\n")
