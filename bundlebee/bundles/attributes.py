@@ -26,7 +26,8 @@ from bundlebee.bundles.abstract import (
     Value,
 )
 from bundlebee.bundles.contents import by_python
-from bundlebee.bundles.heap import ANY_NAME, MISSING, Harm, Heap, Values, own_attribute
+from bundlebee.bundles.heap import ANY_NAME, Harm, Heap, Values
+from bundlebee.bundles.observed import MISSING, own_attribute
 
 LRU = type(functools.lru_cache(lambda: None))
 C_METHODS = (types.MethodDescriptorType, types.WrapperDescriptorType, types.ClassMethodDescriptorType)

@@ -28,7 +28,8 @@ from bundlebee.bundles.catalogue import Function
 from bundlebee.bundles.classes import is_written
 from bundlebee.bundles.compiled import Compiled, Mapping, compiled, parameters
 from bundlebee.bundles.contents import ATOMS
-from bundlebee.bundles.heap import Harm, Values, own_attribute
+from bundlebee.bundles.heap import Harm, Values
+from bundlebee.bundles.observed import own_attribute
 from bundlebee.bundles.settable import settable
 from bundlebee.bundles.specials import IMPLICIT, INDEXING, SILENT, TEXTS, Args
 

@@ -25,7 +25,8 @@ from bundlebee.bundles.compiled import compiled
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import ASYNC_GENERATOR, COROUTINE, GENERATOR, FunctionFacts, ModuleFacts
 from bundlebee.bundles.gaps import Gaps
-from bundlebee.bundles.heap import MISSING, Harm, Values
+from bundlebee.bundles.heap import Harm, Values
+from bundlebee.bundles.observed import MISSING
 from bundlebee.bundles.operations import OPERATIONS, Frame
 from bundlebee.bundles.originals import original_code, used_names
 from bundlebee.bundles.specials import Args

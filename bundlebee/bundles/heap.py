@@ -1,7 +1,7 @@
 """The objects of one analysis: made once each, with what they hold, and a record of all that was looked at.
 
 `Heap.reads` names the state that the call depends on; `Heap.observed` is what the analysis found there, so that a
-later change is noticed by `unchanged`.
+later change is noticed (`bundlebee.bundles.observed`).
 """
 
 from __future__ import annotations
@@ -9,13 +9,12 @@ from __future__ import annotations
 import functools
 import sys
 import types
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter, OrderedDict, defaultdict
 from collections.abc import Iterable
 from enum import Enum, EnumMeta
 from types import BuiltinFunctionType, FunctionType, GenericAlias, ModuleType
 from typing import Any
 
-from bundlebee.bundles.absent import absent
 from bundlebee.bundles.abstract import (
     ATOM,
     NONE,
@@ -32,11 +31,11 @@ from bundlebee.bundles.abstract import (
 )
 from bundlebee.bundles.catalogue import catalogue
 from bundlebee.bundles.contents import ATOMS, NUMBERS, by_python
+from bundlebee.bundles.observed import MISSING, SEQUENCES, base_iter
 from bundlebee.bundles.stdlib import replaced
 
 Values = set[Value]
 
-MISSING = object()
 ANY_NAME = "*"
 """The attribute that stands for all of them, where a name is computed."""
 MEMBERS = 5_000
@@ -46,7 +45,6 @@ TEXTS = 32
 """Texts of one container that it tells apart."""
 
 MAPPINGS: tuple[type, ...] = (dict, defaultdict, OrderedDict, Counter)
-SEQUENCES: tuple[type, ...] = (list, tuple, set, frozenset, deque)
 
 
 class Harm(Exception):
@@ -461,76 +459,6 @@ def may_name(text: str) -> bool:
 
 def _is_mapping(kind: type | None) -> bool:
     return kind is not None and issubclass(kind, dict)
-
-
-def base_iter(thing: Any) -> Iterable[Any]:
-    """Iterate over a builtin container, or a subclass, by the builtin's own method."""
-    for base in SEQUENCES:
-        if isinstance(thing, base):
-            return base.__iter__(thing)  # type: ignore[attr-defined,no-any-return]
-    return ()
-
-
-def own_attribute(thing: Any, name: str) -> Any:
-    """The attribute of the instance itself, from its dictionary or slots; MISSING if it has none."""
-    try:
-        attributes = object.__getattribute__(thing, "__dict__")
-    except AttributeError:
-        attributes = {}
-    if name in attributes:
-        return attributes[name]
-    for owner in type(thing).__mro__:
-        raw = owner.__dict__.get(name)
-        if isinstance(raw, types.MemberDescriptorType):
-            try:
-                return raw.__get__(thing)
-            except AttributeError:
-                return MISSING
-    return MISSING
-
-
-def unchanged(observed: Iterable[tuple[str, Any, Any, Any]]) -> bool:
-    """Whether all that an analysis looked at is still so."""
-    for kind, holder, key, found in observed:  # asked before every call, and mostly of globals
-        if kind == "key":
-            if holder.get(key, MISSING) is not found:
-                return False
-        elif not _is_still(kind, holder, key, found):
-            return False
-    return True
-
-
-def _items(holder: Any, part: str) -> list[Any]:
-    if hasattr(holder, "keys"):
-        return list(holder.keys()) if part == "keys" else list(holder.values())
-    return list(base_iter(holder))
-
-
-def _is_still(kind: str, holder: Any, key: Any, found: Any) -> bool:
-    if kind in ("class", "attribute"):
-        return holder.__dict__.get(key, MISSING) is found
-    if kind == "absent":
-        return absent(key) is found
-    if kind == "size":
-        return len(holder) == found  # type: ignore[no-any-return]
-    if kind == "own":
-        return own_attribute(holder, key) is found
-    if kind == "cell":
-        try:
-            return holder.cell_contents is found
-        except ValueError:
-            return found is MISSING
-    if kind == "texts":
-        return bool({item for item in _items(holder, key) if type(item) is str} == found)
-    if kind == "members":
-        items = _items(holder, key)
-        kinds = set(map(type, items))
-        atoms, others = found
-        if kinds & ATOMS != atoms:
-            return False
-        rest = [] if kinds <= ATOMS else [item for item in items if type(item) not in ATOMS]
-        return all(id(item) in others for item in rest) and len({id(item) for item in rest}) == len(others)
-    return True
 
 
 def _is_generic(raw: object) -> bool:

@@ -14,8 +14,9 @@ from bundlebee.bundles.absent import ABSENT, absent
 from bundlebee.bundles.abstract import ATOM, NONE, NUMBER, Given, Inner, Live, Made, Namespace, Text, Value
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import FunctionFacts, ModuleFacts
-from bundlebee.bundles.heap import ANY_NAME, MISSING, Harm, Values
+from bundlebee.bundles.heap import ANY_NAME, Harm, Values
 from bundlebee.bundles.narrowing import Narrowing
+from bundlebee.bundles.observed import MISSING
 from bundlebee.bundles.specials import BUFFER, INDEXING, KEYS, MAPPING, TEXTS, Args
 
 Operation: TypeAlias = tuple[Any, ...]
