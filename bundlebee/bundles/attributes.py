@@ -25,8 +25,9 @@ from bundlebee.bundles.abstract import (
     Super,
     Value,
 )
+from bundlebee.bundles.containers import Containers
 from bundlebee.bundles.contents import by_python
-from bundlebee.bundles.heap import ANY_NAME, Harm, Heap, Values
+from bundlebee.bundles.heap import ANY_NAME, Harm, Values
 from bundlebee.bundles.observed import MISSING, own_attribute
 
 LRU = type(functools.lru_cache(lambda: None))
@@ -84,7 +85,7 @@ class Found(msgspec.Struct):
         return bool(self.values or self.getters)
 
 
-class Attributes(Heap):
+class Attributes(Containers):
     """Look-up of attributes, by the real classes and objects."""
 
     def attribute(self, value: Value, name: str) -> Found:
