@@ -22,12 +22,12 @@ from bundlebee.bundles.abstract import (
     Text,
     Value,
 )
-from bundlebee.bundles.attributes import C_METHODS, LRU
 from bundlebee.bundles.builtin_calls import Builtins
 from bundlebee.bundles.catalogue import Function
 from bundlebee.bundles.classes import is_written
 from bundlebee.bundles.compiled import Compiled, Mapping, compiled, parameters
 from bundlebee.bundles.contents import ATOMS
+from bundlebee.bundles.descriptors import C_METHODS, LRU
 from bundlebee.bundles.heap import Harm, Values
 from bundlebee.bundles.observed import own_attribute
 from bundlebee.bundles.settable import settable

@@ -5,9 +5,9 @@ all values that they may ever hold. Operations are looked at again and again unt
 harm that is found ends it: sets only grow, so it would be found in the end anyhow.
 
 The classes build on each other, each with one concern: `heap.Heap` (objects, and what was looked at) → `containers.Containers`
-(what they hold) → `attributes.Attributes` → `specials.Specials` (special methods, operators) → `arrays.Arrays` (NumPy) →
-`known.Known` (the catalogue) → `classes.Classes` (instances) → `builtin_calls.Builtins` → `calling.Calls` →
-`operations.Operations` → `gaps.Gaps` (calls that are left to the guard) → `Flow`.
+(what they hold) → `descriptors.Descriptors` → `attributes.Attributes` → `specials.Specials` (special methods, operators) →
+`arrays.Arrays` (NumPy) → `known.Known` (the catalogue) → `classes.Classes` (instances) → `builtin_calls.Builtins` →
+`calling.Calls` → `operations.Operations` → `gaps.Gaps` (calls that are left to the guard) → `Flow`.
 """
 
 from __future__ import annotations
