@@ -8,7 +8,6 @@ from datetime import tzinfo
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from bundlebee.bundles import lasting
 from bundlebee.bundles.abstract import (
     ATOM,
     NUMBER,
@@ -18,16 +17,14 @@ from bundlebee.bundles.abstract import (
     Inner,
     Live,
     Made,
-    Namespace,
     Text,
     Value,
 )
-from bundlebee.bundles.builtin_calls import Builtins
+from bundlebee.bundles.cached import Cached
 from bundlebee.bundles.catalogue import Function
-from bundlebee.bundles.classes import is_written
 from bundlebee.bundles.compiled import Compiled, Mapping, compiled, parameters
-from bundlebee.bundles.contents import ATOMS
 from bundlebee.bundles.descriptors import C_METHODS, LRU
+from bundlebee.bundles.generated import is_written
 from bundlebee.bundles.heap import Harm, Values
 from bundlebee.bundles.observed import own_attribute
 from bundlebee.bundles.settable import settable
@@ -71,7 +68,7 @@ _ASYNCHRONOUS = frozenset({"__aenter__", "__aexit__", "__aiter__", "__anext__", 
 """Builtin data has none of these; objects of the standard library that have are not looked into."""
 
 
-class Calls(Builtins):
+class Calls(Cached):
     """Calls of anything. `bundlebee.bundles.flow.Flow` adds the functions that have facts."""
 
     def __init__(self, given: Given) -> None:
@@ -185,7 +182,7 @@ class Calls(Builtins):
         if isinstance(thing, type):
             return self.construct(thing, args)
         if isinstance(thing, LRU):
-            self._check_cache(thing, args, value.name)
+            self.check_cache(thing, args, value.name)
             # What comes back belongs to all its callers.
             return self.shared(thing, self.call(self.live(thing.__wrapped__, value.name), args), value.name)
         if isinstance(thing, BuiltinFunctionType):
@@ -255,25 +252,6 @@ class Calls(Builtins):
             found = set().union(*(self.next_of(value) for value in list(found)))
             self.call_any(found - {ATOM, NUMBER}, set())
         return found
-
-    def _check_cache(self, thing: Any, args: Args, name: str) -> None:
-        """A call fills a cache, and what it keeps outlives a change of whatever it was computed from. Had the call run
-        elsewhere, the cache here would be empty, and a later call would see the change. So a cached function may only depend on
-        arguments that never change."""
-        if (outside := lasting.depends_on(thing)) is not None:
-            raise Harm(f"fills the cache of {name}, whose results would outlast a change of {outside!r}")
-        if not all(self._never_changes(part) for part in self.inside(args.all())):
-            raise Harm(f"fills the cache of {name} under an object that may change")
-
-    def _never_changes(self, value: Value) -> bool:
-        if isinstance(value, Live):
-            return type(value.object) in ATOMS
-        if isinstance(value, Made):
-            return value.kind is None or value.kind in (tuple, frozenset)
-        if isinstance(value, Given):
-            # builtin data: what is mutable in it has no hash, and so is no key
-            return not value.cached and not self.classes_of(value)
-        return not isinstance(value, BuiltinMethod | Namespace)
 
     # -- what has no facts ---------------------------------------------------------------------------------
 
