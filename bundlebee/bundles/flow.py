@@ -7,8 +7,9 @@ harm that is found ends it: sets only grow, so it would be found in the end anyh
 The classes build on each other, each with one concern: `heap.Heap` (objects, and what was looked at) → `containers.Containers`
 (what they hold) → `descriptors.Descriptors` → `attributes.Attributes` → `specials.Specials` (special methods, operators) →
 `arrays.Arrays` (NumPy) → `known.Known` (the catalogue) → `generated.Generated` (methods that nobody wrote) → `access.Access`
-(getters and setters) → `classes.Classes` (instances) → `builtin_calls.Builtins` → `cached.Cached` → `calling.Calls` →
-`operations.Operations` → `gaps.Gaps` (calls that are left to the guard) → `Flow`.
+(getters and setters) → `classes.Classes` (instances) → `builtin_calls.Builtins` → `cached.Cached` →
+`builtin_methods.BuiltinMethods` → `calling.Calls` → `narrowing.Narrowing` → `operations.Operations` → `gaps.Gaps` (calls that
+are left to the guard) → `Flow`.
 """
 
 from __future__ import annotations
