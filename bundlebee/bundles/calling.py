@@ -72,10 +72,6 @@ class Calls(BuiltinMethods):
         """Call a function of the standard library by its own source; None if there is none."""
         raise NotImplementedError
 
-    def set_item(self, holders: Values, indices: Values, values: Values | None) -> None:
-        """``holder[index] = value``, or ``del holder[index]`` without a value."""
-        raise NotImplementedError
-
     def enter_inner(self, inner: Inner, args: Args) -> Values:
         """Call a nested function."""
         raise NotImplementedError

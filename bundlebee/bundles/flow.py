@@ -7,7 +7,7 @@ harm that is found ends it: sets only grow, so it would be found in the end anyh
 The classes build on each other, each with one concern: `heap.Heap` (objects, and what was looked at) → `containers.Containers`
 (what they hold) → `descriptors.Descriptors` → `attributes.Attributes` → `specials.Specials` (special methods, operators) →
 `arrays.Arrays` (NumPy) → `known.Known` (the catalogue) → `generated.Generated` (methods that nobody wrote) → `access.Access`
-(getters and setters) → `classes.Classes` (instances) → `builtin_calls.Builtins` → `cached.Cached` →
+(getters and setters) → `classes.Classes` (instances) → `items.Items` → `builtin_calls.Builtins` → `cached.Cached` →
 `builtin_methods.BuiltinMethods` → `calling.Calls` → `narrowing.Narrowing` → `operations.Operations` → `gaps.Gaps` (calls that
 are left to the guard) → `Flow`.
 """
@@ -26,10 +26,11 @@ from bundlebee.bundles.abstract import ATOM, NUMBER, Given, Inner, Live, Made, N
 from bundlebee.bundles.compiled import compiled
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.facts import ASYNC_GENERATOR, COROUTINE, GENERATOR, FunctionFacts, ModuleFacts
+from bundlebee.bundles.frame import Frame
 from bundlebee.bundles.gaps import Gaps
 from bundlebee.bundles.heap import Harm, Values
 from bundlebee.bundles.observed import MISSING
-from bundlebee.bundles.operations import OPERATIONS, Frame
+from bundlebee.bundles.operations import OPERATIONS
 from bundlebee.bundles.originals import original_code, used_names
 from bundlebee.bundles.specials import Args
 from bundlebee.bundles.stdlib import facts_of_library, is_standard, real_name

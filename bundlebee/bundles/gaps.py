@@ -24,8 +24,9 @@ from zlib import crc32
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Bound, BuiltinMethod, Given, Live, Made, Text, Value
 from bundlebee.bundles.facts import COROUTINE, FunctionFacts
+from bundlebee.bundles.frame import Frame
 from bundlebee.bundles.heap import ANY_NAME, Harm, Values
-from bundlebee.bundles.operations import Frame, Operation, Operations
+from bundlebee.bundles.operations import Operation, Operations
 from bundlebee.bundles.reasons import kind_of
 from bundlebee.bundles.specials import Args
 
