@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import sys
+from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
@@ -18,9 +19,10 @@ from bundlebee.bundles.abstract import (
     Made,
     Value,
 )
-from bundlebee.bundles.builtin_methods import BuiltinMethods
 from bundlebee.bundles.compiled import Compiled, Mapping, compiled, parameters
 from bundlebee.bundles.descriptors import C_METHODS, LRU
+from bundlebee.bundles.entering import Entering
+from bundlebee.bundles.facts import ModuleFacts
 from bundlebee.bundles.generated import is_written
 from bundlebee.bundles.heap import Harm, Values
 from bundlebee.bundles.observed import own_attribute
@@ -47,34 +49,16 @@ _OPERATORS = frozenset(
 )
 
 
-class Calls(BuiltinMethods):
-    """Calls of anything. `bundlebee.bundles.flow.Flow` adds the functions that have facts."""
+class Calls(Entering):
+    """Calls of anything."""
 
-    def __init__(self, given: Given) -> None:
-        super().__init__(given)
+    def __init__(self, given: Given, facts_of: Callable[[str], ModuleFacts | None]) -> None:
+        super().__init__(given, facts_of)
         self._pools = {}
         self._due = {}
         self._looked = set()
         self._methods_of = {}
         self._entered = {}
-
-    def enter(
-        self, function: FunctionType, args: Args, label: str, context: Value | None = None
-    ) -> Values | None:
-        """Call a function that has facts; None if it has none.
-
-        Args:
-            context: tells calls apart that are not to be mixed up, as those through different decorators are.
-        """
-        raise NotImplementedError
-
-    def enter_library(self, function: FunctionType, args: Args, label: str) -> Values | None:
-        """Call a function of the standard library by its own source; None if there is none."""
-        raise NotImplementedError
-
-    def enter_inner(self, inner: Inner, args: Args) -> Values:
-        """Call a nested function."""
-        raise NotImplementedError
 
     def call(self, value: Value, args: Args) -> Values:
         if isinstance(value, Live):

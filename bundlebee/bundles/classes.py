@@ -20,11 +20,11 @@ class Classes(Access):
     """Calls of classes."""
 
     def has_facts(self, kind: type) -> bool:
-        """Whether the class comes from a module that was analysed. (Given by `bundlebee.bundles.flow.Flow`.)"""
+        """Whether the class comes from a module that was analysed. (Given by `bundlebee.bundles.entering.Entering`.)"""
         raise NotImplementedError
 
     def can_construct(self, kind: type) -> bool:
-        """Whether what making an instance runs can be analysed. (Given by `bundlebee.bundles.flow.Flow`.)"""
+        """Whether what making an instance runs can be analysed. (Given by `bundlebee.bundles.entering.Entering`.)"""
         raise NotImplementedError
 
     def construct(self, kind: type, args: Args) -> Values:

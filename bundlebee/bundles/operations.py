@@ -35,10 +35,6 @@ _CONTAINS = frozenset({"__contains__", "__iter__", "__next__", "__getitem__", "_
 class Operations(Narrowing):
     """What each operation does to the registers of its frame."""
 
-    def inner_frame(self, frame: Frame, number: int) -> Frame:
-        """The frame of a nested function. (Given by `bundlebee.bundles.flow.Flow`.)"""
-        raise NotImplementedError
-
     def raised(self) -> Values:
         """What the functions of the analysis raise."""
         raise NotImplementedError
