@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bundlebee.bundles.operations import Frame
+    from bundlebee.bundles.frame import Frame
 
 
 class Value:

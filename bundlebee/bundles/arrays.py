@@ -21,8 +21,8 @@ from bundlebee.bundles.abstract import (
     Text,
     Value,
 )
-from bundlebee.bundles.attributes import LRU, Found
 from bundlebee.bundles.contents import by_python
+from bundlebee.bundles.descriptors import LRU, Found
 from bundlebee.bundles.heap import Harm, Values
 from bundlebee.bundles.numpy_catalogue import SETTINGS, THREADS, NumpyFunction, numpy_catalogue
 from bundlebee.bundles.specials import Args, Specials

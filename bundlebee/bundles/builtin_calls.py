@@ -8,15 +8,15 @@ from __future__ import annotations
 from types import GeneratorType
 
 from bundlebee.bundles.abstract import ATOM, NONE, NUMBER, Given, Live, Made, Text
-from bundlebee.bundles.classes import Classes
 from bundlebee.bundles.contents import by_python
 from bundlebee.bundles.heap import Harm, Values
+from bundlebee.bundles.items import Items
 from bundlebee.bundles.specials import INTEGERS, ORDER, TEXTS, Args
 
 _CHECKS = frozenset({"__instancecheck__", "__subclasscheck__"})
 
 
-class Builtins(Classes):
+class Builtins(Items):
     """Calls of builtins."""
 
     prints = False  #: whether something was printed

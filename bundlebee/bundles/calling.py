@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import sys
-from datetime import tzinfo
+from collections.abc import Callable
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
-from bundlebee.bundles import lasting
 from bundlebee.bundles.abstract import (
     ATOM,
     NUMBER,
@@ -18,34 +17,18 @@ from bundlebee.bundles.abstract import (
     Inner,
     Live,
     Made,
-    Namespace,
-    Text,
     Value,
 )
-from bundlebee.bundles.attributes import C_METHODS, LRU
-from bundlebee.bundles.builtin_calls import Builtins
-from bundlebee.bundles.catalogue import Function
-from bundlebee.bundles.classes import is_written
 from bundlebee.bundles.compiled import Compiled, Mapping, compiled, parameters
-from bundlebee.bundles.contents import ATOMS
-from bundlebee.bundles.heap import Harm, Values, own_attribute
+from bundlebee.bundles.descriptors import C_METHODS, LRU
+from bundlebee.bundles.entering import Entering
+from bundlebee.bundles.facts import ModuleFacts
+from bundlebee.bundles.generated import is_written
+from bundlebee.bundles.heap import Harm, Values
+from bundlebee.bundles.observed import own_attribute
 from bundlebee.bundles.settable import settable
-from bundlebee.bundles.specials import IMPLICIT, INDEXING, SILENT, TEXTS, Args
+from bundlebee.bundles.specials import IMPLICIT, INDEXING, Args
 
-_WRITING = frozenset({"__setitem__", "__delitem__", "__setattr__", "__delattr__", "__init__", "__setstate__"})
-_IN_PLACE = frozenset({"__iadd__", "__imul__", "__ior__", "__iand__", "__isub__", "__ixor__"})
-_NEVER = frozenset(
-    {
-        "__getattribute__",
-        "__reduce__",
-        "__reduce_ex__",
-        "__getstate__",
-        "__subclasses__",
-        "__init_subclass__",
-        "__dir__",
-        "__del__",
-    }
-)
 _OPERATOR_NAMES = {"or_": "or", "and_": "and", "concat": "add"}
 _OPERATORS = frozenset(
     (
@@ -66,42 +49,16 @@ _OPERATORS = frozenset(
 )
 
 
-_ASYNCHRONOUS = frozenset({"__aenter__", "__aexit__", "__aiter__", "__anext__", "__await__"})
-"""Builtin data has none of these; objects of the standard library that have are not looked into."""
+class Calls(Entering):
+    """Calls of anything."""
 
-
-class Calls(Builtins):
-    """Calls of anything. `bundlebee.bundles.flow.Flow` adds the functions that have facts."""
-
-    def __init__(self, given: Given) -> None:
-        super().__init__(given)
+    def __init__(self, given: Given, facts_of: Callable[[str], ModuleFacts | None]) -> None:
+        super().__init__(given, facts_of)
         self._pools = {}
         self._due = {}
         self._looked = set()
         self._methods_of = {}
         self._entered = {}
-
-    def enter(
-        self, function: FunctionType, args: Args, label: str, context: Value | None = None
-    ) -> Values | None:
-        """Call a function that has facts; None if it has none.
-
-        Args:
-            context: tells calls apart that are not to be mixed up, as those through different decorators are.
-        """
-        raise NotImplementedError
-
-    def enter_library(self, function: FunctionType, args: Args, label: str) -> Values | None:
-        """Call a function of the standard library by its own source; None if there is none."""
-        raise NotImplementedError
-
-    def set_item(self, holders: Values, indices: Values, values: Values | None) -> None:
-        """``holder[index] = value``, or ``del holder[index]`` without a value."""
-        raise NotImplementedError
-
-    def enter_inner(self, inner: Inner, args: Args) -> Values:
-        """Call a nested function."""
-        raise NotImplementedError
 
     def call(self, value: Value, args: Args) -> Values:
         if isinstance(value, Live):
@@ -109,7 +66,7 @@ class Calls(Builtins):
         if isinstance(value, Bound):
             return self.call(value.function, args.shifted(value.receiver))
         if isinstance(value, BuiltinMethod):
-            return self._call_method(value, args)
+            return self.call_method(value, args)
         if isinstance(value, Inner):
             return self.enter_inner(value, args)
         if isinstance(value, Given):
@@ -184,7 +141,7 @@ class Calls(Builtins):
         if isinstance(thing, type):
             return self.construct(thing, args)
         if isinstance(thing, LRU):
-            self._check_cache(thing, args, value.name)
+            self.check_cache(thing, args, value.name)
             # What comes back belongs to all its callers.
             return self.shared(thing, self.call(self.live(thing.__wrapped__, value.name), args), value.name)
         if isinstance(thing, BuiltinFunctionType):
@@ -195,7 +152,7 @@ class Calls(Builtins):
             receiver = self.live(thing.__self__, value.name)
             return self.call(self.live(thing.__func__, value.name), args.shifted(receiver))
         if isinstance(thing, C_METHODS):
-            return self._call_method(BuiltinMethod(thing.__name__, None, thing.__objclass__), args)
+            return self.call_method(BuiltinMethod(thing.__name__, None, thing.__objclass__), args)
         if isinstance(thing, functools.partial):
             bound = [{self.live(item, f"{value.name}.args[…]")} for item in thing.args]
             named = {name: {self.live(item, f"{value.name}.{name}")} for name, item in thing.keywords.items()}
@@ -254,25 +211,6 @@ class Calls(Builtins):
             found = set().union(*(self.next_of(value) for value in list(found)))
             self.call_any(found - {ATOM, NUMBER}, set())
         return found
-
-    def _check_cache(self, thing: Any, args: Args, name: str) -> None:
-        """A call fills a cache, and what it keeps outlives a change of whatever it was computed from. Had the call run
-        elsewhere, the cache here would be empty, and a later call would see the change. So a cached function may only depend on
-        arguments that never change."""
-        if (outside := lasting.depends_on(thing)) is not None:
-            raise Harm(f"fills the cache of {name}, whose results would outlast a change of {outside!r}")
-        if not all(self._never_changes(part) for part in self.inside(args.all())):
-            raise Harm(f"fills the cache of {name} under an object that may change")
-
-    def _never_changes(self, value: Value) -> bool:
-        if isinstance(value, Live):
-            return type(value.object) in ATOMS
-        if isinstance(value, Made):
-            return value.kind is None or value.kind in (tuple, frozenset)
-        if isinstance(value, Given):
-            # builtin data: what is mutable in it has no hash, and so is no key
-            return not value.cached and not self.classes_of(value)
-        return not isinstance(value, BuiltinMethod | Namespace)
 
     # -- what has no facts ---------------------------------------------------------------------------------
 
@@ -343,13 +281,13 @@ class Calls(Builtins):
             found = self.catalogue.function(holder.__module__, name)
             if found is not None:
                 return self.apply(found, args)
-            return self._call_method(
+            return self.call_method(
                 BuiltinMethod(thing.__name__, self.live(holder, holder.__qualname__), holder), args
             )
         if holder is not None and type(holder).__module__ in ("random", "_random"):
             raise Harm(f"uses the global random generator (random.{thing.__name__})")
         if holder is not None and type(holder).__name__ != "module":
-            return self._call_method(
+            return self.call_method(
                 BuiltinMethod(thing.__name__, self.live(holder, value.name), type(holder)), args
             )
         return self._call_known(thing.__module__, name, args, value.name)
@@ -380,97 +318,3 @@ class Calls(Builtins):
         if function is None:
             raise Harm(f"calls {f'{module}.{qualname}' if module else label}, of which nothing is known")
         return self.apply(function, args)
-
-    # -- methods of builtins ---------------------------------------------------------------------------------
-
-    def _call_method(self, method: BuiltinMethod, args: Args) -> Values:
-        """A method of a builtin or catalogued type."""
-        name = method.name
-        receiver = {method.receiver} if method.receiver is not None else set(args.at(0))
-        if method.receiver is None:
-            args = args.without_first()
-        result = self.numpy_method(name, receiver, args, method.owner)
-        if result is not None:
-            return result
-        if name.startswith("__") and name.endswith("__"):
-            return self._call_special(name, receiver, args, method.owner)
-        if method.owner is not None:
-            function = self.catalogue.function(method.owner.__module__, f"{method.owner.__qualname__}.{name}")
-            if function is not None:
-                return self.apply(function, args)
-        results: Values = set()
-        for value in receiver:
-            entries = self._entries(value, name, method.owner)
-            if entries is None:
-                whose = "builtin data" if method.owner is None else f"a {method.owner.__qualname__}"
-                raise Harm(f"calls {name}() of {whose}, of which nothing is known")
-            for entry in entries:
-                results |= self.apply(entry, args, value)
-        return results
-
-    def _entries(self, value: Value, name: str, owner: type | None) -> tuple[Function, ...] | None:
-        """The catalogue's methods of that name that the value may have; None if that cannot be told."""
-        kind = owner
-        if isinstance(value, Made) and value.kind is not None:
-            kind = next((base for base in value.kind.__mro__ if self.catalogue.type(base) is not None), owner)
-        if kind is None:
-            return None if self.catalogue.omits(name) else self.catalogue.methods(name)
-        entry = self.catalogue.type(kind)
-        if entry is None:
-            return () if issubclass(kind, BaseException) and isinstance(value, Made) else None
-        method = entry.methods.get(name)
-        if method is not None:
-            return (method,)
-        # An object that is known to be of that type has no such method, unless the catalogue leaves it out.
-        return None if hasattr(kind, name) else ()
-
-    def _call_special(self, name: str, receiver: Values, args: Args, owner: type | None) -> Values:
-        """``dict.__setitem__(d, k, v)``, ``super().__init__(…)``, ``[].__len__()``."""
-        entry = self.catalogue.type(owner) if owner is not None else None
-        if entry is not None and name in entry.methods and entry.name != "builtins.object":
-            return set().union(*(self.apply(entry.methods[name], args, value) for value in receiver))
-        known = owner is None or entry is not None or issubclass(owner, BaseException)
-        if not known and not (owner is tzinfo and name == "__new__"):
-            assert owner is not None
-            raise Harm(f"calls {name}() of a {owner.__qualname__}, of which nothing is known")
-        if name in _ASYNCHRONOUS and any(isinstance(value, Made | Live) for value in receiver):
-            raise Harm(f"calls {name}() of something that may wait")
-        everything = args.all()
-        if name == "__new__":
-            return self.allocate(receiver, args, owner)
-        if name in _WRITING:
-            return self._call_writing(name, receiver, args, owner)
-        if name in _IN_PLACE:
-            return self.operate_in_place(name.strip("_")[1:], receiver, everything)
-        if name in _NEVER or name not in IMPLICIT:
-            if owner is None and name not in _NEVER:
-                return set()
-            raise Harm(f"calls {name}()")
-        if name == "__next__":
-            self.write(receiver)
-        if self.fills:
-            self.hold(self.put_keys, everything)
-        found: Values = {ATOM, NUMBER}
-        for value in receiver:
-            found |= self.elements(value)
-        self.look_at(everything, 2, IMPLICIT if name in TEXTS else SILENT)
-        made = self.made((self.site, name), None)
-        self.pour({made}, receiver | everything)
-        return found | {made}
-
-    def _call_writing(self, name: str, receiver: Values, args: Args, owner: type | None) -> Values:
-        everything = args.all()
-        if name == "__init__" and (owner is object or not everything):
-            return {ATOM}
-        self.write({value for value in receiver if value not in (ATOM, NUMBER)})
-        if name in ("__setattr__", "__delattr__"):
-            for target in receiver:
-                for key in args.at(0):
-                    if not isinstance(key, Text):
-                        raise Harm("writes an attribute by a name that is computed")
-                    if isinstance(target, Made | Given) and name == "__setattr__":
-                        self.put_attribute(target, key.text, args.behind(1))
-            return {ATOM}
-        self.store(receiver, everything, everything)
-        self.pour(receiver, everything, pairs=True)
-        return {ATOM}

@@ -1,40 +1,31 @@
-"""Classes, in the analysis: what making an instance runs, and what writing an attribute does."""
+"""Classes, in the analysis: what making an instance runs, and what it is then."""
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from datetime import tzinfo
 from enum import EnumMeta
 from types import FunctionType
 from typing import Any
 
-from bundlebee.bundles.abstract import ATOM, Given, Inner, Live, Made, Namespace, Super, Text, Value
+from bundlebee.bundles.abstract import ATOM, Given, Live, Made
+from bundlebee.bundles.access import Access
 from bundlebee.bundles.contents import by_python
+from bundlebee.bundles.generated import is_generated
 from bundlebee.bundles.heap import Harm, Values
-from bundlebee.bundles.known import Known
-from bundlebee.bundles.specials import KEYS, Args
-
-_OF_ITS_OWN = frozenset(
-    {"__class__", "__dict__", "__traceback__", "__cause__", "__context__", "__suppress_context__"}
-)
-
-GENERATED = frozenset({"__eq__", "__repr__", "__hash__", "__lt__", "__le__", "__gt__", "__ge__"})
-"""Methods that a dataclass may write by itself, and that only read."""
+from bundlebee.bundles.specials import Args
 
 
-class Classes(Known):
-    """Calls of classes, stores into attributes."""
+class Classes(Access):
+    """Calls of classes."""
 
     def has_facts(self, kind: type) -> bool:
-        """Whether the class comes from a module that was analysed. (Given by `bundlebee.bundles.flow.Flow`.)"""
+        """Whether the class comes from a module that was analysed. (Given by `bundlebee.bundles.entering.Entering`.)"""
         raise NotImplementedError
 
     def can_construct(self, kind: type) -> bool:
-        """Whether what making an instance runs can be analysed. (Given by `bundlebee.bundles.flow.Flow`.)"""
+        """Whether what making an instance runs can be analysed. (Given by `bundlebee.bundles.entering.Entering`.)"""
         raise NotImplementedError
-
-    # -- instances ---------------------------------------------------------------------------------------
 
     def construct(self, kind: type, args: Args) -> Values:
         """Call a class."""
@@ -226,226 +217,3 @@ class Classes(Known):
             else:
                 raise Harm("makes an object of a class that is computed")
         return found
-
-    # -- methods that nobody wrote --------------------------------------------------------------------------
-
-    def call_generated(self, function: FunctionType, args: Args) -> Values | None:
-        """A method that dataclass or namedtuple wrote by themselves; None if it is none of them."""
-        name = function.__name__
-        qualname = function.__code__.co_qualname
-        module = str(function.__globals__.get("__name__"))
-        if name in GENERATED and (
-            is_generated(function) or qualname.startswith(("_recursive_repr.", "recursive_repr."))
-        ):
-            parts: Values = set()
-            for value in args.all():
-                if isinstance(value, Made):
-                    for held in value.attributes.values():
-                        parts |= held
-                elif isinstance(value, Live) and not isinstance(value.object, type):
-                    for field_name in getattr(type(value.object), "__dataclass_fields__", ()):
-                        parts |= self.attribute(value, field_name).values
-                elif isinstance(value, Given):
-                    parts.add(value)
-            self.look_at(parts, 2, _OF_GENERATED.get(name, GENERATED))
-            return {ATOM}
-        if module == "collections" and qualname.startswith("namedtuple.<locals>."):
-            return self._call_named_tuple(name, args)
-        if module == "contextlib":
-            return self._call_context(function, qualname, args)
-        return None
-
-    def _call_context(self, function: FunctionType, qualname: str, args: Args) -> Values | None:
-        """What `contextlib.contextmanager` makes of a generator: entered, it gives what that yields."""
-        if qualname == "contextmanager.<locals>.helper":
-            cells = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
-            generator = cells["func"].cell_contents
-            self.observe("cell", cells["func"], "func", generator)
-            made = self.made((self.site, "context", function), contextlib._GeneratorContextManager)
-            for value in self.call(self.live(generator, function.__qualname__), args):
-                self.store({made}, self.next_of(value))
-            return {made}
-        if qualname == "_GeneratorContextManager.__enter__":
-            return set().union(*(self.elements(value) for value in args.at(0)))
-        if qualname == "_GeneratorContextManager.__exit__":
-            return {ATOM}
-        return None
-
-    def _call_named_tuple(self, name: str, args: Args) -> Values | None:
-        receiver = args.at(0)
-        if name == "_asdict":
-            made = self.made((self.site, name), dict)
-            for value in receiver:
-                self.store({made}, self.elements(value), {ATOM})
-            return {made}
-        if name in ("_make", "_replace"):
-            results: Values = set()
-            for value in receiver:
-                of_class = isinstance(value, Live) and isinstance(value.object, type)
-                for kind in (
-                    (value.object,) if isinstance(value, Live) and of_class else self.classes_of(value)
-                ):
-                    copy = self.made((self.site, name, kind), kind)
-                    self.store({copy}, args.behind(1))
-                    for part in args.all():
-                        if not isinstance(part, Live) or not isinstance(part.object, type):
-                            self.store({copy}, self.elements(part) | self.next_of(part))
-                    results.add(copy)
-            return results
-        if name in ("__repr__", "__getnewargs__"):
-            parts: Values = set()
-            for value in receiver:
-                parts |= self.elements(value) - {value}
-            self.look_at(parts, 2)
-            return {ATOM}
-        return None
-
-    # -- attributes --------------------------------------------------------------------------------------
-
-    def get_attribute(self, value: Value, name: str) -> Values:
-        """``value.name``, its getters run."""
-        found = self.attribute(value, name)
-        values = found.values
-        for function, receiver, *more in found.getters:
-            extra: list[Values] = [set(part) for part in more]
-            if isinstance(function, Live) and function.name.endswith("__getattr__"):
-                extra = [{self.text(name)}]
-            results = self.call(function, Args([{receiver}, *extra]))
-            if found.kept:
-                if isinstance(receiver, Made):
-                    self.put_attribute(receiver, name, results)
-                elif isinstance(receiver, Given):
-                    self._put(receiver, name, results)
-                else:
-                    # the object here would not have it, and a later look would see a change that python does not
-                    raise Harm(f"computes {name}, which the object keeps")
-            values = values | results
-        return values
-
-    def shared(self, key: Any, results: Values, name: str) -> Values:
-        """Results that somebody keeps: they may be read, not written, and no copy will do for them."""
-        inside = self.inside(results)
-        if all(_unwritable(part) for part in inside):
-            return results
-        mark = ("cached", key)
-        kept = self._once.get(mark)
-        if kept is None:
-            kept = self._once[mark] = Given(f"what the cache of {name} holds", set(), None, cached=True)
-        for part in inside:
-            new = set(self.classes_of(part)) - kept.classes
-            if new:
-                kept.classes |= new
-                self.version += 1
-                self.held += 1
-        return {kept, ATOM}
-
-    def set_attribute(self, targets: Values, name: str, values: Values) -> None:
-        """``target.name = value``"""
-        special = name.startswith("__") and name.endswith("__")
-        for target in targets:
-            # of an instance only these mean something to Python
-            if special and (
-                name in _OF_ITS_OWN
-                or not isinstance(target, Made | Given)
-                or not self._only_instances(target)
-            ):
-                if name == "__cause__" and isinstance(target, Made | Given):
-                    self.write({target}, "writes __cause__ of")
-                    self.put_attribute(target, name, values)
-                    continue
-                raise Harm(f"writes {name}")
-            put = not self.classes_of(target) or (isinstance(target, Given) and target.inside is None)
-            for kind in self.classes_of(target):
-                setter = self.special(kind, "__setattr__")
-                if setter is not None and not is_generated(setter):
-                    self.call(
-                        self.live(setter, f"{kind.__qualname__}.__setattr__"),
-                        Args([{target}, {self.text(name)}, values]),
-                    )
-                    continue
-                found = self.lookup(kind, name)
-                raw = None if found is None else found[1]
-                if isinstance(raw, property):
-                    if raw.fset is not None:
-                        self.call(
-                            self.live(raw.fset, f"{kind.__qualname__}.{name}"), Args([{target}, values])
-                        )
-                elif hasattr(type(raw), "__set__") and type(raw).__module__ != "builtins":
-                    label = f"{kind.__qualname__}.{name}"
-                    setter = self.descriptor(raw, "__set__")
-                    if setter is None:
-                        raise Harm(f"uses {label}, which has a setter")
-                    self.call(setter, Args([{self.live(raw, label)}, {target}, values]))
-                else:
-                    put = True
-            if put:
-                self._put(target, name, values)
-
-    def _only_instances(self, target: Made | Given) -> bool:
-        """Whether it is no function or class, and no builtin data that might hold some."""
-        if isinstance(target, Made):
-            return True
-        return target.inside is not None or not target.callables
-
-    def _put(self, target: Value, name: str, values: Values) -> None:
-        if isinstance(target, Live) and isinstance(target.object, type):
-            raise Harm(f"writes class attribute {target.object.__qualname__}.{name}")
-        if isinstance(target, Given) and target.inside is None and target.kind is None and target.callables:
-            raise Harm(f"may write attribute {name!r} of a function or class among its arguments")
-        self.write({target}, f"writes attribute {name!r} of")
-        self.put_attribute(target, name, values)
-
-    def super_of(self, kind: type, receivers: Values) -> Value:
-        """The value of ``super()``."""
-        key = ("super", kind, self.site)
-        value: Super | None = self._once.get(key)
-        if value is None:
-            value = self._once[key] = Super(kind, set())
-        self.add(value.receivers, receivers)
-        return value
-
-
-_OF_GENERATED = {
-    "__eq__": KEYS,
-    "__hash__": KEYS,
-    "__repr__": frozenset({"__repr__", "__str__"}),
-    **{
-        name: frozenset({"__lt__", "__gt__", "__le__", "__ge__", "__eq__"})
-        for name in ("__lt__", "__le__", "__gt__", "__ge__")
-    },
-}
-
-
-def is_generated(function: Any) -> bool:
-    """Whether a dataclass wrote that method."""
-    code = getattr(function, "__code__", None)
-    return (
-        code is not None
-        and code.co_filename == "<string>"
-        and code.co_qualname.startswith("__create_fn__.<locals>.")
-    )
-
-
-def is_written(function: FunctionType) -> bool:
-    """Whether `Classes.call_generated` knows it: no source says what it does."""
-    qualname = function.__code__.co_qualname
-    if is_generated(function) or qualname.startswith(("_recursive_repr.", "recursive_repr.")):
-        return True
-    module = function.__globals__.get("__name__")
-    return (module == "collections" and qualname.startswith("namedtuple.<locals>.")) or (
-        module == "contextlib"
-        and qualname.startswith(("contextmanager.<locals>.", "_GeneratorContextManager."))
-    )
-
-
-def _unwritable(value: Value) -> bool:
-    if (
-        value is ATOM
-        or isinstance(value, Text)
-        or not isinstance(value, Made | Given | Live | Inner | Namespace)
-    ):
-        return True
-    if not isinstance(value, Made) or value.kind is None:
-        return False
-    # a named tuple has no attributes of its own
-    return value.kind is frozenset or (issubclass(value.kind, tuple) and not value.kind.__dictoffset__)

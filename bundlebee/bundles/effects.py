@@ -19,7 +19,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
-from functools import cache
 from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +26,7 @@ import msgspec
 
 from bundlebee.bundles.contents import cannot_travel
 from bundlebee.bundles.facts import ModuleFacts
+from bundlebee.bundles.observed import unchanged
 from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, NUMBER, keep_identities, refined
 from bundlebee.errors import Unshippable
 from bundlebee.loggers import get_logger
@@ -47,14 +47,6 @@ class Effect(Enum):
     FREE = "free"  #: nothing
     PRINTS = "prints"  #: prints to standard output
     UNSAFE = "unsafe"  #: something that only means the same here, or that nobody knows
-
-
-@cache
-def _unchanged() -> Callable[[Iterable[tuple[str, Any, Any, Any]]], bool]:
-    """It brings the catalogue along, which only an analysis needs."""
-    from bundlebee.bundles.heap import unchanged
-
-    return unchanged
 
 
 class Summary(msgspec.Struct, frozen=True, eq=False):
@@ -99,7 +91,7 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
     def still_valid(self) -> bool:
         """Whether all that the analysis looked at is unchanged. Costs some 100 ns for each global that is read."""
-        return _unchanged()(self.observed)
+        return unchanged(self.observed)
 
 
 class Clearance(msgspec.Struct, frozen=True):

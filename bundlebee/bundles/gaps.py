@@ -24,9 +24,11 @@ from zlib import crc32
 
 from bundlebee.bundles.abstract import ATOM, NUMBER, Bound, BuiltinMethod, Given, Live, Made, Text, Value
 from bundlebee.bundles.facts import COROUTINE, FunctionFacts
+from bundlebee.bundles.frame import Frame
 from bundlebee.bundles.heap import ANY_NAME, Harm, Values
-from bundlebee.bundles.operations import Frame, Operation, Operations
+from bundlebee.bundles.operations import Operation
 from bundlebee.bundles.reasons import kind_of
+from bundlebee.bundles.results import Results
 from bundlebee.bundles.specials import Args
 
 Gap: TypeAlias = tuple[str, str, int, int, bool, int]
@@ -46,7 +48,7 @@ FILLABLE = frozenset({UNKNOWN, "attribute by a computed name"})
 _READING = (getattr, hasattr)
 
 
-class Gaps(Operations):
+class Gaps(Results):
     """Leaves calls open, where that is allowed."""
 
     gaps: dict[Gap, None] | None = None  #: those that were left so far; None: none may be
@@ -61,14 +63,6 @@ class Gaps(Operations):
         self._methods_found: dict[Any, Live] = {}
         self._found: set[int] = set()
         self._receivers: Values = set()  # whose methods these may be
-
-    def has_source(self, frame: Frame) -> bool:
-        """Whether a worker can rewrite the function. (Given by `bundlebee.bundles.flow.Flow`.)"""
-        raise NotImplementedError
-
-    def travels_by_name(self, thing: Any) -> bool:
-        """Whether a copy of it is it. (Given by `bundlebee.bundles.flow.Flow`.)"""
-        raise NotImplementedError
 
     def story(self, harm: Harm) -> str:
         """How the call gets there. (Given by `bundlebee.bundles.flow.Flow`.)"""

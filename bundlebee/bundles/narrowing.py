@@ -44,7 +44,7 @@ class Narrowing(Calls):
         return isinstance(value, Made) and value.kind is None
 
     def may_be_one_of(self, value: Value, others: Values) -> bool:
-        """Whether a value may be one of the objects that exist already. (`Operations.named` says yes to all of these.)"""
+        """Whether a value may be one of the objects that exist already. (`is_named` says yes to all of these.)"""
         if isinstance(value, Given):
             return value.kind is None
         return value in others

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import builtins
 import sys
-from collections import Counter, OrderedDict, defaultdict, deque
+from collections import Counter
 from collections.abc import Callable
-from enum import Enum
 from types import CoroutineType, FunctionType, GeneratorType, MemberDescriptorType, ModuleType
 from typing import Any, TypeAlias
 
 from bundlebee.bundles.absent import ABSENT, absent
-from bundlebee.bundles.abstract import ATOM, NONE, NUMBER, Given, Inner, Live, Made, Namespace, Text, Value
-from bundlebee.bundles.contents import by_python
-from bundlebee.bundles.facts import FunctionFacts, ModuleFacts
-from bundlebee.bundles.heap import ANY_NAME, MISSING, Harm, Values
+from bundlebee.bundles.abstract import ATOM, NONE, NUMBER, Given, Inner, Live, Made, Value
+from bundlebee.bundles.frame import Frame
+from bundlebee.bundles.heap import Harm, Values
+from bundlebee.bundles.identity import is_fresh, is_named, keeps_identity
 from bundlebee.bundles.narrowing import Narrowing
+from bundlebee.bundles.observed import MISSING
 from bundlebee.bundles.specials import BUFFER, INDEXING, KEYS, MAPPING, TEXTS, Args
 
 Operation: TypeAlias = tuple[Any, ...]
@@ -28,61 +28,12 @@ _DISPLAYS: dict[str, type] = {
     "slice": slice,
     "iterator": GeneratorType,
 }
-_SEQUENCES = (list, tuple, bytearray, deque)
-_MUTABLE = (list, dict, set, deque, defaultdict, Counter, OrderedDict, bytearray)
 _MIRRORED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le", "eq": "eq", "ne": "ne"}
 _CONTAINS = frozenset({"__contains__", "__iter__", "__next__", "__getitem__", "__eq__", "__hash__"})
-_ITEM = frozenset({"__getitem__", "__missing__", "__hash__", "__eq__", "__index__"})
-
-
-class Frame:
-    """One function of the closure."""
-
-    __slots__ = (
-        "caller",
-        "cells",
-        "facts",
-        "function",
-        "label",
-        "line",
-        "module",
-        "outer",
-        "path",
-        "registers",
-        "returned",
-        "source",
-    )
-
-    def __init__(
-        self,
-        facts: FunctionFacts,
-        source: ModuleFacts,
-        module: str,
-        path: str,
-        function: FunctionType | None,
-        outer: Frame | None,
-    ) -> None:
-        self.facts = facts
-        self.source = source
-        self.module = module
-        self.path = path
-        self.function = function
-        self.outer = outer  #: the frame of the function around it
-        self.label = facts.qualname.replace(".<locals>.", ".")
-        self.registers: list[Values] = [set() for _ in range(facts.size)]
-        self.registers[0].add(ATOM)
-        self.cells: dict[str, Values] = {}
-        self.returned: Values = set()
-        self.caller: Frame | None = None  #: who was the first to call it
-        self.line = facts.line  #: … and from which line
 
 
 class Operations(Narrowing):
     """What each operation does to the registers of its frame."""
-
-    def inner_frame(self, frame: Frame, number: int) -> Frame:
-        """The frame of a nested function. (Given by `bundlebee.bundles.flow.Flow`.)"""
-        raise NotImplementedError
 
     def raised(self) -> Values:
         """What the functions of the analysis raise."""
@@ -170,7 +121,7 @@ class Operations(Narrowing):
         values, others = frame.registers[source], frame.registers[other]
         # of which classes something may be, is not known that well
         if others and all(
-            isinstance(value, Live) and self._named(value) and not isinstance(value.object, type)
+            isinstance(value, Live) and is_named(value) and not isinstance(value.object, type)
             for value in others
         ):
             values = {value for value in values if self.may_be_one_of(value, others)}
@@ -183,61 +134,11 @@ class Operations(Narrowing):
 
     def o_item(self, frame: Frame, op: Operation) -> None:
         _, _, target, holder, index = op
-        holders, indices = frame.registers[holder], frame.registers[index]
-        found: Values = set()
-        for value in holders:
-            if isinstance(value, Live):
-                self._check_item(value)
-            elif isinstance(value, Given):
-                if self.fills:
-                    self.hold(self.put_keys, indices)
-                for thing in value.callables or ():
-                    if isinstance(thing, type):
-                        self._check_item(self.live(thing, thing.__qualname__))  # type: ignore[arg-type]
-            found |= self.items(value)
-        if any(isinstance(value, Made) and value.kind is slice for value in indices):
-            copy = self.made((self.site, "slice"), None)
-            self.store({copy}, found)
-            found = {*found, copy}
-        reach = self.inside(indices.union(*map(self.looked_up, holders))) | holders
-        if any(self.classes_of(value) for value in reach):
-            found |= self.special_calls(holders, _ITEM, indices)
-            self.special_calls(reach - holders, INDEXING, reach)
-        self.add(frame.registers[target], found)
-
-    def _check_item(self, value: Live) -> None:
-        thing = value.object
-        if isinstance(thing, defaultdict) and thing.default_factory is not None:
-            raise Harm(f"may fill {value.name}, a defaultdict")
-        if (
-            isinstance(thing, type)
-            and not hasattr(type(thing), "__getitem__")
-            and (thing is type or self.lookup(thing, "__class_getitem__") is not None)
-        ):
-            raise Harm(f"makes a generic alias of {value.name}")
+        self.add(frame.registers[target], self.get_item(frame.registers[holder], frame.registers[index]))
 
     def o_slice(self, frame: Frame, op: Operation) -> None:
         _, _, target, holder = op
-        found = self.special_calls(
-            frame.registers[holder], frozenset({"__getitem__"}), {self.made((self.site, "bounds"), slice)}
-        )
-        for value in frame.registers[holder]:
-            if self.may_be_array(value):
-                found.add(value)  # a view
-                if self.surely_array(value):
-                    continue
-            if value is ATOM or isinstance(value, Text):
-                found.add(ATOM)
-                continue
-            kind = type(value.object) if isinstance(value, Live) else getattr(value, "kind", None)
-            if kind is not None and by_python(kind):
-                kind = None
-            copy = self.made((self.site, kind), kind)
-            self.store({copy}, self.items(value))
-            found.add(copy)
-            if isinstance(value, Given) and value.kind is None:
-                found.add(ATOM)
-        self.add(frame.registers[target], found)
+        self.add(frame.registers[target], self.get_slice(frame.registers[holder]))
 
     def o_iter(self, frame: Frame, op: Operation) -> None:
         _, _, target, holder = op
@@ -357,34 +258,14 @@ class Operations(Narrowing):
     def o_is(self, frame: Frame, op: Operation) -> None:
         left, right = frame.registers[op[2]], frame.registers[op[3]]
         for one in (left, right):
-            if one and all(
-                self._named(value) or self._fresh(value) or _keeps_identity(value) for value in one
-            ):
+            if one and all(is_named(value) or is_fresh(value) or keeps_identity(value) for value in one):
                 return
         if left and right:
             if not all(
-                (isinstance(value, Given) and not value.cached) or self._fresh(value)
-                for value in left | right
+                (isinstance(value, Given) and not value.cached) or is_fresh(value) for value in left | right
             ):
                 raise Harm("compares identities, which copies do not keep")
             self.compares = True
-
-    def _named(self, value: Value) -> bool:
-        """Whether it is the same object wherever its name is looked up."""
-        if isinstance(value, Inner) or value is NONE:
-            return True
-        if not isinstance(value, Live):
-            return False
-        # Objects that exist already are no arguments: `fingerprint.State.objects` says so at the call.
-        thing = value.object
-        if isinstance(thing, type | FunctionType | Enum | ModuleType) or type(thing) is object:
-            return True
-        entry = self.catalogue.type(type(thing))
-        return type(thing) not in (tuple, frozenset) and not (entry is not None and entry.immutable)
-
-    def _fresh(self, value: Value) -> bool:
-        """Whether it is an object with an identity of its own that the call made."""
-        return isinstance(value, Made) and value.kind is not None and value.kind not in (tuple, frozenset)
 
     def o_truth(self, frame: Frame, op: Operation) -> None:
         self.special_calls(frame.registers[op[2]], frozenset({"__bool__", "__len__"}), set())
@@ -429,56 +310,6 @@ class Operations(Narrowing):
     def o_delitem(self, frame: Frame, op: Operation) -> None:
         _, _, holder, index = op
         self.set_item(frame.registers[holder], frame.registers[index], None)
-
-    def set_item(self, holders: Values, indices: Values, values: Values | None) -> None:
-        name = "__delitem__" if values is None else "__setitem__"
-        for holder in list(holders):
-            own = False
-            for kind in self.classes_of(holder):
-                raw = self.special(kind, name)
-                if raw is not None:
-                    own = True
-                    more = [] if values is None else [values]
-                    self.call(self.live(raw, f"{kind.__qualname__}.{name}"), Args([{holder}, indices, *more]))
-            if isinstance(holder, Namespace):
-                self._set_in_namespace(holder, indices, values)
-                continue
-            if own and not (isinstance(holder, Given) and holder.inside is None):
-                continue
-            if self._takes_no_items(holder):
-                continue  # a TypeError
-            self.write({holder})
-            if self.surely_array(holder):
-                self.check_operands(indices | (values or set()))
-                self.store({holder}, self.items_of_arrays({self.array(values or set())}))
-                continue
-            stored = set(values or ())
-            if any(isinstance(index, Made) and index.kind is slice for index in indices):
-                for value in values or ():
-                    stored |= self.next_of(value)
-            if values is not None:
-                self.store(
-                    {holder}, stored, indices if getattr(holder, "kind", None) not in _SEQUENCES else ()
-                )
-        reach = self.inside(indices.union(*map(self.looked_up, holders)) if indices else indices) - holders
-        if any(self.classes_of(value) for value in reach):
-            self.special_calls(reach, INDEXING, reach)
-
-    def _takes_no_items(self, holder: Value) -> bool:
-        """Whether it is an instance of a class that is built on no container and has no ``__setitem__``."""
-        if isinstance(holder, Given) and holder.inside is None:
-            return False
-        kinds = self.classes_of(holder)
-        return bool(kinds) and all(
-            next(base for base in kind.__mro__ if not by_python(base)) is object for kind in kinds
-        )
-
-    def _set_in_namespace(self, holder: Namespace, indices: Values, values: Values | None) -> None:
-        self.write({holder})
-        for index in indices:
-            self.put_attribute(
-                holder.owner, index.text if isinstance(index, Text) else ANY_NAME, values or set()
-            )
 
     def o_return(self, frame: Frame, op: Operation) -> None:
         self.add(frame.returned, frame.registers[op[2]])
@@ -572,19 +403,6 @@ def _passed_by_name(values: Values) -> dict[str, Values] | None:
     if value.named is None and not value.contents:
         return {} if not value.keys - {ATOM} else None
     return value.named
-
-
-def _keeps_identity(value: Value) -> bool:
-    """Whether it is surely an argument, or inside one, and an object of its own: copies of all arguments are made in one go, so
-    what was one object is one object again, and what was two is two."""
-    if not isinstance(value, Given) or value.cached:
-        return False
-    if value.inside is None:
-        return value.kind in _MUTABLE
-    return all(
-        issubclass(kind, Enum) or not issubclass(kind, (int, float, complex, str, bytes, tuple))
-        for kind in value.classes
-    )
 
 
 OPERATIONS: dict[str, Callable[[Any, Frame, Operation], None]] = {

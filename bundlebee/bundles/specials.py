@@ -22,7 +22,8 @@ from bundlebee.bundles.abstract import (
     Text,
     Value,
 )
-from bundlebee.bundles.attributes import C_METHODS, LRU, Attributes
+from bundlebee.bundles.attributes import Attributes
+from bundlebee.bundles.descriptors import C_METHODS, LRU
 from bundlebee.bundles.heap import Harm, Values
 
 _OPERATORS = (
