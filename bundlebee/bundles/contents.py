@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from datetime import tzinfo
 from enum import Enum, EnumMeta
+from sys import getrefcount
 from types import BuiltinFunctionType, FunctionType
 from typing import Any
 
@@ -284,12 +285,27 @@ def _instance(value: Any, kind: type) -> Iterator[Any]:
         yield from dict.values(value)
     elif base in (float, complex) and value != value:
         raise Refused(value, "a nan is compared by identity, which a copy does not keep")
-    if state := own.attributes(value):
+    state = own.attributes(value)
+    if state is not None:
+        if getrefcount(state) > _ALONE:
+            raise Refused(value, "its __dict__ is also held elsewhere, and a copy would have one of its own")
         yield from state.values()
     for _slot, held in own.slots(value):
         yield held
 
 
+def _alone() -> int:
+    """How often the ``__dict__`` of an instance is held that nobody else holds, as `_instance` counts it."""
+
+    class Sample:
+        pass
+
+    sample = Sample()
+    held = own.attributes(sample)
+    return getrefcount(held)
+
+
+_ALONE = _alone()
 _CHECKED: dict[type, str | None] = {}
 
 

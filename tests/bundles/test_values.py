@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import Enum, Flag
 from fractions import Fraction
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 import pytest
 from hypothesis import given
@@ -258,7 +258,30 @@ def test_travels(name: str) -> None:
     assert found.shapes == again.shapes
 
 
+class Borg:
+    shared: ClassVar[dict[str, Any]] = {}
+
+    def __init__(self) -> None:
+        self.__dict__ = self.shared
+
+
+class Namespace(dict[str, Any]):
+    """Keys that are attributes, too."""
+
+    def __init__(self, **names: Any) -> None:
+        super().__init__(names)
+        self.__dict__ = self
+
+
+class Known:
+    def __init__(self) -> None:
+        self.me = self.__dict__
+
+
 BAD = {
+    "attributes that several objects share": ((Borg(),), "args[0]"),
+    "an object that is its own attributes": ((Namespace(a=1),), "args[0]"),
+    "attributes that are held as a dictionary, too": (([Known()],), "args[0][0]"),
     "a lock": ((threading.Lock(),), "args[0]"),
     "a lock inside": (({"k": [1, threading.Lock()]},), "args[0]['k'][1]"),
     "a lock in an object": ((1, Plain(lock=threading.Lock())), "args[1].lock"),
