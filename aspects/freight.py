@@ -144,7 +144,9 @@ class Customs:
             return None
         # they are alike to the analysis, so what holds for one holds for all
         summary = self._under(profile, freight, walk(calls[0][0], {}), calls[0][0], {})
-        good = summary.level is free and not (summary.writes or summary.shown or summary.compares)
+        good = summary.level is free and not (
+            summary.writes or summary.shown or summary.compares or summary.hashes
+        )
         good = good and summary.reads == freight.summary.reads
         return found if good and found.atoms else None
 

@@ -34,6 +34,11 @@ class Builtins(Items):
 
     b_repr = b_ascii = b_format = b_str
 
+    def b_hash(self, args: Args) -> Values:
+        self.look_at(args.all(), 2, frozenset({"__hash__"}))
+        self.hash_of(args.all(), unseen=self.in_hash())
+        return {NUMBER}
+
     def b_int(self, args: Args) -> Values:
         self.look_at(args.all(), 1, INTEGERS)
         return {NUMBER}

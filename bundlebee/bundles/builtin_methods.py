@@ -86,6 +86,8 @@ class BuiltinMethods(Cached):
         everything = args.all()
         if name == "__new__":
             return self.allocate(receiver, args, owner)
+        if name == "__hash__":
+            self.hash_of(receiver, unseen=self.in_hash())
         if name in _WRITING:
             return self._call_writing(name, receiver, args, owner)
         if name in _IN_PLACE:

@@ -235,6 +235,15 @@ def _hashed_by_value(value: Any) -> bool:
     )
 
 
+def hashed_by_address(value: Any) -> bool:
+    """Whether ``hash(value)`` is the address of the object, or may be: it has another one there. What it holds is not looked at."""
+    kind = type(value)
+    if kind in ATOMS:
+        return kind not in _HASHED_BY_VALUE
+    owner = _owner(kind, "__hash__")
+    return is_callable(value) or owner is None or owner is object or kind.__qualname__ == "Pattern"
+
+
 def _in_lowest_terms(fraction: Any) -> bool:
     n, d = fraction._numerator, fraction._denominator
     return type(n) is int and type(d) is int and d > 0 and math.gcd(n, d) == 1

@@ -27,7 +27,7 @@ import msgspec
 from bundlebee.bundles.contents import cannot_travel
 from bundlebee.bundles.facts import ModuleFacts
 from bundlebee.bundles.observed import unchanged
-from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, NUMBER, keep_identities, refined
+from bundlebee.bundles.values import ANYTHING, DATA, NOTHING, NUMBER, keep_hashes, keep_identities, refined
 from bundlebee.errors import Unshippable
 from bundlebee.loggers import get_logger
 
@@ -66,6 +66,8 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
     shown: tuple[tuple[Any, str], ...] = ()
     #: whether it compares identities of arguments, or of what they hold: numbers lose theirs (`values.keep_identities`)
     compares: bool = False
+    #: whether it gives a hash of an argument away, or of what they hold: of None and of objects that may be an address
+    hashes: bool = False
     #: calls of which the analysis cannot tell what they run: it holds if the guard looks at each of them (`bundlebee.bundles.gaps`).
     #: Then `why` and `what` tell of the first
     gaps: tuple[Gap, ...] = ()
@@ -85,7 +87,7 @@ class Summary(msgspec.Struct, frozen=True, eq=False):
 
     def covers(self, walk: Walk) -> bool:
         """Whether a general answer (`EffectAnalysis.summary`) speaks of a call with such arguments, too."""
-        if walk.callables or walk.fragile or walk.fills or self.compares:
+        if walk.callables or walk.fragile or walk.fills or self.compares or self.hashes:
             return False
         return walk.classes <= self.classes
 
@@ -159,6 +161,9 @@ class EffectAnalysis:
         if summary.compares and not keep_identities(args, kwargs):
             what = "compares identities, which copies of numbers do not keep"
             return msgspec.structs.replace(summary, level=Effect.UNSAFE, why=what, what=what)
+        if summary.hashes and not keep_hashes(args, kwargs):
+            what = "looks at addresses: hashes of arguments"
+            return msgspec.structs.replace(summary, level=Effect.UNSAFE, why=what, what=what)
         return summary
 
     def with_gaps(self, function: FunctionType, walk: Walk, summary: Summary) -> Summary:
@@ -170,7 +175,7 @@ class EffectAnalysis:
             if kind_of(summary.what) in FILLABLE:
                 left = self.for_call(function, walk, gaps=True)
                 # what a gap brings is not part of the state that was compared, and may be any number
-                if left.level is not Effect.UNSAFE and not left.shown and not left.compares:
+                if left.level is not Effect.UNSAFE and not (left.shown or left.compares or left.hashes):
                     return left
         return summary
 
@@ -263,7 +268,10 @@ class EffectAnalysis:
         shown = () if level is Effect.UNSAFE else tuple(flow.shown.values())
         reads = tuple(sorted(flow.reads))
         return Summary(
-            level, why, reads, observed, frozenset(classes), what, writes, shown, flow.compares, left
+            *(level, why, reads, observed, frozenset(classes), what, writes, shown),
+            compares=flow.compares,
+            hashes=flow.hashes,
+            gaps=left,
         )
 
     def _all_classes(self) -> frozenset[type]:

@@ -45,6 +45,10 @@ class Entering(BuiltinMethods):
             is_standard(kind.__module__) and facts_of_library(real_name(kind.__module__)) is not None
         )
 
+    def in_hash(self) -> bool:
+        frame = self._frame
+        return frame is not None and frame is not self._root and frame.label.endswith("__hash__")
+
     def has_source(self, frame: Frame) -> bool:
         """Whether a worker can rewrite the function."""
         return self._facts_of(frame.module) is not None

@@ -7,8 +7,8 @@ from types import FunctionType
 from typing import Any
 
 from bundlebee.bundles.abstract import ATOM, Given, Live, Made
+from bundlebee.bundles.hashes import Hashes
 from bundlebee.bundles.heap import Values
-from bundlebee.bundles.known import Known
 from bundlebee.bundles.specials import KEYS, Args
 
 GENERATED = frozenset({"__eq__", "__repr__", "__hash__", "__lt__", "__le__", "__gt__", "__ge__"})
@@ -25,7 +25,7 @@ _OF_GENERATED = {
 }
 
 
-class Generated(Known):
+class Generated(Hashes):
     """What they do. Their code is made when the program runs, or says little of it."""
 
     def call_generated(self, function: FunctionType, args: Args) -> Values | None:
@@ -47,6 +47,8 @@ class Generated(Known):
                 elif isinstance(value, Given):
                     parts.add(value)
             self.look_at(parts, 2, _OF_GENERATED.get(name, GENERATED))
+            if name == "__hash__":
+                self.hash_of(parts, unseen=True)
             return {ATOM}
         if module == "collections" and qualname.startswith("namedtuple.<locals>."):
             return self._call_named_tuple(name, args)

@@ -63,6 +63,7 @@ class Heap:
         self.compares = (
             False  #: whether identities are compared of arguments, or of what they hold, whatever that is
         )
+        self.hashes = False  #: whether somebody asks for a hash by name: of arguments, or of what they hold
         self.fills = False  #: whether looking up in an argument may put something into it
         self.spent = 0  #: steps that were taken since somebody last looked: how much one operation costs depends on its operands
         self.site: Any = None  #: the operation that is being looked at: names what it makes
@@ -213,6 +214,8 @@ class Heap:
             raw = None
             if owner is not None and by_python(owner) and self._is_custom(owner):
                 raw = owner.__dict__[name]
+                if name == "__hash__" and raw is object.__hash__:
+                    raw = None
                 if replaced(owner, raw):
                     raise Harm(f"uses {owner.__qualname__}.{name}, which was replaced")
                 self.read_class(kind)

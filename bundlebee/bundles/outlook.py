@@ -96,6 +96,9 @@ def judge(analysis: EffectAnalysis, function: FunctionType) -> Judgement:
     if general.compares:
         what = "compares identities, which copies of numbers do not keep"
         return Judgement(Outlook.DEPENDS, kind_of(what), f"{what} ({_place(function)})")
+    if general.hashes:
+        what = "looks at addresses: hashes of arguments"
+        return Judgement(Outlook.DEPENDS, kind_of(what), f"{what} ({_place(function)})")
     if (told := general.comes_back(found.objects)) is not None:
         return Judgement(Outlook.DEPENDS, kind_of(told), f"{told} ({_place(function)})")
     return Judgement(Outlook.SHIPS, prints=general.level is Effect.PRINTS, writes=general.writes)

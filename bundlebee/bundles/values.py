@@ -31,6 +31,7 @@ from bundlebee.bundles.contents import (
     Refused,
     check_by_name,
     children,
+    hashed_by_address,
     is_array,
     is_callable,
     is_known,
@@ -228,6 +229,26 @@ def keep_identities(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
                 return False
             numbers.add(id(value))
         elif kind not in ATOMS and id(value) not in seen and not is_callable(value):
+            seen.add(id(value))
+            stack.extend(children(value))
+    return True
+
+
+def keep_hashes(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether nothing in these arguments has an address for a hash. Takes as long as `walk`.
+
+    Args:
+        args: arguments that may travel.
+    """
+    seen: set[int] = set()
+    stack = [*args, *kwargs.values()]
+    while stack:
+        value = stack.pop()
+        if id(value) in seen:
+            continue
+        if hashed_by_address(value):
+            return False
+        if type(value) not in ATOMS:
             seen.add(id(value))
             stack.extend(children(value))
     return True

@@ -221,6 +221,8 @@ class Gate:
             raise Unshippable(summary.shown[0][1])
         if summary.compares:  # copies of numbers that came with different arguments are different objects
             raise Unshippable("compares identities")
+        if summary.hashes:
+            raise Unshippable("looks at hashes of what it is given")
         self._meet(summary.reads, found)
         if summary.gaps:
             self._exchange.put_in_place(summary.gaps)

@@ -1170,3 +1170,82 @@ def test_plain_data_is_copied_anywhere(world: World) -> None:
     assert summary.level is Effect.FREE
     assert (module.__name__, "CONFIG") in summary.reads
     assert world.ask(module.deep, [module.Plain()]).level is Effect.UNSAFE  # whatever its attributes hold
+
+
+# -- hashes ------------------------------------------------------------------------------------------------------------
+
+HASHES = """
+    import dataclasses
+    class Plain: pass
+    class Typed:
+        def __init__(self, x): self.x = x
+        def __eq__(self, other): return self.x == other.x
+        def __hash__(self): return hash((type(self).__name__, self.x))
+    class ByClass(Typed):
+        def __hash__(self): return hash((type(self), self.x))
+    @dataclasses.dataclass(frozen=True)
+    class Data:
+        x: object = 1
+    def hashed(x): return hash(x)
+    def by_hand(x): return x.__hash__()
+    def pair(x): return hash((1, x))
+    def of_a_function(x): return hash(hashed)
+    def of_none(x): return hash(None)
+    def of_an_object(x): return hash(Plain())
+    def keyed(x): return {ByClass(x): x}[ByClass(x)]
+    def keyed_by(x): return {x: 1}[x]
+    def told(x): return hash(ByClass(x))
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "argument", "ships"),
+    [
+        ("hashed", "'a'", True),
+        ("hashed", "(1, 'b', frozenset((2.5,)))", True),
+        ("hashed", "Typed(3)", True),
+        ("hashed", "Data('a')", True),
+        ("by_hand", "Typed('a')", True),
+        ("keyed", "1", True),
+        ("keyed_by", "Plain()", True),
+        ("keyed_by", "Data(None)", True),
+        ("Typed.__hash__", "Typed('a')", True),
+        ("hashed", "Plain()", False),
+        ("hashed", "Data(Plain())", False),
+        ("hashed", "Typed(int)", False),
+        ("hashed", "ByClass(1)", False),
+        ("by_hand", "Plain()", False),
+        ("pair", "Plain()", False),
+        ("pair", "len", False),
+        ("told", "1", False),
+        ("of_a_function", "1", False),
+        ("of_an_object", "1", False),
+        ("ByClass.__hash__", "ByClass(1)", False),
+        *(
+            (name, argument, sys.version_info >= (3, 12))
+            for name, argument in (
+                ("hashed", "None"),
+                ("pair", "None"),
+                ("hashed", "(1, (None,))"),
+                ("hashed", "Data(None)"),
+                ("Typed.__hash__", "Typed(None)"),
+                ("of_none", "1"),
+            )
+        ),
+    ],
+)
+def test_a_hash_that_is_an_address_stays(world: World, name: str, argument: str, ships: bool) -> None:
+    module = world.load(HASHES)
+    function: Any = module
+    for part in name.split("."):
+        function = getattr(function, part)
+    summary = world.ask(function, eval(argument, vars(module)))
+    assert (summary.level is Effect.FREE) is ships, summary.why
+    if not ships:
+        assert summary.what.startswith("looks at addresses")
+
+
+def test_a_general_answer_says_nothing_of_hashes(world: World) -> None:
+    module = world.load(HASHES)
+    general = world.analysis.summary(module.hashed)
+    assert general.level is Effect.UNSAFE or not general.covers(walk((1,), {}))
