@@ -8,14 +8,13 @@ are shipped, so one whose peer was lost may run again.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 from msgspec.structs import replace
 
 from bundlebee.aspects.freight import Cleared, Customs, Stays
+from bundlebee.aspects.printed import cannot_take, replay
 from bundlebee.aspects.profile import SHORT, Profile
 from bundlebee.clock import clock
 from bundlebee.decisions.features import volume
@@ -30,6 +29,7 @@ from bundlebee.errors import (
     Unshippable,
     WorkerLost,
 )
+from bundlebee.interrupts import let_pass
 from bundlebee.loggers import get_logger
 from bundlebee.words import HERE, Reason
 
@@ -226,6 +226,8 @@ class Remote:
         self, profile: Profile, verdict: Verdict, features: Features, seconds: float, outcome: Outcome
     ) -> Came | Verdict:
         """The outcome has come, after so many seconds, and the channel is back."""
+        if outcome.output and (why := cannot_take(outcome.output)) is not None:
+            return self._refused(profile, verdict, Reason.EFFECTS, Refused("it must run here", why=why))
         try:
             outcome.restore()
         except Unshippable as error:
@@ -235,9 +237,17 @@ class Remote:
             if reason is Reason.PEER_BUSY:  # the lease went to somebody else meanwhile
                 return _stays(verdict, reason, outcome.refusal())
             return self._refused(profile, verdict, reason, outcome.refusal())
-        self._note(profile, verdict, features, seconds, outcome)
+        # from here on it has happened, and must not happen again
+        try:
+            self._note(profile, verdict, features, seconds, outcome)
+        except Exception as error:
+            let_pass(error)
+            log.debug("could not note a call of %s", profile.point.name, exc_info=True)
         if outcome.output:
-            replay(outcome.output)
+            try:
+                replay(outcome.output)
+            except Exception as error:  # as `print` in the call would have raised it
+                return Came(None, error)
         return Came(outcome.value, outcome.error)
 
     @staticmethod
@@ -274,11 +284,3 @@ class Remote:
 
 def _stays(verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:
     return replace(verdict, where=HERE, why=why, detail=str(error))
-
-
-def replay(output: Iterable[tuple[str, str]]) -> None:
-    """Write what a shipped call printed, in order, to where it would have gone here."""
-    for stream, text in output:
-        target = sys.stderr if stream == "stderr" else sys.stdout
-        if target is not None:
-            target.write(text)

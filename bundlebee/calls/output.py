@@ -96,7 +96,11 @@ class Stream(io.TextIOBase):
         if not isinstance(text, str):
             raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         if not text.isascii():  # half a surrogate pair: an error, or shown, as for a stream that encodes
-            text = text.encode(self.encoding, self.errors).decode(self.encoding)
+            try:
+                text = text.encode(self.encoding, self.errors).decode(self.encoding)
+            except UnicodeEncodeError:
+                self._guard.stop(f"prints what only the caller's sys.{self._stream} may encode")
+                raise
         self._printing.add(self._stream, text)
         return len(text)
 

@@ -53,7 +53,7 @@ def call(
     the bundle; with no node anywhere, in a worker on this machine.
     """
     from bundlebee import log
-    from bundlebee.aspects.remote import replay
+    from bundlebee.aspects.printed import replay
     from bundlebee.caller import call_once
 
     log.setup(verbosity=verbosity, form=log_format, path=log_file)

@@ -129,6 +129,50 @@ def caller():
     return who()
 print(caller(), [who() for _ in range(1)] == [who() for _ in range(1)])
 """,
+    "streams of the program's own": """
+import io, sys
+def talk(n, log):
+    log.append(n)
+    print("a", n, end=" ")
+    print("caf\\xe9", flush=True)
+    return n
+class Stream:
+    def __init__(self):
+        self.calls = []
+    def write(self, text):
+        self.calls.append(text)
+        if "2" in text:
+            raise ValueError("no 2")
+    def flush(self):
+        self.calls.append("flush")
+real, log = sys.stdout, []
+for stream in Stream(), io.StringIO(), io.TextIOWrapper(io.BytesIO(), "ascii"), None:
+    for n in range(4):
+        sys.stdout = stream
+        try:
+            found = talk(n, log)
+        except (ValueError, UnicodeError) as error:
+            found = repr(error)
+        sys.stdout = real
+        print(found, log)
+    if type(stream) is Stream:
+        print(stream.calls)
+    elif stream is not None:
+        stream.flush()
+        stream.seek(0)
+        print(stream.read())
+real.write, write = lambda text: write(f"<{text}>"), real.write
+talk(7, log)
+real.write = write
+class Plain:
+    pass
+def show(plain):
+    print(plain)
+plain, sys.stdout = Plain(), io.StringIO()
+show(plain)
+shown, sys.stdout = sys.stdout.getvalue(), real
+print(shown == f"{plain}\\n")
+""",
     "as deep as under python": """
 def depth(n):
     try:
