@@ -183,6 +183,6 @@ def test_the_end_of_a_child() -> None:
 def test_what_cannot_be_encoded(open_: Open) -> None:
     channel, _ = open_()
     outcome = call(channel, builtin("print"), ("\udcff",), {})
-    assert outcome.raised and type(outcome.error) is UnicodeEncodeError
+    assert outcome.refused  # the caller's stream may take it
     outcome = call(channel, builtin("print"), ("é",), {})
     assert outcome.returned and list(outcome.output) == [("stdout", "é\n")]
