@@ -27,8 +27,8 @@ import msgspec
 from bundlebee.errors import ProtocolError, Unshippable
 from bundlebee.frames import NODE
 
-MOST_ENTRIES = 100  #: traceback entries that travel, the innermost ones
-MOST_LINKS = 16  #: causes and contexts followed
+MOST_ENTRIES = 100  #: traceback entries that travel; of a task's exception the innermost ones
+MOST_LINKS = 16  #: causes and contexts that travel; of a task's exception the nearest ones
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -52,6 +52,7 @@ class Remote(msgspec.Struct, array_like=True):
     cause: Remote | None = None
     context: Remote | None = None
     members: list[Remote] = []  # of an exception group
+    alike: bool = False  # its context is its cause, as after ``raise … from`` in the handler
 
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -143,15 +144,24 @@ class _Packing:
             if not self._stand_ins:
                 raise
             data = _by_name(problem)
-        remote = Remote(data, _entries(error.__traceback__, self._ours), error.__suppress_context__)
+        entries = _entries(error.__traceback__, self._ours)
+        if len(entries) > MOST_ENTRIES and not self._stand_ins:
+            raise Unshippable(f"the traceback of a {type(error).__qualname__} is too long to travel")
+        remote = Remote(data, entries[-MOST_ENTRIES:], error.__suppress_context__)
         remote.cause = self._link(error.__cause__, depth)
-        remote.context = self._link(error.__context__, depth)
+        remote.alike = error.__context__ is not None and error.__context__ is error.__cause__
+        if not remote.alike:
+            remote.context = self._link(error.__context__, depth)
         if isinstance(error, BaseExceptionGroup):
             remote.members = [self.remote(member, depth + 1) for member in error.exceptions]
         return remote
 
     def _link(self, other: BaseException | None, depth: int) -> Remote | None:
-        if other is None or id(other) in self._seen or depth >= MOST_LINKS:
+        if other is None:
+            return None
+        if id(other) in self._seen or depth >= MOST_LINKS:
+            if not self._stand_ins:
+                raise Unshippable(f"what a {type(other).__qualname__} is linked to cannot travel")
             return None
         return self.remote(other, depth + 1)
 
@@ -163,7 +173,7 @@ class _Packing:
         """
         try:
             data = self._dumps(error)
-            if _same(pickle.loads(data), error):
+            if self._comes_back(data, error):
                 return data
             problem: Exception = TypeError("it comes back as another one")
         except Exception as raised:
@@ -171,7 +181,7 @@ class _Packing:
         if _is_plain(type(error)):
             try:
                 data = self._dumps(_Parts(error))  # type: ignore[arg-type]
-                if _same(pickle.loads(data), error):
+                if self._comes_back(data, error):
                     return data
             except Exception as raised:
                 problem = raised
@@ -179,6 +189,11 @@ class _Packing:
         if self._stand_ins:
             what += f", which was {_described(error)}"
         raise Unshippable(what, why=f"{type(problem).__name__}: {problem}") from None
+
+    def _comes_back(self, data: bytes, error: BaseException) -> bool:
+        copy = pickle.loads(data)
+        # a task does not run again: better without than another exception
+        return _same(copy, error) and (self._stand_ins or _same_fields(copy, error))
 
 
 class _Parts:
@@ -225,6 +240,25 @@ def _same(copy: Any, error: BaseException) -> bool:
     )
 
 
+_FIELDS: dict[type[BaseException], tuple[str, ...]] = {
+    NameError: ("name",),
+    AttributeError: ("name", "obj"),
+    ImportError: ("name", "path"),
+}
+"""What the interpreter notes beside the arguments, and tracebacks guess from what was meant. Which of it pickle keeps depends on
+the version of Python."""
+
+
+def _same_fields(copy: BaseException, error: BaseException) -> bool:
+    for kind, names in _FIELDS.items():
+        if isinstance(error, kind):
+            for name in names:
+                held = getattr(error, name, None)
+                if held is not None and (name == "obj" or getattr(copy, name, None) != held):
+                    return False
+    return True
+
+
 def _described(error: BaseException) -> str:
     try:
         return f"{error!r:.200}"
@@ -257,7 +291,7 @@ def _entries(traceback: TracebackType | None, ours: Callable[[CodeType], bool]) 
                 )
             )
         traceback = traceback.tb_next
-    return entries[-MOST_ENTRIES:]
+    return entries
 
 
 def _positions(code: CodeType, instruction: int, line: int) -> tuple[int, int, int, int]:
@@ -289,7 +323,9 @@ def _restore(error: BaseException, remote: Remote, node: str) -> None:
     """Give an exception what its pickle leaves out, and its members theirs."""
     error.__traceback__ = _traceback(remote.entries, node)
     error.__cause__ = _rebuild(remote.cause, node) if remote.cause is not None else None
-    if remote.context is not None:
+    if remote.alike:
+        error.__context__ = error.__cause__
+    elif remote.context is not None:
         error.__context__ = _rebuild(remote.context, node)
     error.__suppress_context__ = remote.suppress
     if isinstance(error, BaseExceptionGroup):

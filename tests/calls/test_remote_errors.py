@@ -48,16 +48,16 @@ def test_type_arguments_notes_cause_and_lines() -> None:
 
 def test_a_file_that_only_the_node_has_shows_its_lines(tmp_path: Path) -> None:
     path = tmp_path / "gone.py"
-    path.write_text("def f(x):\n    return x.nothing\n")
+    path.write_text("def f(x):\n    return x[2]\n")
     names: dict[str, Any] = {"__name__": "gone"}
     exec(compile(path.read_text(), str(path), "exec"), names)
-    data = remote_errors.pack(caught(names["f"], 1), lambda code: False)
+    data = remote_errors.pack(caught(names["f"], []), lambda code: False)
     path.unlink()
     import linecache
 
     linecache.clearcache()
     text = "".join(traceback.format_exception(remote_errors.unpack(data, "b")))
-    assert "return x.nothing" in text and "gone.py" in text
+    assert "return x[2]" in text and "gone.py" in text
 
 
 def test_groups_context_and_suppression() -> None:
@@ -160,14 +160,44 @@ def test_only_who_asks_sees_the_node() -> None:
     assert remote_errors.node_of(back) == "b" and remote_errors.node_of(error) is None
 
 
-def test_a_long_traceback_is_cut_at_the_outer_end() -> None:
+def test_a_long_traceback_of_a_task_is_cut_at_the_outer_end() -> None:
     def deep(n: int) -> Any:
         return deep(n - 1) if n else inner(0)
 
-    back = travel(caught(deep, 300))
+    error = caught(deep, 300)
+    with pytest.raises(Unshippable, match="too long"):  # a call runs at the caller, and shows all of it
+        travel(error)
+    back = remote_errors.unpack(remote_errors.pack(error, lambda code: False, stand_ins=True), "b")
     entries = traceback.extract_tb(back.__traceback__)
     assert len(entries) == remote_errors.MOST_ENTRIES
     assert entries[-1].name == "inner"
+
+
+def test_the_context_may_be_the_cause() -> None:
+    error = caught(outer, 0)
+    back = travel(error)
+    assert error.__context__ is error.__cause__
+    assert back.__context__ is back.__cause__ and isinstance(back.__cause__, ZeroDivisionError)
+
+
+def test_what_tracebacks_guess_from_is_not_lost() -> None:
+    def misspelt(path: Path) -> Any:
+        return path.nam  # type: ignore[attr-defined]
+
+    def unknown() -> Any:
+        return trveal  # type: ignore[name-defined]  # noqa: F821
+
+    for error in (caught(misspelt, Path("a")), caught(unknown)):
+        try:
+            back = travel(error)
+        except Unshippable:
+            pass  # it runs at the caller, and raises the whole of it
+        else:
+            assert back.name == error.name  # type: ignore[attr-defined]
+            assert getattr(back, "obj", None) is getattr(error, "obj", None)
+        back = remote_errors.unpack(remote_errors.pack(error, lambda code: False, stand_ins=True), "b")
+        assert type(back) is type(error)
+    assert travel(caught(raising, AttributeError("one of the program's own"))).args
 
 
 def test_our_own_frames_are_left_out() -> None:
