@@ -6,10 +6,10 @@ harm that is found ends it: sets only grow, so it would be found in the end anyh
 
 The classes build on each other, each with one concern: `heap.Heap` (objects, and what was looked at) → `containers.Containers`
 (what they hold) → `descriptors.Descriptors` → `attributes.Attributes` → `specials.Specials` (special methods, operators) →
-`arrays.Arrays` (NumPy) → `known.Known` (the catalogue) → `hashes.Hashes` (those that are addresses) → `generated.Generated` (methods that nobody wrote) → `access.Access`
-(getters and setters) → `classes.Classes` (instances) → `items.Items` → `builtin_calls.Builtins` → `cached.Cached` →
-`builtin_methods.BuiltinMethods` → `entering.Entering` (functions that have facts) → `calling.Calls` → `narrowing.Narrowing` →
-`operations.Operations` → `results.Results` → `gaps.Gaps` (calls that are left to the guard) → `Flow`.
+`arrays.Arrays` (NumPy) → `known.Known` (the catalogue) → `hashes.Hashes` (those that are addresses) → `generated.Generated` (methods
+that nobody wrote) → `access.Access` (getters and setters) → `classes.Classes` (instances) → `items.Items` →
+`builtin_calls.Builtins` → `cached.Cached` → `builtin_methods.BuiltinMethods` → `entering.Entering` (functions that have facts) →
+`calling.Calls` → `narrowing.Narrowing` → `operations.Operations` → `results.Results` → `gaps.Gaps` (calls that are left to the guard) → `Flow`.
 """
 
 from __future__ import annotations

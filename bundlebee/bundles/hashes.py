@@ -43,5 +43,5 @@ class Hashes(Known):
         return isinstance(value, Inner | Bound | BuiltinMethod)
 
     def in_hash(self) -> bool:
-        """Whether the code at work is a ``__hash__`` that somebody else's call runs. (Given by `bundlebee.bundles.entering.Entering`.)"""
+        """Whether the code at work is a ``__hash__`` that another call runs. (Given by `bundlebee.bundles.entering.Entering`.)"""
         raise NotImplementedError
