@@ -94,6 +94,8 @@ class Loom:
                     )
                     if woven is not None:
                         return woven
+                if status is None:
+                    return self._woven_program(source, module, path)
                 from bundlebee.weaving.weaver import weave  # brings ast and libcst
 
                 woven = weave(source, module=module, path=path, scatter=scatter)
@@ -104,6 +106,25 @@ class Loom:
         except Exception as error:
             _log_plain(module, error)
             return None
+
+    def _woven_program(self, source: bytes, module: str, path: str) -> WovenModule | None:
+        """Python compiles a program each time it starts, and warns each time of what it finds in it: if it does, nothing is kept."""
+        import warnings
+
+        from bundlebee.weaving.weaver import weave
+
+        scatter = self._on_scatter is not None
+        with warnings.catch_warnings(record=True) as heard:
+            warnings.simplefilter("always")
+            woven = weave(source, module=module, path=path, scatter=scatter)
+        if not heard and self._cache is not None:
+            self._cache.store(woven, scatter=scatter, status=None)
+        try:
+            for one in heard:
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
+        except Warning:
+            return None  # the plain start will say so, as ever: warnings are errors
+        return woven
 
     def _is_done(self, module: str, path: str) -> bool:
         """Whether an apprentice has woven a file meanwhile. The first new module of a large package starts some."""

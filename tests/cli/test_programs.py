@@ -197,6 +197,16 @@ def test_a_program_sees_no_difference(home: Home, name: str) -> None:
         assert (output, error, ours.returncode) == (plain.stdout, plain.stderr, plain.returncode)
 
 
+def test_a_program_is_warned_of_each_time(home: Home) -> None:
+    (home.path / "p.py").write_text(
+        f"{WORK}def g(x):\n    assert (x, 1)\n    return f(x) is 7\nprint(g(3))\n"
+    )
+    for flags in ({}, {"PYTHONWARNINGS": "error"}, {"PYTHONWARNINGS": "ignore"}, {}):
+        plain = home.python("p.py", env=flags)
+        ours = home.bee("exec", "--policy", "remote", "p.py", env=flags)
+        assert (ours.stdout, ours.stderr, ours.returncode) == (plain.stdout, plain.stderr, plain.returncode)
+
+
 def test_chaos_ships_its_share(home: Home) -> None:
     (home.path / "p.py").write_text(f"{WORK}print([f(x) for x in range(100)])\n")
     ours = home.bee("exec", "--policy", "chaos:0.5:3", "--decisions", "d.jsonl", "p.py")
