@@ -19,6 +19,7 @@ _NEVER = frozenset(
         "__reduce_ex__",
         "__getstate__",
         "__subclasses__",
+        "__sizeof__",  # a copy has no room to spare
         "__init_subclass__",
         "__dir__",
         "__del__",

@@ -9,7 +9,8 @@ The classes build on each other, each with one concern: `heap.Heap` (objects, an
 `arrays.Arrays` (NumPy) → `known.Known` (the catalogue) → `hashes.Hashes` (those that are addresses) → `generated.Generated` (methods
 that nobody wrote) → `access.Access` (getters and setters) → `classes.Classes` (instances) → `items.Items` →
 `builtin_calls.Builtins` → `cached.Cached` → `builtin_methods.BuiltinMethods` → `entering.Entering` (functions that have facts) →
-`calling.Calls` → `narrowing.Narrowing` → `operations.Operations` → `results.Results` → `gaps.Gaps` (calls that are left to the guard) → `Flow`.
+`calling.Calls` → `narrowing.Narrowing` → `operations.Operations` → `results.Results` → `gaps.Gaps` (calls that are left to the
+guard) → `Flow`.
 """
 
 from __future__ import annotations

@@ -680,6 +680,7 @@ UNSAFE: dict[str, tuple[str, Any, str]] = {
         "([C()],)", "C.__str__"),
     "an order that writes": (
         "class C:\n    def __lt__(self, o):\n        self.n = 1\n        return True\ndef f(cs): return sorted(cs)", "([C()],)", ""),
+    "the size of an object": ("def f(x): return x.__sizeof__()", "([1],)", "__sizeof__"),
     "a hash that writes": (
         "class C:\n    def __hash__(self):\n        self.n = 1\n        return 1\ndef f(c): return {c: 1}", "(C(),)", "C.__hash__"),
     "an iterator that writes": (
