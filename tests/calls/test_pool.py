@@ -230,7 +230,7 @@ def test_an_exception_comes_back_as_itself(channel: LeaseChannel, tools: BundleP
     assert "~~^~~" in text
     assert "raised on node" not in text  # the program may look at it itself
     assert "beetools" in text and "in fail" in text
-    assert "worker_loop" not in text
+    assert "worker_loop" not in text and "runner" not in text
 
 
 def test_an_exception_that_cannot_travel_is_left_to_the_caller(
