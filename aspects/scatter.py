@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bundlebee.aspects.feeder import Feeder
     from bundlebee.aspects.freight import Customs, Freight
     from bundlebee.aspects.grid import Grid
+    from bundlebee.aspects.item import Item
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.transport import Outcome
     from bundlebee.weaving.advice import Advice, Shape
@@ -342,7 +343,7 @@ class Scatter:
         seconds: float | None,
     ) -> Iterator[Turn]:
         from bundlebee.aspects.feeder import Feeder
-        from bundlebee.aspects.spread import Item, Spread
+        from bundlebee.aspects.spread import Spread
         from bundlebee.bundles.effects import Effect
 
         grid, point = self._grid, profile.point
