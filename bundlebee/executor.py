@@ -18,12 +18,12 @@ import msgspec
 
 from bundlebee import settings
 from bundlebee.calls import lineage, logged
-from bundlebee.calls.byvalue import by_name
+from bundlebee.calls.byvalue import by_name, dumps
 from bundlebee.calls.pickling import blame
 from bundlebee.calls.tasks import Pace
 from bundlebee.calls.transport import Call
 from bundlebee.clock import clock
-from bundlebee.dispatcher import Dispatcher, dumps
+from bundlebee.dispatcher import Dispatcher
 from bundlebee.errors import CallError, Unshippable, UsageError
 from bundlebee.hashing import sha256
 from bundlebee.orders import Function, Item, Order, Round, Task

@@ -27,12 +27,12 @@ import bundlebee.hooks
 from bundlebee import platform
 from bundlebee.bundles.fingerprint import fingerprint
 from bundlebee.calls import byvalue, logged
+from bundlebee.calls.byvalue import dumps
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.parcels import Parcel
 from bundlebee.calls.transport import BundlePath, Call, Channel, LeaseRequest, Outcome, Transport, Workers
 from bundlebee.calls.transports import KINDS, in_process, network
 from bundlebee.calls.waiting import Waker, wait
-from bundlebee.dispatcher import dumps
 from bundlebee.errors import CallError, CallTimeout, PeerBusy, PeerLost, Refused, Unshippable
 from bundlebee.words import BundleRef, FunctionRef, Reason
 
