@@ -11,8 +11,6 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bundlebee import settings
 from bundlebee.calls import transports
 from bundlebee.clock import clock
@@ -20,14 +18,9 @@ from bundlebee.decisions.estimators import PeerTimes
 from bundlebee.decisions.load import Sampler
 from bundlebee.decisions.load import slots as own_slots
 from bundlebee.decisions.model import Place
-from bundlebee.errors import (
-    BundlebeeError,
-    CallTimeout,
-    EnvironmentDiffers,
-    PeerBusy,
-    PeerLost,
-    WorkerLost,
-)
+from bundlebee.environments import Environments
+from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, WorkerLost
+from bundlebee.left_out import BUSY, LOST, LeftOut
 from bundlebee.loggers import get_logger
 from bundlebee.settings import cache_directory
 from bundlebee.words import HERE
@@ -53,11 +46,8 @@ log = get_logger("bundlebee.peers")
 OWN = "own-cores"
 """The name of the private pool in the log and in records."""
 
-BUSY = 0.25  #: seconds that a busy peer is left out
-LOST = 3.0  #: seconds that a lost peer is left out; by then the registry knows more
 FRESH = 0.005  #: seconds that a picture of the places serves; loads are sampled once a second
 MOST_FUNCTIONS = 512  #: functions for which such a picture is kept
-UNFIT = 60.0  #: seconds that a peer is left out that cannot run our bundles
 
 
 class Peers:
@@ -90,18 +80,14 @@ class Peers:
         self._archive = archive
         self._hash_seed = hash_seed
         self._tasks = tasks
-        self._requires = requires
-        self._differs: dict[
-            tuple[str, str], str
-        ] = {}  # node and bundle -> why it cannot run there; empty: it can
+        self._environments = Environments(guest, requires)
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.main: MainSource | None = None
         self._times: dict[str, PeerTimes] = {}
-        self._left_out: dict[str, float] = {}
+        self._left_out = LeftOut()
         self._places: dict[str, tuple[Sequence[NodeView], list[object], float, list[Place]]] = {}
         self._known: tuple[object, list[NodeView]] = None, []  # the last snapshot, and who of it can be used
         self._closing = False
-        self._told: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
         self._lessee: Lessee | None = None
         self._transport: Transport | None = None
@@ -192,8 +178,7 @@ class Peers:
     def busy(self) -> bool:
         """Whether somebody is left out for a moment only, such as a peer whose workers are all taken."""
         names = {OWN, *(view.row.name for view in self._snapshot_nodes())}
-        now = clock.monotonic()
-        return any(name in names and until - now <= LOST for name, until in list(self._left_out.items()))
+        return self._left_out.for_a_moment(names)
 
     def slots(self, *, forced: bool, work: float | None) -> Sequence[tuple[str, int]]:
         """For a loop: each peer, with the number of its workers that the loop may lease.
@@ -216,7 +201,7 @@ class Peers:
         if not views and not self.coming() and not self._snapshot_nodes():
             if self._pool is None and own_slots() > 1 and (work is None or work > 0.5):
                 self._start_pool()
-            if self._pool is not None and not self._is_left_out(OWN):
+            if self._pool is not None and not self._left_out.has(OWN):
                 count = self._pool.slots if forced else self._pool.slots - 1
                 if count > 0:
                     slots.append((OWN, count))
@@ -231,7 +216,7 @@ class Peers:
         workers = [(view.row.name, view.row.slots) for view in self._views()]
         if not settings.in_worker and (alone or not (workers or self.coming() or self._snapshot_nodes())):
             self._start_pool()
-        if self._pool is not None and not self._is_left_out(OWN):
+        if self._pool is not None and not self._left_out.has(OWN):
             workers.append((OWN, self._pool.slots))
         return workers
 
@@ -254,15 +239,16 @@ class Peers:
             return channel
         from bundlebee.calls.request import LeaseRequest
 
-        for ref in bundles:
-            self._compare(place, ref)
+        if place != OWN:
+            for ref in bundles:
+                self._environments.compare(place, ref)
         request = LeaseRequest(
             self._caller, self._python, self._hash_seed, tuple(bundles), self.main, self._tasks
         )
         try:
             return lessee.take(self._lessor(place), request)
         except PeerBusy:
-            self._leave_out(place, BUSY)
+            self._left_out.put(place, BUSY)
             raise
 
     def open_again(self, channel: Channel, bundles: Sequence[BundleRef]) -> Channel:
@@ -276,40 +262,6 @@ class Peers:
         self._lessor(place).release(channel.token)
         return self.open(place, bundles)
 
-    def _compare(self, place: str, ref: BundleRef) -> None:
-        """Once for each node and bundle: whether the distributions that it needs are the same there."""
-        view = None if place == OWN else self._guest.snapshot().node(place)
-        if view is None:
-            return
-        key = view.row.id, ref.digest
-        if key not in self._differs:
-            self._differs[key] = self._difference(view, ref)
-        if self._differs[key]:
-            raise EnvironmentDiffers(f"{place} is not used for {ref.name}", why=self._differs[key])
-
-    def _difference(self, view: NodeView, ref: BundleRef) -> str:
-        requires = self._requires(ref)
-        if not requires:
-            return ""
-        from bundlebee.bundles import installed
-
-        here = installed.versions()
-        if view.row.distributions == installed.digest(here):
-            return ""
-        own = [row.name for row in view.bundles if row.digest == ref.digest]
-        names = installed.needed(requires, own)
-        body, _ = self._guest.ask(view.row.address, "distributions", msgspec.msgpack.encode(sorted(names)))
-        found = installed.differences(names, here, msgspec.msgpack.decode(body, type=dict[str, str]))
-        if not found:
-            return ""
-        log.warning(
-            "%s is not used for %s %s: what that needs is not the same there\n%s",
-            *(view.row.name, ref.name, ref.version, installed.table(found)),
-        )
-        first = found[0]
-        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        return f"{first.name} is {first.here or 'not installed'} here, {first.there or 'not installed'} there{more}"
-
     def done(self, channel: Channel) -> None:
         """Hand a channel back."""
         self._lessees().give_back(channel)
@@ -318,12 +270,12 @@ class Peers:
         """A channel was lost in the middle of a call: a `WorkerLost` that says how the worker ended, if its node is
         there to be asked (which takes a second at the most, and is tried once while the node is left out)."""
         place = channel.node_name
-        if self._closing or self._is_left_out(place):
+        if self._closing or self._left_out.has(place):
             return error
         try:
             fate = self._lessor(place).fate(channel.token)
         except BundlebeeError:
-            self._leave_out(place, LOST)  # the node is gone, too; its other workers need not ask
+            self._left_out.put(place, LOST)  # the node is gone, too; its other workers need not ask
             return error
         if fate is None:
             return error
@@ -331,20 +283,8 @@ class Peers:
 
     def lost(self, place: str, error: BaseException) -> None:
         """Leave a peer out for a while, and say why, once."""
-        if self._closing:  # we hung up ourselves
-            return
-        if isinstance(error, PeerBusy):
-            self._leave_out(place, BUSY)
-        elif not isinstance(error, WorkerLost):  # then the node is well
-            self._leave_out(place, LOST if isinstance(error, (PeerLost, CallTimeout)) else UNFIT)
-        if isinstance(error, PeerBusy):
-            return
-        if isinstance(error, EnvironmentDiffers):  # that has been said, as a table
-            return
-        key = place, type(error).__name__ if isinstance(error, PeerLost) else str(error)
-        if key not in self._told or isinstance(error, PeerLost):
-            self._told.add(key)
-            log.warning("%s", error)
+        if not self._closing:  # else we hung up ourselves
+            self._left_out.lost(place, error)
 
     def learn(self, place: str, function: str, outcome: Outcome, expected: float) -> float:
         """Learn from a shipped call. ``expected`` are CPU seconds here, 0 if unknown.
@@ -387,31 +327,21 @@ class Peers:
     def _views(self) -> list[NodeView]:
         """Nodes with our minor version of Python that are not left out."""
         snapshot = self._guest.snapshot()
-        if not self._left_out:
+        if not self._left_out.until:
             known, views = self._known
             if known is snapshot:
                 return views
         views = []
         for view in snapshot.nodes():
-            if self._is_left_out(view.row.name):
+            if self._left_out.has(view.row.name):
                 continue
             if view.row.python.rpartition(".")[0] != self._python:
-                self._mismatch(view)
+                self._left_out.mismatch(view, self._python)
                 continue
             views.append(view)
-        if not self._left_out:
+        if not self._left_out.until:
             self._known = snapshot, views
         return views
-
-    def _mismatch(self, view: NodeView) -> None:
-        if (view.row.name, "python") not in self._told:
-            self._told.add((view.row.name, "python"))
-            log.warning(
-                "%s is not used: it runs Python %s, this program %s",
-                view.row.name,
-                view.row.python,
-                self._python,
-            )
 
     def _on_this_machine(self, view: NodeView) -> bool:
         from bundlebee.platform import interfaces
@@ -426,18 +356,6 @@ class Peers:
             with self._lock:
                 times = self._times.setdefault(place, PeerTimes())
         return times
-
-    def _is_left_out(self, place: str) -> bool:
-        until = self._left_out.get(place)
-        if until is not None and clock.monotonic() >= until:
-            # unless somebody else has just put it there again
-            if self._left_out.get(place) == until:
-                self._left_out.pop(place, None)
-            return False
-        return until is not None
-
-    def _leave_out(self, place: str, seconds: float) -> None:
-        self._left_out[place] = clock.monotonic() + seconds
 
     def _leases(self, place: str) -> tuple[int, int]:
         """Channels to that peer: idle, and in use."""
