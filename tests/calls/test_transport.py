@@ -850,7 +850,7 @@ IDENTITY = {"keys", "secret"}
 INTERFACE = {"transport", "transports", "waiting", "courier", "lessee", "serving"}
 DATA = {"call", "outcome", "request", "fate"}
 """What the interface speaks of; each may be had from `transport`, too, which takes longer to import."""
-SERVING = {"node.py", "worker.py"}
+SERVING = {"node.py", "operations.py", "worker.py"}
 """The other end of the transport `network`: they are put together from its parts."""
 
 
