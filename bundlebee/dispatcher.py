@@ -32,9 +32,9 @@ from bundlebee.leases import IDLE, RETRY, Leases, Worker
 from bundlebee.loggers import get_logger
 from bundlebee.luggage import Luggage
 from bundlebee.orders import Item, Order, Round
-from bundlebee.peers import OWN, Peers
+from bundlebee.peers import Peers
 from bundlebee.settings import GridOptions
-from bundlebee.words import HERE, Reason
+from bundlebee.words import HERE, OWN, Reason
 
 if TYPE_CHECKING:
     from bundlebee.calls.waiting import Waker

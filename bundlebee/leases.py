@@ -12,7 +12,7 @@ from bundlebee.calls.tasks import Hand, Schedule
 from bundlebee.clock import clock
 from bundlebee.errors import PeerBusy, PeerLost
 from bundlebee.orders import Order
-from bundlebee.peers import OWN
+from bundlebee.words import OWN
 
 if TYPE_CHECKING:
     from bundlebee.calls.transport import Channel

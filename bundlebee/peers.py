@@ -1,4 +1,4 @@
-"""The peers of one program: which there are, what is known of each, and channels to their workers.
+"""The peers of one program: which there are, and channels to their workers.
 
 Peers are the nodes of the grid; with no node anywhere, a private pool of workers on this machine stands in.
 """
@@ -13,17 +13,13 @@ from typing import TYPE_CHECKING
 
 from bundlebee import settings
 from bundlebee.calls import transports
-from bundlebee.clock import clock
-from bundlebee.decisions.estimators import PeerTimes
-from bundlebee.decisions.load import Sampler
 from bundlebee.decisions.load import slots as own_slots
-from bundlebee.decisions.model import Place
 from bundlebee.environments import Environments
 from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, WorkerLost
 from bundlebee.left_out import BUSY, LOST, LeftOut
 from bundlebee.loggers import get_logger
-from bundlebee.settings import cache_directory
-from bundlebee.words import HERE
+from bundlebee.place_table import PlaceTable
+from bundlebee.words import OWN
 
 if TYPE_CHECKING:
     from bundlebee.calls.keys import GridKeys
@@ -33,7 +29,6 @@ if TYPE_CHECKING:
         Channel,
         Lessor,
         MainSource,
-        Outcome,
         Transport,
         Workers,
     )
@@ -42,12 +37,6 @@ if TYPE_CHECKING:
     from bundlebee.words import BundleRef
 
 log = get_logger("bundlebee.peers")
-
-OWN = "own-cores"
-"""The name of the private pool in the log and in records."""
-
-FRESH = 0.005  #: seconds that a picture of the places serves; loads are sampled once a second
-MOST_FUNCTIONS = 512  #: functions for which such a picture is kept
 
 
 class Peers:
@@ -63,6 +52,7 @@ class Peers:
 
     Attributes:
         main: the program's own main module, which travels with each lease; None until the program is found.
+        table: the places as decisions see them.
     """
 
     def __init__(
@@ -83,84 +73,17 @@ class Peers:
         self._environments = Environments(guest, requires)
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.main: MainSource | None = None
-        self._times: dict[str, PeerTimes] = {}
         self._left_out = LeftOut()
-        self._places: dict[str, tuple[Sequence[NodeView], list[object], float, list[Place]]] = {}
         self._known: tuple[object, list[NodeView]] = None, []  # the last snapshot, and who of it can be used
         self._closing = False
         self._lock = threading.RLock()
         self._lessee: Lessee | None = None
         self._transport: Transport | None = None
         self._pool: Workers | None = None
-        self._sampler: Sampler | None = None
-        self._speed: float | None = None
+        self.table = PlaceTable(self._views, self._leases, lambda: self._pool)
         self._caller = f"{os.path.basename(sys.argv[0]) or 'python'}-{os.getpid()}"
 
     # -- who there is ------------------------------------------------------------------------------------
-
-    def here(self) -> Place:
-        """This machine, for the caller's own thread."""
-        if self._sampler is None:
-            self._sampler = Sampler(self._own_pids)
-            self._sampler.start()
-        if self._speed is None:
-            from bundlebee.decisions.speed import speed
-
-            self._speed = speed(cache_directory())
-        load = self._sampler.load()
-        return Place(HERE, speed=self._speed, cores=load.cores, busy=load.foreign)
-
-    def places(self, function: str) -> Sequence[Place]:
-        """Every peer that may take a call of ``function`` now; none is asked. The same list while nothing has changed."""
-        views = self._views()
-        leases: list[object] = [self._leases(view.row.name) for view in views]
-        if not views and self._pool is not None:
-            leases = [self._leases(OWN), self._pool.free()]
-        known = self._places.get(function)
-        now = clock.monotonic()
-        if known is not None and known[0] is views and known[1] == leases and now - known[2] < FRESH:
-            return known[3]
-        places = self._look_at(views, function)
-        if len(self._places) >= MOST_FUNCTIONS:
-            self._places.clear()
-        self._places[function] = views, leases, now, places
-        return places
-
-    def _look_at(self, views: Sequence[NodeView], function: str) -> list[Place]:
-        places = []
-        for view in views:
-            row, times = view.row, self._peer_times(view.row.name)
-            idle, out = self._leases(row.name)
-            places.append(
-                Place(
-                    row.name,
-                    speed=row.speed,
-                    cores=row.cores,
-                    busy=row.busy + out,
-                    free=row.free + idle,
-                    round_trip=times.round_trip,
-                    bandwidth=times.bandwidth,
-                    run_ratio=times.run_ratio(function),
-                    measured=times.measured,
-                )
-            )
-        if not places and self._pool is not None:
-            here = self.here()
-            times = self._peer_times(OWN)
-            idle, out = self._leases(OWN)
-            places.append(
-                Place(
-                    OWN,
-                    speed=here.speed,
-                    cores=here.cores,
-                    busy=here.busy + out,
-                    free=self._pool.free() + idle,
-                    round_trip=times.round_trip,
-                    bandwidth=times.bandwidth,
-                    run_ratio=times.run_ratio(function),
-                )
-            )
-        return places
 
     def expect(self) -> None:
         """Wait until a node is known, or until none is expected any more; then see to this machine's own cores."""
@@ -286,22 +209,6 @@ class Peers:
         if not self._closing:  # else we hung up ourselves
             self._left_out.lost(place, error)
 
-    def learn(self, place: str, function: str, outcome: Outcome, expected: float) -> float:
-        """Learn from a shipped call. ``expected`` are CPU seconds here, 0 if unknown.
-
-        Returns:
-            the CPU seconds that the run would have taken on a core of this machine.
-        """
-        ratio = 1.0
-        for view in self._views():
-            if view.row.name == place:
-                ratio = view.row.speed / self.here().speed
-                break
-        times = self._peer_times(place)
-        times.observe_transfer(outcome.round_trip - outcome.seconds, outcome.bytes_out, outcome.bytes_back)
-        times.observe_run(function, expected / ratio, outcome.cpu_seconds, outcome.seconds)
-        return outcome.cpu_seconds * ratio
-
     def after_fork(self) -> None:
         """In a child process: let go of the private pool, so that it ends with the parent."""
         if self._transport is not None:
@@ -316,8 +223,7 @@ class Peers:
             self._lessee.close()
         if self._pool is not None:
             self._pool.stop()
-        if self._sampler is not None:
-            self._sampler.stop()
+        self.table.close()
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -350,19 +256,9 @@ class Peers:
             self._addresses = {one.address for one in interfaces()}
         return view.row.address.rpartition(":")[0] in self._addresses
 
-    def _peer_times(self, place: str) -> PeerTimes:
-        times = self._times.get(place)
-        if times is None:
-            with self._lock:
-                times = self._times.setdefault(place, PeerTimes())
-        return times
-
     def _leases(self, place: str) -> tuple[int, int]:
         """Channels to that peer: idle, and in use."""
         return (0, 0) if self._lessee is None else self._lessee.count(place)
-
-    def _own_pids(self) -> list[int]:
-        return [] if self._pool is None else self._pool.pids()
 
     def _lessees(self) -> Lessee:
         if self._lessee is None:
@@ -402,10 +298,8 @@ class Peers:
                 "no node answers: using %d worker%s on this machine", own_slots(), "s"[: own_slots() != 1]
             )
             self._pool.start()
-            if (
-                self._sampler is None and not self._tasks
-            ):  # tasks go to whoever is free: nobody asks for loads
-                self.here()
+            if not self._tasks:  # they go to whoever is free: nobody asks for loads
+                self.table.watch()
 
 
 def _keys() -> GridKeys:

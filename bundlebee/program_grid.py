@@ -140,14 +140,14 @@ class ProgramGrid:
         return False
 
     def here(self) -> Place:
-        return self._peers.here()
+        return self._peers.table.here()
 
     def places(self, point: JoinPoint) -> Sequence[Place]:
-        return self._peers.places(point.name)
+        return self._peers.table.places(point.name)
 
     def expect_places(self, point: JoinPoint) -> Sequence[Place]:
         self._peers.expect()
-        return self._peers.places(point.name)
+        return self._peers.table.places(point.name)
 
     def slots(self, work: float | None) -> Sequence[tuple[str, int]]:
         return self._peers.slots(forced=self.policy.kind is not Kind.AUTO, work=work)
@@ -271,7 +271,7 @@ class ProgramGrid:
             self._log.count(point.name, verdict.where, verdict.why.value, count - 1)
 
     def learn(self, point: JoinPoint, place: str, outcome: Outcome, expected: float) -> float:
-        return self._peers.learn(place, point.name, outcome, expected)
+        return self._peers.table.learn(place, point.name, outcome, expected)
 
     def _heard(self, decision: Decision, changed: bool) -> None:
         if changed:
