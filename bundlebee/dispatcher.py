@@ -18,20 +18,18 @@ from typing import TYPE_CHECKING, Any
 from bundlebee import settings
 from bundlebee.bookkeeping import Bookkeeping
 from bundlebee.calls import logged
-from bundlebee.calls.byvalue import Outbound, dumps
-from bundlebee.calls.parcels import Parcel
-from bundlebee.calls.pickling import blame_items
 from bundlebee.calls.tasks import Pace, Schedule
-from bundlebee.calls.transport import LARGEST, Outcome
+from bundlebee.calls.transport import Outcome
 from bundlebee.clock import clock
 from bundlebee.decisions.records import EACH
-from bundlebee.errors import CallError, PeerLost, Unshippable
+from bundlebee.errors import CallError, PeerLost
 from bundlebee.guest import Guest
 from bundlebee.helper import Helper
 from bundlebee.leases import IDLE, RETRY, Leases, Worker
 from bundlebee.loggers import get_logger
 from bundlebee.luggage import Luggage
 from bundlebee.orders import Item, Order, Round
+from bundlebee.packing import pack
 from bundlebee.peers import Peers
 from bundlebee.settings import GridOptions
 from bundlebee.words import HERE, OWN, Reason
@@ -42,7 +40,6 @@ if TYPE_CHECKING:
 log = get_logger("bundlebee.executor")
 
 LONG = 60.0  #: seconds that an idle executor sleeps: whoever wants something wakes it
-MOST_BYTES = 1 << 20  #: bytes in a chunk, beyond its first task
 
 
 class _Ran:
@@ -251,25 +248,8 @@ class Dispatcher:
             self._books.ran(HERE, name, 1, seconds, 0, 0)
 
     def _send(self, worker: Worker, chunk: Sequence[Order]) -> None:
-        parcel = Parcel(Outbound)
-        packed: list[Order] = []
-        for index, task in enumerate(chunk):
-            try:
-                added = parcel.add((task.args, task.kwargs))
-            except Exception as error:
-                task.fail(blame_items([(task.args, task.kwargs)], error, dumps))
-                continue
-            if added and max(parcel.bytes, *map(len, parcel.buffers), 0) > LARGEST:
-                task.fail(
-                    Unshippable(f"the arguments of {task.function.name} are too large", why="over 2 GiB")
-                )
-                self._schedule.back(packed + list(chunk[index + 1 :]))
-                return
-            if added:
-                packed.append(task)
-            if not added or parcel.buffers or parcel.bytes > MOST_BYTES:
-                self._schedule.back(chunk[index + added :])
-                break
+        parcel, packed, rest = pack(chunk)
+        self._schedule.back(rest)
         if not packed:
             return
         function = packed[0].function
