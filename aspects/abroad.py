@@ -19,15 +19,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
+from bundlebee.aspects.away import Away
+from bundlebee.aspects.preparing import ASKING, Preparing
 from bundlebee.aspects.profile import Profile
 from bundlebee.aspects.remote import Came
-from bundlebee.aspects.turns import Line, Turn
+from bundlebee.aspects.turns import Line
 from bundlebee.bundles.import_lock import importing
 from bundlebee.clock import clock
 from bundlebee.decisions.features import Features
@@ -39,46 +41,13 @@ from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
     from bundlebee.aspects.analysis import Running
-    from bundlebee.aspects.freight import Cleared, Freight
+    from bundlebee.aspects.freight import Cleared
     from bundlebee.aspects.grid import Grid
     from bundlebee.aspects.remote import Remote
-    from bundlebee.calls.courier import Trip
     from bundlebee.calls.transport import Channel, Outcome
-    from bundlebee.weaving.joinpoint import JoinPoint
 
 Here = Callable[[Profile, Verdict, Features, tuple[Any, ...], dict[str, Any]], Any]
 """Runs a call here; what it gives is to be awaited."""
-
-ASKING = 30.0
-"""Seconds for a worker to say whether it would run a call; it may have to import the bundle first."""
-
-
-class Away:
-    """One call that is under way to a worker."""
-
-    def __init__(
-        self,
-        profile: Profile,
-        verdict: Verdict,
-        cleared: Cleared,
-        marks: Features,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-    ) -> None:
-        self.profile = profile
-        self.verdict = verdict
-        self.cleared = cleared
-        self.marks = marks
-        self.args = args
-        self.kwargs = kwargs
-        self.start = clock.perf_counter()
-        self.result: Outcome | BaseException | None = None
-        self.seconds = 0.0
-        self.channel: Channel
-        self.freight: Freight
-        self.snapshot: list[Any]  #: of the arguments
-        self.trip: Trip
-        self.turn: Turn | None = None
 
 
 class Abroad:
@@ -102,7 +71,7 @@ class Abroad:
         self._running = running
         self._here = here
         self._fail = fail
-        self._preparing: set[str] = set()  #: peers that a worker is asked of in the background
+        self._preparing = Preparing(grid)
         # without a lock, for a fork may come at any time; only who has a free worker takes calls that wait
         #: calls whose worker will be free, or replaced, some time
         self._under_way: set[Away] = set()
@@ -146,13 +115,13 @@ class Abroad:
                 freight = grid.freight(profile.point, away.cleared.summary)
             except Unshippable as error:  # it reads what cannot be compared
                 return replace(verdict, where=HERE, why=Reason.STATE, detail=str(error))
-            return self._prepare(profile, verdict, freight)
+            return self._preparing.begin(profile, verdict, freight)
         embarked = remote.embark(profile, verdict, away.cleared)
         if isinstance(embarked, Verdict):
             return embarked
         away.freight, channel = embarked
         if not patient and not channel.has_accepted(away.freight.call):
-            return self._prepare(profile, verdict, away.freight, channel)
+            return self._preparing.begin(profile, verdict, away.freight, channel)
         try:
             refusal = channel.ask(away.freight.call, ASKING)
             if refusal is None:
@@ -372,58 +341,4 @@ class Abroad:
             )
         if same_arguments:
             return self._here(away.profile, verdict, away.marks, away.args, away.kwargs)
-        return self._with_snapshot(away)
-
-    async def _with_snapshot(self, away: Away) -> Any:
-        """Run a call with its arguments as they were. What of them is in its result is the caller's own."""
-        from copy import deepcopy
-
-        from bundlebee.calls import pickling
-
-        ((args, kwargs),) = pickling.loads(away.snapshot)
-        result = await coroutine_of(away.profile.point, args, kwargs)
-        pairs = zip(pickling.objects(args, kwargs), away.cleared.walk.objects, strict=True)
-        memo = {id(theirs): own for theirs, own in pairs}
-        return deepcopy(result, memo)
-
-    def _prepare(
-        self,
-        profile: Profile,
-        verdict: Verdict,
-        freight: Freight,
-        channel: Channel | None = None,
-    ) -> Verdict:
-        """See to a worker for the calls to come, in the background; this one runs here."""
-        place = verdict.where
-        if place not in self._preparing or channel is not None:
-            self._preparing.add(place)
-            threading.Thread(
-                target=self._prepared,
-                args=(profile, place, freight, channel),
-                name=f"bundlebee-lease-{place}",
-                daemon=True,
-            ).start()
-        return replace(verdict, where=HERE, why=Reason.PEER_BUSY, detail="its worker is being prepared")
-
-    def _prepared(self, profile: Profile, place: str, freight: Freight, channel: Channel | None) -> None:
-        grid = self._grid
-        try:
-            if channel is None:
-                channel = grid.open(place, profile.point)
-            refusal = channel.ask(freight.call, ASKING)
-            if refusal is not None and refusal.reason is not Reason.PEER_BUSY:
-                profile.hold(refusal.reason or Reason.STATE, str(refusal.refusal()))
-        except Exception as error:
-            if channel is not None:
-                channel.close()
-            grid.lost(place, error)
-        finally:
-            self._preparing.discard(place)
-            if channel is not None:
-                grid.done(channel)
-
-
-def coroutine_of(point: JoinPoint, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Coroutine[Any, Any, Any]:
-    """The coroutine that the author's own code makes."""
-    found: Coroutine[Any, Any, Any] = point.plain(*args, **kwargs)
-    return found
+        return away.as_it_was()

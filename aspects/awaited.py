@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Generator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from bundlebee.aspects.abroad import Abroad, Away, coroutine_of
+from bundlebee.aspects.abroad import Abroad
+from bundlebee.aspects.away import Away, coroutine_of
 from bundlebee.aspects.profile import Profile
 from bundlebee.aspects.turns import Line, drivers, loop_that_awaits
 from bundlebee.clock import clock

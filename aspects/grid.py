@@ -1,4 +1,4 @@
-"""What the aspects ask of whoever put the house together (`bundlebee.program`, and fakes in the tests)."""
+"""What the aspects ask of whoever put the house together (`bundlebee.program_grid`, and fakes in the tests)."""
 
 from __future__ import annotations
 

@@ -13,7 +13,6 @@ plainly and are timed. Then:
 from __future__ import annotations
 
 import itertools
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from operator import length_hint
 from types import FunctionType, MethodType
@@ -21,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from bundlebee.aspects.freight import Stays
+from bundlebee.aspects.iterables import pulls_unseen
 from bundlebee.aspects.profile import SHORT, Profile
 from bundlebee.bundles.import_lock import importing
 from bundlebee.clock import clock
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from bundlebee.aspects.feeder import Feeder
     from bundlebee.aspects.freight import Customs, Freight
     from bundlebee.aspects.grid import Grid
+    from bundlebee.aspects.item import Item
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.transport import Outcome
     from bundlebee.weaving.advice import Advice, Shape
@@ -68,51 +69,6 @@ is still being leased; without them the loop would be told that all are taken, a
 
 VAIN = 3
 """Loops in a row that were not worth it until a site is switched off."""
-
-_CONTAINERS: frozenset[type] = frozenset(
-    {list, tuple, range, str, bytes, bytearray, dict, set, frozenset}
-    | {type({}.keys()), type({}.values()), type({}.items())}
-)
-_SAMPLES: tuple[Any, ...] = (
-    *([], (), range(0), range(1 << 70, 1 << 71), "", "é", b"", bytearray(), {}, set()),
-    *({}.values(), {}.items()),
-)
-_ITERATORS: frozenset[type] = frozenset(
-    {type(iter(one)) for one in _SAMPLES} | {type(reversed([])), type(reversed({}))}
-)
-_WRAPPERS = (enumerate, zip)
-
-
-def pulls_unseen(iterable: object, fresh: bool) -> bool:
-    """Whether pulling items ahead of their turn cannot be noticed: builtin containers, and builtin views of them.
-
-    An iterator is used up by that, which shows when the loop ends early (``any``, an exception) and the program
-    still holds it.
-
-    Args:
-        fresh: the iterable was made on the spot, and is not held by the program.
-    """
-    kind = type(iterable)
-    if kind in _CONTAINERS:
-        return True
-    if not fresh:
-        return False
-    if kind in _WRAPPERS:
-        alone = _ALONE[kind]
-        return all(pulls_unseen(one, held <= alone) for one, held in _wrapped(iterable))
-    return kind in _ITERATORS
-
-
-def _wrapped(wrapper: Any) -> list[tuple[Any, int]]:
-    """What an ``enumerate`` or ``zip`` runs over, each with the number of references to it."""
-    inner = wrapper.__reduce__()[1]
-    if type(wrapper) is enumerate:
-        inner = inner[:1]
-    return [(one, sys.getrefcount(one)) for one in inner]
-
-
-# the references to an iterator that nobody but its wrapper holds, in this version of Python
-_ALONE = {enumerate: _wrapped(enumerate([]))[0][1], zip: _wrapped(zip([]))[0][1]}
 
 
 def _plain(point: JoinPoint) -> Callable[..., Any]:
@@ -342,7 +298,7 @@ class Scatter:
         seconds: float | None,
     ) -> Iterator[Turn]:
         from bundlebee.aspects.feeder import Feeder
-        from bundlebee.aspects.spread import Item, Spread
+        from bundlebee.aspects.spread import Spread
         from bundlebee.bundles.effects import Effect
 
         grid, point = self._grid, profile.point

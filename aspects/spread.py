@@ -17,10 +17,10 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from enum import Enum
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from bundlebee.aspects.item import Item, Ready, State
 from bundlebee.clock import clock
 from bundlebee.errors import BundlebeeError
 from bundlebee.interrupts import held, hold, let_pass, release, waiting
@@ -28,7 +28,7 @@ from bundlebee.loggers import get_logger
 from bundlebee.words import HERE
 
 if TYPE_CHECKING:
-    from bundlebee.aspects.feeder import Supply
+    from bundlebee.aspects.supply import Supply
 
 log = get_logger("bundlebee.scatter")
 
@@ -57,42 +57,6 @@ PORTION = 512
 
 WINDOW = 100_000
 """Items that are pulled ahead at the most, whatever their size in time."""
-
-
-class State(Enum):
-    """Where an item is."""
-
-    WAITING = "waiting"  #: in the queue
-    AWAY = "away"  #: with a peer
-    READY = "ready"  #: its result is here
-    OURS = "ours"  #: the program itself must run it
-
-
-class Item:
-    """One turn of the loop."""
-
-    __slots__ = ("args", "deaths", "kwargs", "place", "state", "targets", "value")
-
-    def __init__(self, targets: Any) -> None:
-        self.targets = targets
-        self.args: tuple[Any, ...] = ()
-        self.kwargs: dict[str, Any] = {}
-        self.state = State.WAITING
-        self.place: Supply | None = None
-        self.value: Any = None
-        self.deaths = 0  #: workers that ended while it was in the chunk at work
-
-
-class Ready:
-    """Stands in for the function at a turn whose result is already here."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __call__(self, *_args: Any, **_kwargs: Any) -> Any:
-        return self.value
 
 
 class Spread:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from bundlebee.errors import BundleNotFound, CallTimeout, PeerBusy, PeerLost
 from bundlebee.guest import Guest
-from bundlebee.peers import OWN, Peers
+from bundlebee.peers import Peers
 from bundlebee.settings import DISCOVERY, GridOptions
-from bundlebee.words import BundleRef, FunctionRef
+from bundlebee.words import OWN, BundleRef, FunctionRef
 from bundlebee.workshop import Workshop
 
 if TYPE_CHECKING:

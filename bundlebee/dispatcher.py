@@ -1,66 +1,45 @@
-"""Gives the tasks of one executor to workers: the thread that leases them, supplies them and reads their answers.
+"""Gives the tasks of one executor to workers: the thread that supplies them and reads their answers.
 
-`calls.tasks` decides who gets what; this is the driver around it. A task is in one of three places: it waits, it is
-away, or it is done. What was away with a worker that is lost has failed: it may have run, and is never run again.
+`calls.tasks` decides who gets what, `leases` has the workers; this is the driver around both. A task is in one of three
+places: it waits, it is away, or it is done. What was away with a worker that is lost has failed: it may have run, and is
+never run again.
 """
 
 from __future__ import annotations
 
-import io
 import secrets
 import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
 from concurrent.futures import CancelledError
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bundlebee import settings
 from bundlebee.bookkeeping import Bookkeeping
 from bundlebee.calls import logged
-from bundlebee.calls.byvalue import Outbound
-from bundlebee.calls.parcels import Parcel
-from bundlebee.calls.pickling import blame_items
-from bundlebee.calls.tasks import Hand, Pace, Schedule
-from bundlebee.calls.transport import LARGEST, Outcome
+from bundlebee.calls.tasks import Pace, Schedule
+from bundlebee.calls.transport import Outcome
 from bundlebee.clock import clock
 from bundlebee.decisions.records import EACH
-from bundlebee.errors import CallError, PeerBusy, PeerLost, Unshippable
+from bundlebee.errors import CallError, PeerLost
 from bundlebee.guest import Guest
 from bundlebee.helper import Helper
+from bundlebee.leases import IDLE, RETRY, Leases, Worker
 from bundlebee.loggers import get_logger
 from bundlebee.luggage import Luggage
 from bundlebee.orders import Item, Order, Round
-from bundlebee.peers import OWN, Peers
+from bundlebee.packing import pack
+from bundlebee.peers import Peers
 from bundlebee.settings import GridOptions
-from bundlebee.words import HERE, Reason
+from bundlebee.words import HERE, OWN, Reason
 
 if TYPE_CHECKING:
-    from bundlebee.calls.transport import Channel
     from bundlebee.calls.waiting import Waker
 
 log = get_logger("bundlebee.executor")
 
-RETRY = 0.25  #: seconds until peers are asked again for workers
-SOON = 0.05  #: the same while the grid is still answering our greeting
-ALONE = 4.0  #: seconds without any worker, and nobody busy, until our own cores stand in; a lost node is back by then
-IDLE = 1.0  #: seconds after which an idle worker is given back, whether or not somebody asks for it
 LONG = 60.0  #: seconds that an idle executor sleeps: whoever wants something wakes it
-MOST_BYTES = 1 << 20  #: bytes in a chunk, beyond its first task
-
-
-class Worker(Hand[Order]):
-    """A leased worker."""
-
-    __slots__ = ("channel", "holds", "idle_since", "place")
-
-    def __init__(self, place: str, channel: Channel, holds: int) -> None:
-        super().__init__()
-        self.holds = holds  #: bundles of the program
-        self.place = place
-        self.channel = channel
-        self.idle_since = clock.perf_counter()
 
 
 class _Ran:
@@ -100,12 +79,16 @@ class Dispatcher:
         self._awake = True
         self._finishing = False
         self._abandoned = False
-        self._new: deque[Worker] = deque()
         self._refused: deque[tuple[str, Reason, str]] = deque()
-        self._asking: dict[str, threading.Thread] = {}
-        self._not_before: dict[str, float] = {}
-        self._hope = clock.perf_counter()  # when we last had a worker, or were told that all are taken
-        self._broken: Exception | None = None
+        self._leases = Leases(
+            self._peers,
+            self._luggage,
+            self._schedule,
+            most,
+            done=self._is_done,
+            said=self._said,
+            ring=self._ring,
+        )
         self.thread = threading.Thread(target=self._run, name="bundlebee-executor")
         self._helper = Helper(self._ring) if settings.in_worker else None
 
@@ -185,11 +168,11 @@ class Dispatcher:
                 self._supply()
                 self._help()
                 now = clock.perf_counter()
-                if now - asked > (SOON if self._peers.coming() else RETRY):
+                if now - asked > self._leases.pause():
                     asked = now
-                    self._ask(now)
+                    self._leases.ask(now)
                     self._books.settle()
-                self._let_go(now)
+                self._leases.let_go(now)
                 self._wait()
         except BaseException as problem:
             log.exception("the executor has failed")
@@ -210,15 +193,15 @@ class Dispatcher:
     def _wait(self) -> None:
         from bundlebee.calls.waiting import wait
 
-        workers = self._workers()
-        pause = SOON if self._peers.coming() else RETRY
+        workers = self._leases.workers()
+        pause = self._leases.pause()
         if not self._schedule.waiting and not self._at_work():
             pause = IDLE if any(worker.place != OWN for worker in workers) else LONG
             self._books.settle()
         self._awake = False
         free = self._helper is not None and not self._helper.busy and bool(self._schedule.waiting)
         # it came in between
-        if self._is_done() or self._new or self._abandoned or free or self._can_supply():
+        if self._is_done() or self._leases.new or self._abandoned or free or self._can_supply():
             self._awake = True
             return
         ready = wait([worker.channel for worker in workers], pause, waker=self._waker)
@@ -228,87 +211,18 @@ class Dispatcher:
             for channel in ready:
                 self._answers(by_channel[id(channel)])
 
-    def _workers(self) -> list[Worker]:
-        return [hand for hand in self._schedule.hands if isinstance(hand, Worker)]
-
-    # -- leases -------------------------------------------------------------------------------------------
-
-    def _ask(self, now: float) -> None:
-        """Ask peers for more workers, each in a thread of its own: a slow one must not hold up the others."""
-        self._look()
-        workers = [worker for worker in self._workers() if not worker.retiring]
-        wanted = len(self._schedule.waiting) + sum(bool(worker.away) for worker in workers)
-        missing = min(wanted, self._most or wanted) - len(workers) - len(self._new)
-        if workers or self._asking or missing <= 0:
-            self._hope = now
-        if missing <= 0:
-            return
-        for place, slots in self._peers.workers(alone=now - self._hope > ALONE):
-            more = min(slots - sum(worker.place == place for worker in workers), missing)
-            if more <= 0 or place in self._asking or now < self._not_before.get(place, 0.0):
-                continue
-            missing -= more
-            thread = threading.Thread(
-                target=self._lease, args=(place, more), name=f"bundlebee-lease-{place}", daemon=True
-            )
-            self._asking[place] = thread
-            thread.start()
-
-    def _lease(self, place: str, wanted: int) -> None:
-        try:
-            for _ in range(wanted):
-                if self._is_done():
-                    return
-                refs = self._luggage.refs
-                channel = self._peers.open(place, refs)
-                channel.on_output = partial(self._said, place)
-                self._new.append(Worker(place, channel, len(refs)))
-                self._ring()
-        except PeerBusy:
-            self._hope = clock.perf_counter()
-        except Exception as error:
-            if isinstance(error, PeerLost) or place != OWN:
-                self._peers.lost(place, error)
-            else:
-                self._broken = error  # it would be the same the next time
-        finally:
-            self._not_before[place] = clock.perf_counter() + RETRY
-            self._asking.pop(place, None)
-            self._ring()
-
     def _adopt(self) -> None:
-        while self._new:
-            self._schedule.hands.append(self._new.popleft())
-        if self._broken is not None:
-            error, self._broken = self._broken, None
+        error = self._leases.adopt()
+        if error is not None:
             for task in self._take_waiting():
                 task.fail(_failed("no worker can be had on this machine", error))
-
-    def _let_go(self, now: float) -> None:
-        """Give workers back that are idle, or that lack what was imported since they were leased."""
-        idle = not self._schedule.waiting
-        for worker in self._workers():
-            if worker.away:
-                worker.idle_since = now
-            elif worker.retiring or (idle and worker.place != OWN and now - worker.idle_since > IDLE):
-                self._schedule.lost(worker)
-                self._hang_up(worker)
-
-    def _hang_up(self, worker: Worker) -> None:
-        worker.channel.close()
-        self._peers.done(worker.channel)
-
-    def _look(self) -> None:
-        held = self._luggage.look()
-        for worker in self._workers():
-            worker.retiring = worker.holds < held
 
     # -- supply -------------------------------------------------------------------------------------------
 
     def _supply(self) -> None:
         while self._schedule.waiting:
-            self._look()
-            ready = [worker for worker in self._workers() if self._schedule.has_room(worker)]
+            self._leases.look()
+            ready = [worker for worker in self._leases.workers() if self._schedule.has_room(worker)]
             if not ready:
                 return
             worker = min(ready, key=lambda worker: worker.load)
@@ -334,25 +248,8 @@ class Dispatcher:
             self._books.ran(HERE, name, 1, seconds, 0, 0)
 
     def _send(self, worker: Worker, chunk: Sequence[Order]) -> None:
-        parcel = Parcel(Outbound)
-        packed: list[Order] = []
-        for index, task in enumerate(chunk):
-            try:
-                added = parcel.add((task.args, task.kwargs))
-            except Exception as error:
-                task.fail(blame_items([(task.args, task.kwargs)], error, dumps))
-                continue
-            if added and max(parcel.bytes, *map(len, parcel.buffers), 0) > LARGEST:
-                task.fail(
-                    Unshippable(f"the arguments of {task.function.name} are too large", why="over 2 GiB")
-                )
-                self._schedule.back(packed + list(chunk[index + 1 :]))
-                return
-            if added:
-                packed.append(task)
-            if not added or parcel.buffers or parcel.bytes > MOST_BYTES:
-                self._schedule.back(chunk[index + added :])
-                break
+        parcel, packed, rest = pack(chunk)
+        self._schedule.back(rest)
         if not packed:
             return
         function = packed[0].function
@@ -433,7 +330,7 @@ class Dispatcher:
     def _lost(self, worker: Worker, error: CallError) -> None:
         """A worker is gone. Its node need not be: whoever asks it for another one will see."""
         tasks = self._schedule.lost(worker)
-        self._hang_up(worker)
+        self._leases.hang_up(worker)
         if tasks and isinstance(error, PeerLost):
             error = self._peers.why_lost(worker.channel, tasks[0].function.name, error)
         for name, count in Counter(task.function.name for task in tasks).items():
@@ -452,9 +349,9 @@ class Dispatcher:
         self._abandoned = False
         for task in list(self._schedule.waiting):
             task.cancel()
-        for worker in self._workers():
+        for worker in self._leases.workers():
             tasks = self._schedule.lost(worker)
-            self._hang_up(worker)
+            self._leases.hang_up(worker)
             for task in tasks:
                 task.fail(CancelledError())
 
@@ -476,13 +373,11 @@ class Dispatcher:
             self._helper.close()
         if error is not None:
             left += self._take_waiting()
-        threads = list(self._asking.values())
-        for thread in threads:
-            thread.join(timeout=5.0)
+        threads = self._leases.join(5.0)
         self._adopt()
-        for worker in self._workers():
+        for worker in self._leases.workers():
             left += self._schedule.lost(worker)
-            self._hang_up(worker)
+            self._leases.hang_up(worker)
         for task in left:
             task.fail(_failed("the executor has failed", error))
         self._note_others()
@@ -492,13 +387,6 @@ class Dispatcher:
         self._guest.leave(hang_up=not any(thread.is_alive() for thread in threads))
         if self._waker is not None:
             self._waker.close()
-
-
-def dumps(value: Any) -> bytes:
-    """Pickle a function, or what else goes to a worker."""
-    stream = io.BytesIO()
-    Outbound(stream, 5).dump(value)
-    return stream.getvalue()
 
 
 def _begin(task: Order) -> bool:

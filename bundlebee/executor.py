@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 import os
 import sys
@@ -11,28 +10,23 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from pathlib import Path
-from types import BuiltinFunctionType, CellType, FunctionType, MethodType, TracebackType
+from types import TracebackType
 from typing import Any, TypeVar
 
 import msgspec
 
 from bundlebee import settings
-from bundlebee.calls import lineage, logged
-from bundlebee.calls.byvalue import by_name
-from bundlebee.calls.pickling import blame
 from bundlebee.calls.tasks import Pace
-from bundlebee.calls.transport import Call
 from bundlebee.clock import clock
-from bundlebee.dispatcher import Dispatcher, dumps
-from bundlebee.errors import CallError, Unshippable, UsageError
-from bundlebee.hashing import sha256
+from bundlebee.dispatcher import Dispatcher
+from bundlebee.errors import UsageError
+from bundlebee.functions import Functions, unwrapped
 from bundlebee.orders import Function, Item, Order, Round, Task
 from bundlebee.settings import GridOptions, parse_peers, parse_transport
-from bundlebee.words import FunctionRef, Reason
+from bundlebee.words import Reason
 
 T = TypeVar("T")
 
-KNOWN = 1024  #: functions that are kept at hand
 BATCH = 256  #: tasks that `map` submits at once, if they come quickly
 BATCH_SECONDS = 0.002
 
@@ -88,11 +82,7 @@ class Executor(futures.Executor):
         self._lock = threading.Lock()
         self._closed = False
         self._pid = os.getpid()
-        self._origin = lineage.PROGRAM  # the tasks that what submits belongs to
-        self._settings = b""  # of loggers and warnings, when functions were last pickled
-        self._named: dict[Any, Function] = {}  # functions that travel by name
-        self._functions: dict[str, Function] = {}  # all, by digest
-        self._renamed: dict[tuple[Function, str], Function] = {}  # those of `submit_as`
+        self._functions = Functions(self._dispatcher.look)
         # who forgets to shut down leaves nothing behind either
         weakref.finalize(self, self._dispatcher.finish)
 
@@ -107,12 +97,12 @@ class Executor(futures.Executor):
     def _submit(
         self, name: str, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> futures.Future[T]:
-        fn, args, kwargs = _unwrapped(fn, args, kwargs)
+        fn, args, kwargs = unwrapped(fn, args, kwargs)
         future: futures.Future[T] = futures.Future()
         try:
-            function = self._function(fn)
+            function = self._functions.get(fn, self._refused)
             if name:
-                function = self._called(name, function)
+                function = self._functions.called(name, function)
         except Exception as error:
             self._put([])
             future.set_exception(error)
@@ -144,11 +134,11 @@ class Executor(futures.Executor):
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
         deadline = None if timeout is None else clock.monotonic() + timeout
-        fn, fixed, kwargs = _unwrapped(fn, (), {})
+        fn, fixed, kwargs = unwrapped(fn, (), {})
         arguments: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
         if fixed:
             arguments = (fixed + more for more in arguments)
-        function = self._function(fn)
+        function = self._functions.get(fn, self._refused)
         if chunksize > 1:
             function = Function(function.name, function.call, function.data, Pace(chunksize))
         round: Round[T] = Round(function, kwargs)
@@ -224,6 +214,11 @@ class Executor(futures.Executor):
             self._dispatcher.start()
             _running.add(self._dispatcher)
 
+    def _refused(self, function: str, why: Reason, detail: str) -> None:
+        with self._lock:
+            self._start()
+        self._dispatcher.refuse(function, why, detail)
+
     def _submit_from(
         self, round: Round[Any], arguments: Iterator[tuple[int, tuple[Any, ...]]], count: int | None
     ) -> int:
@@ -243,121 +238,6 @@ class Executor(futures.Executor):
                 submitted += len(tasks)
                 self._put(tasks)
         return submitted
-
-    def _called(self, name: str, function: Function) -> Function:
-        """The same function under another name, with a pace of its own."""
-        key = function, name
-        known = self._renamed.get(key)
-        if known is None:
-            if len(self._renamed) >= KNOWN:
-                self._renamed.clear()
-            known = self._renamed[key] = Function(name, function.call, function.data, Pace())
-        return known
-
-    def _function(self, fn: Callable[..., Any]) -> Function:
-        """The function as it travels.
-
-        Raises:
-            Unshippable: it cannot.
-        """
-        settings, origin = logged.current(dumps), lineage.current()
-        if settings is not self._settings or origin != self._origin:
-            self._settings, self._origin = settings, origin
-            self._named.clear()
-            self._functions.clear()
-        if _is_coroutine_function(fn):
-            name = getattr(fn, "__qualname__", type(fn).__qualname__)
-            raise Unshippable(
-                f"the result of {name} cannot travel",
-                why="it is a coroutine function: to call it makes a coroutine object, and runs nothing",
-                hint=f"submit a function that runs it: def run(*args): return asyncio.run({name}(*args))",
-            )
-        is_plain = isinstance(fn, _PLAIN)
-        if is_plain and (known := self._named.get(fn)) is not None:
-            return known
-        self._dispatcher.look()  # what is imported decides who travels by name
-        module, name = name_of(fn)
-        if origin.hops <= 0:
-            chain = (*origin.chain, f"{module}:{name}")
-            error = CallError(
-                f"{module}:{name} is not run: tasks have submitted tasks, {len(origin.chain)} deep",
-                why=lineage.shown(chain),
-                hint="does it submit itself without end? if not, let one task submit more of them",
-            )
-            with self._lock:
-                self._start()
-            self._dispatcher.refuse(f"{module}:{name}", Reason.HOP_LIMIT, lineage.shown(chain))
-            raise error
-        try:
-            data = dumps(fn)
-        except Exception as error:
-            raise _blame(fn, name, error) from None
-        digest = sha256(data).hexdigest()
-        with self._lock:
-            function = self._functions.get(digest)
-            if function is None:
-                call = Call(
-                    FunctionRef("", digest, module, name),
-                    recursion_limit=sys.getrecursionlimit(),
-                    int_max_str_digits=sys.get_int_max_str_digits(),
-                    hops=origin.hops - 1,
-                    chain=origin.chain,
-                    task=True,
-                    settings=settings,
-                )
-                function = self._functions[digest] = Function(f"{module}:{name}", call, data, Pace())
-                while len(self._functions) > KNOWN:
-                    del self._functions[next(iter(self._functions))]
-            if is_plain and by_name(fn):
-                if len(self._named) >= KNOWN:
-                    self._named.clear()
-                self._named[fn] = function
-        return function
-
-
-_CO_COROUTINE = 0x80  # as in `inspect`
-_PLAIN = (FunctionType, BuiltinFunctionType, type)
-
-
-def _unwrapped(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-    """Without `functools.partial`: its arguments differ from task to task, and the function is to be sent once."""
-    placeholder = getattr(functools, "Placeholder", None)  # since 3.14
-    inner: Any = fn
-    while type(inner) is functools.partial and (placeholder is None or placeholder not in inner.args):
-        args, kwargs = inner.args + args, {**inner.keywords, **kwargs}
-        inner = inner.func
-    return inner, args, kwargs
-
-
-def name_of(fn: Any) -> tuple[str, str]:
-    """The module and the qualified name by which people know a callable."""
-    module = getattr(fn, "__module__", None) or type(fn).__module__
-    return module, getattr(fn, "__qualname__", None) or type(fn).__qualname__
-
-
-def _is_coroutine_function(fn: Any) -> bool:
-    if isinstance(fn, MethodType):
-        fn = fn.__func__
-    return isinstance(fn, FunctionType) and bool(fn.__code__.co_flags & _CO_COROUTINE)
-
-
-def _blame(fn: Callable[..., Any], name: str, error: Exception) -> Unshippable:
-    """Say which variable of a function cannot travel."""
-    if isinstance(fn, FunctionType):
-        cells = zip(fn.__code__.co_freevars, fn.__closure__ or (), strict=True)
-        variables = {variable: cell.cell_contents for variable, cell in cells if cell != _EMPTY}
-        variables |= {used: fn.__globals__[used] for used in fn.__code__.co_names if used in fn.__globals__}
-        for variable, value in variables.items():
-            try:
-                dumps(value)
-            except Exception as problem:
-                return blame(value, problem, f"{variable}, which the function {name} uses,", dumps)
-    return blame(fn, error, f"the function {name}", dumps)
-
-
-_EMPTY = CellType()
 
 
 def _results(

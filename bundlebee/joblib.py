@@ -31,7 +31,8 @@ except ImportError as error:
         "bundlebee.joblib needs joblib 1.3 or newer: pip install 'bundlebee[joblib]'"
     ) from error
 
-from bundlebee.executor import Executor, name_of
+from bundlebee.executor import Executor
+from bundlebee.functions import name_of
 
 __all__ = ["BundlebeeBackend"]
 

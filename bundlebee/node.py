@@ -1,7 +1,7 @@
 """A node: everything that one `bundlebee run` puts together.
 
 registry driver   who is there, who holds what                 (bundlebee.registry)
-service socket    leases, bundles, pulls, decisions            (bundlebee.calls.rpc)
+service socket    leases, bundles, pulls, decisions            (bundlebee.calls.rpc, bundlebee.operations)
 worker pool       the processes that execute shipped calls     (bundlebee.calls.pool)
 repository        the bundles; a manager follows the directory (bundlebee.bundles)
 """
@@ -15,10 +15,9 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import zmq
@@ -28,26 +27,22 @@ from bundlebee.bundles import installed
 from bundlebee.bundles.carrier import Carrier
 from bundlebee.bundles.manager import Manager
 from bundlebee.bundles.repository import Bundle, Repository, State
-from bundlebee.calls.control import BundlePath
-from bundlebee.calls.leasing import PIECE, BundleOffer, BundlePiece, LeaseAnswer, LeaseRequest
+from bundlebee.calls.leasing import BundlePiece
 from bundlebee.calls.pool import WorkerPool
 from bundlebee.calls.rpc import Client, Server
 from bundlebee.calls.security import strangers
 from bundlebee.decisions.load import Sampler, slots
-from bundlebee.decisions.records import Decision, text
 from bundlebee.decisions.speed import speed
-from bundlebee.errors import BundleNotFound, CallError, ConfigurationError, PortInUse
+from bundlebee.errors import CallError, ConfigurationError, PortInUse
 from bundlebee.ledger import Ledger
 from bundlebee.loggers import get_logger
+from bundlebee.operations import Operations
 from bundlebee.platform import choose_interface
 from bundlebee.registry import events as ev
-from bundlebee.registry.multicast import OPERATIONS, RegistryDriver
+from bundlebee.registry.multicast import RegistryDriver
 from bundlebee.registry.rows import BundleRow, NodeRow, new_id
 from bundlebee.registry.state import Registry
 from bundlebee.settings import GridOptions, cache_directory
-
-if TYPE_CHECKING:
-    from bundlebee.words import BundleRef
 
 log = get_logger("bundlebee.node")
 
@@ -107,8 +102,6 @@ class Node:
         self.repository = Repository(directory if directory.is_dir() else None, copy=True)
         self.carrier = Carrier(self.repository, self._fetch_piece)
         self.manager = Manager(self.repository, self._announce, self._withdraw)
-        self._uploads: dict[str, bytearray] = {}
-        self._lock = threading.Lock()
         self.driver = RegistryDriver(
             Registry(self._row(), time.monotonic()),
             keys.datagram,
@@ -118,6 +111,15 @@ class Node:
             self._changed,
         )
         self.driver.foreigners.unnamed = strangers.first  # one line a stranger, whichever door it tries first
+        self._operations = Operations(
+            lambda: self.name,
+            self.pool,
+            self.repository,
+            self.manager,
+            self.carrier,
+            self.driver,
+            self.ledger,
+        )
         self._note: Path | None = None
         self._stop = threading.Event()
         self._last_load = 0.0
@@ -128,21 +130,8 @@ class Node:
     def start(self) -> None:
         """Serve and say hello. Returns at once; workers listen some 0.2 s later."""
         self.pool.start()
-        handlers: dict[str, Callable[[bytes, Sequence[bytes]], tuple[bytes, Sequence[bytes]]]] = {
-            "lease": self._lease,
-            "release": self._release,
-            "fate": self._fate,
-            "distributions": self._tell_distributions,
-            "bundle.offer": self._offered,
-            "bundle.fetch": self._fetched,
-            "decisions.tell": self._told,
-            "decisions.read": self._read,
-            "view": self._view,
-        }
-        for op, handler in handlers.items():
+        for op, handler in self._operations.handlers().items():
             self._server.handle(op, handler)
-        for op in OPERATIONS:
-            self._server.handle(op, self._registry(op))
         self._sampler.start()
         self.driver.start()
         self.manager.start()
@@ -304,116 +293,8 @@ class Node:
             log.debug("%s of %s: %s", op, address, error)
             return None
 
-    def _registry(self, op: str) -> Callable[[bytes, Sequence[bytes]], tuple[bytes, Sequence[bytes]]]:
-        return lambda body, _buffers: (self.driver.serve(op, body), ())
-
-    # -- operations --------------------------------------------------------------------------------------
-
-    def _lease(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
-        request = msgspec.msgpack.decode(body, type=LeaseRequest)
-        own = ".".join(python_platform.python_version_tuple()[:2])
-        if request.python != own:
-            raise CallError(
-                f"{self.name} runs Python {own}, the caller {request.python}",
-                why="calls go between equal minor versions only",
-                hint=f"run the program with Python {own}, or a node with {request.python}",
-            )
-        paths, missing = [], []
-        for ref in request.bundles:
-            bundle = self._hold(ref)
-            if bundle is None:
-                missing.append(ref.digest)
-            else:
-                paths.append(BundlePath(bundle.ref, bundle.path))
-        if missing:
-            return msgspec.msgpack.encode(LeaseAnswer(missing=tuple(missing))), ()
-        lacking = self.manager.lacking([path.ref.digest for path in paths])
-        if lacking is not None:
-            raise CallError(
-                f"{self.name} cannot run this: {lacking.what}", why=lacking.why, hint=lacking.hint
-            )
-        grant = self.pool.lease(paths, request.main, request.hash_seed, request.caller, tasks=request.tasks)
-        return msgspec.msgpack.encode(LeaseAnswer(grant.token, grant.address, local=grant.local)), ()
-
-    def _hold(self, ref: BundleRef) -> Bundle | None:
-        """The bundle, fetched from a node that has it if it is not here; None if nobody has."""
-        bundle = self.repository.get(ref.digest)
-        if bundle is not None:
-            return bundle
-        bundle = self.repository.recall(ref)
-        if bundle is not None:
-            self.manager.adopt(bundle)
-            return bundle
-        holders = [view for view in self.driver.snapshot().holders(ref.digest) if not view.own]
-        if not holders:
-            return None
-        try:
-            bundle = self.carrier.get(ref, [view.row.address for view in holders])
-        except BundleNotFound:
-            return None
-        log.info("fetched %s %s from %s", ref.name, ref.version, holders[0].row.name)
-        self.manager.adopt(bundle)
-        return bundle
-
-    def _release(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
-        self.pool.release(body.decode("ascii", "replace"))
-        return b"", ()
-
-    @staticmethod
-    def _tell_distributions(body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
-        names = msgspec.msgpack.decode(body, type=list[str])
-        return msgspec.msgpack.encode(installed.versions(names)), ()
-
-    def _fate(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
-        return msgspec.msgpack.encode(self.pool.fate(body.decode("ascii", "replace"))), ()
-
-    def _offered(self, body: bytes, buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
-        offer = msgspec.msgpack.decode(body, type=BundleOffer)
-        whole: bytes | None = None
-        with self._lock:
-            if offer.offset == 0:
-                if len(self._uploads) >= 16:
-                    self._uploads.clear()  # left over from callers that went away
-                self._uploads[offer.ref.digest] = bytearray()
-            upload = self._uploads.get(offer.ref.digest)
-            if upload is None or len(upload) != offer.offset:
-                raise CallError("a piece of a bundle is missing", hint="offer it again from its beginning")
-            upload += buffers[0]
-            if len(upload) >= offer.total:
-                whole = bytes(self._uploads.pop(offer.ref.digest))
-        if whole is not None:
-            bundle = self.repository.add(offer.ref, whole)
-            log.info("took %s %s from a caller", offer.ref.name, offer.ref.version)
-            self.manager.adopt(bundle)
-        return b"", ()
-
-    def _fetched(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
-        piece = msgspec.msgpack.decode(body, type=BundlePiece)
-        archive = self.repository.archive(piece.digest)
-        return str(len(archive)).encode(), (archive[piece.offset : piece.offset + PIECE],)
-
     def _fetch_piece(self, address: str, digest: str, offset: int) -> tuple[int, bytes]:
         body, buffers = self._client.request(
             address, "bundle.fetch", msgspec.msgpack.encode(BundlePiece(digest, offset)), timeout=30.0
         )
         return int(body), buffers[0]
-
-    def _view(self, _body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
-        """The grid as this node sees it, for commands on its machine."""
-        views = [(view.row, view.bundles, view.state) for view in self.driver.snapshot().nodes()]
-        return msgspec.msgpack.encode(views), ()
-
-    def _told(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
-        records, summary = msgspec.msgpack.decode(body, type=tuple[list[tuple[Decision, bool]], list[str]])
-        self.ledger.add([record for record, _changed in records])
-        for record, changed in records:
-            level = logging.INFO if changed else logging.DEBUG
-            if log.isEnabledFor(level):
-                log.log(level, "%s", text(record))
-        for line in summary:
-            log.info("%s", line)
-        return b"", ()
-
-    def _read(self, body: bytes, _buffers: Sequence[bytes]) -> tuple[bytes, Sequence[bytes]]:
-        after, wait = msgspec.msgpack.decode(body, type=tuple[int, float])
-        return msgspec.msgpack.encode(self.ledger.read(after, min(max(wait, 0.0), 10.0))), ()

@@ -1,4 +1,4 @@
-"""The peers of one program: which there are, what is known of each, and channels to their workers.
+"""The peers of one program: which there are, and channels to their workers.
 
 Peers are the nodes of the grid; with no node anywhere, a private pool of workers on this machine stands in.
 """
@@ -11,26 +11,15 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from bundlebee import settings
 from bundlebee.calls import transports
-from bundlebee.clock import clock
-from bundlebee.decisions.estimators import PeerTimes
-from bundlebee.decisions.load import Sampler
 from bundlebee.decisions.load import slots as own_slots
-from bundlebee.decisions.model import Place
-from bundlebee.errors import (
-    BundlebeeError,
-    CallTimeout,
-    EnvironmentDiffers,
-    PeerBusy,
-    PeerLost,
-    WorkerLost,
-)
+from bundlebee.environments import Environments
+from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, WorkerLost
+from bundlebee.left_out import BUSY, LOST, LeftOut
 from bundlebee.loggers import get_logger
-from bundlebee.settings import cache_directory
-from bundlebee.words import HERE
+from bundlebee.place_table import PlaceTable
+from bundlebee.words import OWN
 
 if TYPE_CHECKING:
     from bundlebee.calls.keys import GridKeys
@@ -40,7 +29,6 @@ if TYPE_CHECKING:
         Channel,
         Lessor,
         MainSource,
-        Outcome,
         Transport,
         Workers,
     )
@@ -49,15 +37,6 @@ if TYPE_CHECKING:
     from bundlebee.words import BundleRef
 
 log = get_logger("bundlebee.peers")
-
-OWN = "own-cores"
-"""The name of the private pool in the log and in records."""
-
-BUSY = 0.25  #: seconds that a busy peer is left out
-LOST = 3.0  #: seconds that a lost peer is left out; by then the registry knows more
-FRESH = 0.005  #: seconds that a picture of the places serves; loads are sampled once a second
-MOST_FUNCTIONS = 512  #: functions for which such a picture is kept
-UNFIT = 60.0  #: seconds that a peer is left out that cannot run our bundles
 
 
 class Peers:
@@ -73,6 +52,7 @@ class Peers:
 
     Attributes:
         main: the program's own main module, which travels with each lease; None until the program is found.
+        table: the places as decisions see them.
     """
 
     def __init__(
@@ -90,91 +70,20 @@ class Peers:
         self._archive = archive
         self._hash_seed = hash_seed
         self._tasks = tasks
-        self._requires = requires
-        self._differs: dict[
-            tuple[str, str], str
-        ] = {}  # node and bundle -> why it cannot run there; empty: it can
+        self._environments = Environments(guest, requires)
         self._python = f"{sys.version_info.major}.{sys.version_info.minor}"
         self.main: MainSource | None = None
-        self._times: dict[str, PeerTimes] = {}
-        self._left_out: dict[str, float] = {}
-        self._places: dict[str, tuple[Sequence[NodeView], list[object], float, list[Place]]] = {}
+        self._left_out = LeftOut()
         self._known: tuple[object, list[NodeView]] = None, []  # the last snapshot, and who of it can be used
         self._closing = False
-        self._told: set[tuple[str, str]] = set()
         self._lock = threading.RLock()
         self._lessee: Lessee | None = None
         self._transport: Transport | None = None
         self._pool: Workers | None = None
-        self._sampler: Sampler | None = None
-        self._speed: float | None = None
+        self.table = PlaceTable(self._views, self._leases, lambda: self._pool)
         self._caller = f"{os.path.basename(sys.argv[0]) or 'python'}-{os.getpid()}"
 
     # -- who there is ------------------------------------------------------------------------------------
-
-    def here(self) -> Place:
-        """This machine, for the caller's own thread."""
-        if self._sampler is None:
-            self._sampler = Sampler(self._own_pids)
-            self._sampler.start()
-        if self._speed is None:
-            from bundlebee.decisions.speed import speed
-
-            self._speed = speed(cache_directory())
-        load = self._sampler.load()
-        return Place(HERE, speed=self._speed, cores=load.cores, busy=load.foreign)
-
-    def places(self, function: str) -> Sequence[Place]:
-        """Every peer that may take a call of ``function`` now; none is asked. The same list while nothing has changed."""
-        views = self._views()
-        leases: list[object] = [self._leases(view.row.name) for view in views]
-        if not views and self._pool is not None:
-            leases = [self._leases(OWN), self._pool.free()]
-        known = self._places.get(function)
-        now = clock.monotonic()
-        if known is not None and known[0] is views and known[1] == leases and now - known[2] < FRESH:
-            return known[3]
-        places = self._look_at(views, function)
-        if len(self._places) >= MOST_FUNCTIONS:
-            self._places.clear()
-        self._places[function] = views, leases, now, places
-        return places
-
-    def _look_at(self, views: Sequence[NodeView], function: str) -> list[Place]:
-        places = []
-        for view in views:
-            row, times = view.row, self._peer_times(view.row.name)
-            idle, out = self._leases(row.name)
-            places.append(
-                Place(
-                    row.name,
-                    speed=row.speed,
-                    cores=row.cores,
-                    busy=row.busy + out,
-                    free=row.free + idle,
-                    round_trip=times.round_trip,
-                    bandwidth=times.bandwidth,
-                    run_ratio=times.run_ratio(function),
-                    measured=times.measured,
-                )
-            )
-        if not places and self._pool is not None:
-            here = self.here()
-            times = self._peer_times(OWN)
-            idle, out = self._leases(OWN)
-            places.append(
-                Place(
-                    OWN,
-                    speed=here.speed,
-                    cores=here.cores,
-                    busy=here.busy + out,
-                    free=self._pool.free() + idle,
-                    round_trip=times.round_trip,
-                    bandwidth=times.bandwidth,
-                    run_ratio=times.run_ratio(function),
-                )
-            )
-        return places
 
     def expect(self) -> None:
         """Wait until a node is known, or until none is expected any more; then see to this machine's own cores."""
@@ -192,8 +101,7 @@ class Peers:
     def busy(self) -> bool:
         """Whether somebody is left out for a moment only, such as a peer whose workers are all taken."""
         names = {OWN, *(view.row.name for view in self._snapshot_nodes())}
-        now = clock.monotonic()
-        return any(name in names and until - now <= LOST for name, until in list(self._left_out.items()))
+        return self._left_out.for_a_moment(names)
 
     def slots(self, *, forced: bool, work: float | None) -> Sequence[tuple[str, int]]:
         """For a loop: each peer, with the number of its workers that the loop may lease.
@@ -216,7 +124,7 @@ class Peers:
         if not views and not self.coming() and not self._snapshot_nodes():
             if self._pool is None and own_slots() > 1 and (work is None or work > 0.5):
                 self._start_pool()
-            if self._pool is not None and not self._is_left_out(OWN):
+            if self._pool is not None and not self._left_out.has(OWN):
                 count = self._pool.slots if forced else self._pool.slots - 1
                 if count > 0:
                     slots.append((OWN, count))
@@ -231,7 +139,7 @@ class Peers:
         workers = [(view.row.name, view.row.slots) for view in self._views()]
         if not settings.in_worker and (alone or not (workers or self.coming() or self._snapshot_nodes())):
             self._start_pool()
-        if self._pool is not None and not self._is_left_out(OWN):
+        if self._pool is not None and not self._left_out.has(OWN):
             workers.append((OWN, self._pool.slots))
         return workers
 
@@ -254,15 +162,16 @@ class Peers:
             return channel
         from bundlebee.calls.request import LeaseRequest
 
-        for ref in bundles:
-            self._compare(place, ref)
+        if place != OWN:
+            for ref in bundles:
+                self._environments.compare(place, ref)
         request = LeaseRequest(
             self._caller, self._python, self._hash_seed, tuple(bundles), self.main, self._tasks
         )
         try:
             return lessee.take(self._lessor(place), request)
         except PeerBusy:
-            self._leave_out(place, BUSY)
+            self._left_out.put(place, BUSY)
             raise
 
     def open_again(self, channel: Channel, bundles: Sequence[BundleRef]) -> Channel:
@@ -276,40 +185,6 @@ class Peers:
         self._lessor(place).release(channel.token)
         return self.open(place, bundles)
 
-    def _compare(self, place: str, ref: BundleRef) -> None:
-        """Once for each node and bundle: whether the distributions that it needs are the same there."""
-        view = None if place == OWN else self._guest.snapshot().node(place)
-        if view is None:
-            return
-        key = view.row.id, ref.digest
-        if key not in self._differs:
-            self._differs[key] = self._difference(view, ref)
-        if self._differs[key]:
-            raise EnvironmentDiffers(f"{place} is not used for {ref.name}", why=self._differs[key])
-
-    def _difference(self, view: NodeView, ref: BundleRef) -> str:
-        requires = self._requires(ref)
-        if not requires:
-            return ""
-        from bundlebee.bundles import installed
-
-        here = installed.versions()
-        if view.row.distributions == installed.digest(here):
-            return ""
-        own = [row.name for row in view.bundles if row.digest == ref.digest]
-        names = installed.needed(requires, own)
-        body, _ = self._guest.ask(view.row.address, "distributions", msgspec.msgpack.encode(sorted(names)))
-        found = installed.differences(names, here, msgspec.msgpack.decode(body, type=dict[str, str]))
-        if not found:
-            return ""
-        log.warning(
-            "%s is not used for %s %s: what that needs is not the same there\n%s",
-            *(view.row.name, ref.name, ref.version, installed.table(found)),
-        )
-        first = found[0]
-        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
-        return f"{first.name} is {first.here or 'not installed'} here, {first.there or 'not installed'} there{more}"
-
     def done(self, channel: Channel) -> None:
         """Hand a channel back."""
         self._lessees().give_back(channel)
@@ -318,12 +193,12 @@ class Peers:
         """A channel was lost in the middle of a call: a `WorkerLost` that says how the worker ended, if its node is
         there to be asked (which takes a second at the most, and is tried once while the node is left out)."""
         place = channel.node_name
-        if self._closing or self._is_left_out(place):
+        if self._closing or self._left_out.has(place):
             return error
         try:
             fate = self._lessor(place).fate(channel.token)
         except BundlebeeError:
-            self._leave_out(place, LOST)  # the node is gone, too; its other workers need not ask
+            self._left_out.put(place, LOST)  # the node is gone, too; its other workers need not ask
             return error
         if fate is None:
             return error
@@ -331,36 +206,8 @@ class Peers:
 
     def lost(self, place: str, error: BaseException) -> None:
         """Leave a peer out for a while, and say why, once."""
-        if self._closing:  # we hung up ourselves
-            return
-        if isinstance(error, PeerBusy):
-            self._leave_out(place, BUSY)
-        elif not isinstance(error, WorkerLost):  # then the node is well
-            self._leave_out(place, LOST if isinstance(error, (PeerLost, CallTimeout)) else UNFIT)
-        if isinstance(error, PeerBusy):
-            return
-        if isinstance(error, EnvironmentDiffers):  # that has been said, as a table
-            return
-        key = place, type(error).__name__ if isinstance(error, PeerLost) else str(error)
-        if key not in self._told or isinstance(error, PeerLost):
-            self._told.add(key)
-            log.warning("%s", error)
-
-    def learn(self, place: str, function: str, outcome: Outcome, expected: float) -> float:
-        """Learn from a shipped call. ``expected`` are CPU seconds here, 0 if unknown.
-
-        Returns:
-            the CPU seconds that the run would have taken on a core of this machine.
-        """
-        ratio = 1.0
-        for view in self._views():
-            if view.row.name == place:
-                ratio = view.row.speed / self.here().speed
-                break
-        times = self._peer_times(place)
-        times.observe_transfer(outcome.round_trip - outcome.seconds, outcome.bytes_out, outcome.bytes_back)
-        times.observe_run(function, expected / ratio, outcome.cpu_seconds, outcome.seconds)
-        return outcome.cpu_seconds * ratio
+        if not self._closing:  # else we hung up ourselves
+            self._left_out.lost(place, error)
 
     def after_fork(self) -> None:
         """In a child process: let go of the private pool, so that it ends with the parent."""
@@ -376,8 +223,7 @@ class Peers:
             self._lessee.close()
         if self._pool is not None:
             self._pool.stop()
-        if self._sampler is not None:
-            self._sampler.stop()
+        self.table.close()
 
     # -- inside ------------------------------------------------------------------------------------------
 
@@ -387,31 +233,21 @@ class Peers:
     def _views(self) -> list[NodeView]:
         """Nodes with our minor version of Python that are not left out."""
         snapshot = self._guest.snapshot()
-        if not self._left_out:
+        if not self._left_out.until:
             known, views = self._known
             if known is snapshot:
                 return views
         views = []
         for view in snapshot.nodes():
-            if self._is_left_out(view.row.name):
+            if self._left_out.has(view.row.name):
                 continue
             if view.row.python.rpartition(".")[0] != self._python:
-                self._mismatch(view)
+                self._left_out.mismatch(view, self._python)
                 continue
             views.append(view)
-        if not self._left_out:
+        if not self._left_out.until:
             self._known = snapshot, views
         return views
-
-    def _mismatch(self, view: NodeView) -> None:
-        if (view.row.name, "python") not in self._told:
-            self._told.add((view.row.name, "python"))
-            log.warning(
-                "%s is not used: it runs Python %s, this program %s",
-                view.row.name,
-                view.row.python,
-                self._python,
-            )
 
     def _on_this_machine(self, view: NodeView) -> bool:
         from bundlebee.platform import interfaces
@@ -420,31 +256,9 @@ class Peers:
             self._addresses = {one.address for one in interfaces()}
         return view.row.address.rpartition(":")[0] in self._addresses
 
-    def _peer_times(self, place: str) -> PeerTimes:
-        times = self._times.get(place)
-        if times is None:
-            with self._lock:
-                times = self._times.setdefault(place, PeerTimes())
-        return times
-
-    def _is_left_out(self, place: str) -> bool:
-        until = self._left_out.get(place)
-        if until is not None and clock.monotonic() >= until:
-            # unless somebody else has just put it there again
-            if self._left_out.get(place) == until:
-                self._left_out.pop(place, None)
-            return False
-        return until is not None
-
-    def _leave_out(self, place: str, seconds: float) -> None:
-        self._left_out[place] = clock.monotonic() + seconds
-
     def _leases(self, place: str) -> tuple[int, int]:
         """Channels to that peer: idle, and in use."""
         return (0, 0) if self._lessee is None else self._lessee.count(place)
-
-    def _own_pids(self) -> list[int]:
-        return [] if self._pool is None else self._pool.pids()
 
     def _lessees(self) -> Lessee:
         if self._lessee is None:
@@ -484,10 +298,8 @@ class Peers:
                 "no node answers: using %d worker%s on this machine", own_slots(), "s"[: own_slots() != 1]
             )
             self._pool.start()
-            if (
-                self._sampler is None and not self._tasks
-            ):  # tasks go to whoever is free: nobody asks for loads
-                self.here()
+            if not self._tasks:  # they go to whoever is free: nobody asks for loads
+                self.table.watch()
 
 
 def _keys() -> GridKeys:

@@ -9,6 +9,9 @@ import msgspec
 HERE = "here"
 """The value of ``where`` in a decision record for a call that ran in the caller's own process."""
 
+OWN = "own-cores"
+"""The place of a guest's own pool, in the log and in records."""
+
 
 class Reason(StrEnum):
     """Why a call went where it went. The text is what people and programs read in the log."""

@@ -59,6 +59,13 @@ class _Familiar(pickle.Unpickler):
         return _keep_class if found is inner._class_setstate else found
 
 
+def dumps(value: Any) -> bytes:
+    """Pickle a function, or what else goes to a worker."""
+    stream = io.BytesIO()
+    Outbound(stream, 5).dump(value)
+    return stream.getvalue()
+
+
 def loads_here(data: Any, *, buffers: Iterable[Any] | None = None) -> Any:
     """As `pickle.loads`, for what was pickled in this very process: classes that came by value are here, and stay as they are."""
     return _Familiar(io.BytesIO(data), buffers=buffers).load()

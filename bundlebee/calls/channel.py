@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from bundlebee.bundles.values import walk
 from bundlebee.calls import pickling, wire
@@ -28,50 +28,12 @@ from bundlebee.words import Reason
 if TYPE_CHECKING:
     from bundlebee.bundles.values import Walk
     from bundlebee.calls.call import Call
+    from bundlebee.calls.connection import Connection
     from bundlebee.calls.parcels import Loads, Parcel
     from bundlebee.calls.sent import Places
 
 #: Bytes. ZeroMQ's bookkeeping for a frame that is not copied costs as much as copying this.
 COPY_BELOW = 64 << 10
-
-
-class Connection(Protocol):
-    """What carries messages to one worker and back: `link.Link`, `local.LocalLink`, `queues.QueueLink`."""
-
-    lost: str | None
-    """Why the worker is lost, once it is."""
-    closed: bool
-    keeps: bool
-    """The worker keeps large frames: one that came need not come again."""
-
-    def send(self, frames: Sequence[Any], *, copy: bool = True) -> bool:
-        """Queue one message. False if the queue is full: read what has arrived, then try again.
-
-        Raises:
-            PeerLost: the connection is known to be gone.
-        """
-
-    def recv(self, timeout: float | None = None) -> list[Any] | None:
-        """The next message; None after ``timeout`` seconds.
-
-        Raises:
-            PeerLost: the connection is gone, and everything that had arrived before was read.
-        """
-
-    def pollable(self) -> list[tuple[Any, int]]:
-        """What to wait for, for `zmq.zmq_poll`."""
-
-    def check_lost(self) -> bool:
-        """Whether the worker is lost, as far as is known without waiting."""
-
-    def give_up(self, why: str) -> None:
-        """Hang up, as if the worker were lost: the next to ask for a message is told so."""
-
-    def peer_lost(self) -> PeerLost:
-        """The error to raise for it."""
-
-    def close(self) -> None:
-        """Hang up."""
 
 
 class LinkChannel:

@@ -8,7 +8,7 @@ import zmq
 
 from bundlebee.calls import wire
 from bundlebee.calls.call import Call
-from bundlebee.calls.channel import Connection, LinkChannel
+from bundlebee.calls.channel import LinkChannel
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.link import Link
 from bundlebee.calls.local import connect
@@ -18,6 +18,7 @@ from bundlebee.calls.waiting import Waker, wait
 
 if TYPE_CHECKING:
     from bundlebee.bundles.values import Walk
+    from bundlebee.calls.connection import Connection
     from bundlebee.calls.sent import Places
 
 __all__ = ["Batch", "Call", "Ended", "LeaseChannel", "Outcome", "Waker", "call", "wait"]

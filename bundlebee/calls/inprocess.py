@@ -1,7 +1,7 @@
 """Workers that are threads of the caller's own process: no sockets, no other process, the same bytes.
 
 For tests and for debugging: a breakpoint in a task stops in this process, and nothing has to be started or torn down. It
-makes nothing faster. The worker's code is that of a worker process (`worker_loop`, `performer`), so what may not travel,
+makes nothing faster. The worker's code is that of a worker process (`worker_loop`, `runner`, `performer`), so what may not travel,
 what is refused and what comes back is the same; `transport.Transport.separate` says what is not.
 """
 

@@ -3,7 +3,7 @@
 A buffer is kept under the digest of its contents. While the worker has nothing to do it copies what has come into memory
 of its own and computes the digest of that copy (`Larder.step`); if it is asked before it got to that, it does it then.
 So the path of a call that comes once pays nothing; and whatever a call has done to its arguments meanwhile, an entry is
-what its digest says. Each call that names an entry gets a private mapping of it (see `segments`), writable, as the buffer
+what its digest says. Each call that names an entry gets a private mapping of it (see `mapping`), writable, as the buffer
 itself would have come; where there is no such memory, a copy.
 
 Workers of one node take each other's entries: the caller tells one where the other has it (`Place`).
@@ -22,7 +22,8 @@ import msgspec
 
 from bundlebee import platform
 from bundlebee.calls.content import Content
-from bundlebee.calls.segments import KEPT, Mapping, many_alive
+from bundlebee.calls.mapping import Mapping, many_alive
+from bundlebee.calls.segments import KEPT
 
 KEEP_FROM: Final = 256 << 10
 """Bytes. CURVE takes 4 ms a MiB, and a network more; a digest takes 0.6 ms on one core. Below, the bookkeeping is not worth it."""

@@ -1,8 +1,7 @@
-"""The workers of one node, or of a guest without a node: processes, leases, and what a worker's death means.
+"""The workers of one node, or of a guest without a node: leases, and what a worker's death means.
 
-`Slots` decides, this module does: it starts `python -m bundlebee.worker`, speaks with it through its pipes
-(`control`), waits for it, and names it in the log when it dies. Two threads a worker read its status and
-what it writes to standard error.
+`Slots` decides, this module does: it starts processes (`worker_process`), speaks with them, and names them in the log when
+they die. Two threads a worker read its status and what it writes to standard error.
 """
 
 from __future__ import annotations
@@ -10,12 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import secrets
-import subprocess
-import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
@@ -32,18 +28,15 @@ from bundlebee.calls.control import (
     Ready,
     Setup,
     Stranger,
-    ToWorker,
-    from_worker,
-    line,
 )
 from bundlebee.calls.fate import Fate
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.security import strangers
 from bundlebee.calls.slots import Assign, Effect, Need, Recall, Slot, Slots, SlotState, Start
+from bundlebee.calls.worker_process import WorkerProcess
 from bundlebee.clock import clock
 from bundlebee.errors import CallError, PeerBusy
 from bundlebee.loggers import get_logger
-from bundlebee.platform import children_of_ours, exit_words, memory_kills, wait_for_end
 
 START_SECONDS = 30.0  #: a worker that does not listen by then never will; slow hosts need several seconds
 #: Seconds. A lease idle for so long is taken back when another caller asks: what its holder has to pay if it comes again
@@ -56,8 +49,6 @@ MOST_FAILURES = 3  #: workers that die before they listen, in a row; then the po
 
 __all__ = ["BundlePath", "LeaseGrant", "MainSource", "WorkerPool"]
 
-_Popen = subprocess.Popen  # a test of the program may put its own in the place of it
-
 
 class LeaseGrant(msgspec.Struct, frozen=True):
     """A caller's right to one worker: where it listens, and what to say there."""
@@ -65,19 +56,6 @@ class LeaseGrant(msgspec.Struct, frozen=True):
     token: str
     address: str  #: ``ip:port``
     local: str = ""  #: the same for callers on this host, see `local`
-
-
-class _Process(msgspec.Struct, eq=False):
-    """A worker's process and what is known of it."""
-
-    slot: Slot
-    run: int
-    popen: subprocess.Popen[bytes]
-    port: int | None = None
-    local: str = ""
-    last_words: deque[str] | None = None
-    inherited: int = 0  #: bytes of its peak memory that are not its own
-    memory_kills: int | None = None  #: of the kernel, when its lease began
 
 
 class WorkerPool:
@@ -110,8 +88,8 @@ class WorkerPool:
         self._on_change = on_change or (lambda: None)
         self._hash_seed = keys.hash_seed if hash_seed is None else hash_seed
         self._slots = Slots(slots, self._hash_seed)
-        self._processes: dict[int, _Process] = {}
-        self._leaving: list[_Process] = []  # their slots have been given to others
+        self._processes: dict[int, WorkerProcess] = {}
+        self._leaving: list[WorkerProcess] = []  # their slots have been given to others
         self._leases: dict[str, Lease] = {}
         self._given: set[str] = set()  # leases that their worker knows of
         self._kept: set[str] = set()  # leases that were not idle when we asked
@@ -135,7 +113,7 @@ class WorkerPool:
     def pids(self) -> list[int]:
         """The workers' processes."""
         with self._changed:
-            return [process.popen.pid for process in self._processes.values()]
+            return [process.pid for process in self._processes.values()]
 
     def lease(
         self,
@@ -207,14 +185,10 @@ class WorkerPool:
             self._stopped = True
             processes = [*self._processes.values(), *self._leaving]
         for process in processes:
-            _close(process.popen.stdin)
+            process.dismiss()
         deadline = clock.monotonic() + STOP_SECONDS
         for process in processes:
-            try:
-                process.popen.wait(max(0.0, deadline - clock.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.popen.kill()
-                process.popen.wait()
+            process.wait(deadline)
         for thread in list(self._threads):
             thread.join(timeout=STOP_SECONDS)
 
@@ -222,13 +196,12 @@ class WorkerPool:
         """In a child process: let go of the workers' control pipes, whose end tells the workers to end."""
         nothing = os.open(os.devnull, os.O_WRONLY)
         for process in list(self._processes.values()):
-            if process.popen.stdin is not None and not process.popen.stdin.closed:
-                os.dup2(nothing, process.popen.stdin.fileno(), inheritable=False)
+            process.let_go(nothing)
         os.close(nothing)
 
     # -- under the lock -----------------------------------------------------------------------------------
 
-    def _lease(self, lease: Lease, need: Need, deadline: float) -> _Process | None:
+    def _lease(self, lease: Lease, need: Need, deadline: float) -> WorkerProcess | None:
         """Give the lease to a worker that has taken it, or None if that worker died."""
         if self._stopped:
             raise PeerBusy(f"{self._name} is stopping")
@@ -271,7 +244,7 @@ class WorkerPool:
         self._kept.clear()
         for process in list(self._processes.values()):
             if process.slot.token in asked and process.slot.token is not None:
-                self._tell(process, End(process.slot.token, IDLE_SECONDS))
+                process.tell(End(process.slot.token, IDLE_SECONDS))
 
         def answered() -> bool:
             held = {slot.token for slot in self._slots.slots}
@@ -288,45 +261,21 @@ class WorkerPool:
             elif isinstance(effect, Assign):
                 self._assign(effect.slot)
             elif (process := self._processes.get(effect.slot.number)) is not None:
-                self._tell(process, End(effect.token, yielding=isinstance(effect, Recall)))
+                process.tell(End(effect.token, yielding=isinstance(effect, Recall)))
 
     def _assign(self, slot: Slot) -> None:
         process = self._processes.get(slot.number)
         lease = self._leases.get(slot.token or "")
         if process is not None and lease is not None:
-            process.memory_kills = memory_kills(os.getpid())
-            self._tell(process, lease)
-
-    def _tell(self, process: _Process, message: ToWorker) -> None:
-        try:
-            assert process.popen.stdin is not None
-            process.popen.stdin.write(line(message))
-            process.popen.stdin.flush()
-        except (OSError, ValueError):
-            pass  # it is dead; its reader thread is about to find out
+            process.begins_lease()
+            process.tell(lease)
 
     def _start(self, slot: Slot) -> None:
         old = self._processes.pop(slot.number, None)
         if old is not None:
-            _close(old.popen.stdin)
-        environment = {**os.environ, "PYTHONHASHSEED": str(slot.hash_seed)}
-        own_group: Mapping[str, Any] = (
-            {"process_group": 0}  # Ctrl-C at the terminal is for the node, which ends its workers itself
-            if os.name == "posix"
-            else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
-        )
-        popen = _Popen(
-            [sys.executable, "-P", "-m", "bundlebee.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            **own_group,
-        )
-        children_of_ours.add(popen.pid)
-        process = _Process(slot, slot.run, popen, last_words=deque(maxlen=20))
+            old.dismiss()
+        process = WorkerProcess(slot, Setup(self._keys.dump(), self._ip, self._name, self._where))
         self._processes[slot.number] = process
-        self._tell(process, Setup(self._keys.dump(), self._ip, self._name, self._where))
         self._threads = [thread for thread in self._threads if thread.is_alive()]
         for role in (self._read_errors, self._read_status):
             thread = threading.Thread(
@@ -337,39 +286,27 @@ class WorkerPool:
 
     # -- the threads of a worker --------------------------------------------------------------------------
 
-    def _read_errors(self, process: _Process) -> None:
-        assert process.popen.stderr is not None and process.last_words is not None
-        for data in process.popen.stderr:
-            text = data[:500].decode("utf-8", "replace").rstrip()
-            process.last_words.append(text)
-            self._log.debug("worker %d: %s", process.slot.number, text)
-        _close(process.popen.stderr)
+    def _read_errors(self, process: WorkerProcess) -> None:
+        process.read_errors(self._log)
 
-    def _read_status(self, process: _Process) -> None:
-        assert process.popen.stdout is not None
-        for data in process.popen.stdout:
-            try:
-                message = from_worker.decode(data)
-            except msgspec.MsgspecError:
-                continue
+    def _read_status(self, process: WorkerProcess) -> None:
+        def heard(message: FromWorker) -> None:
             with self._changed:
-                if process.run == process.slot.run:
+                if process.is_current:
                     self._heard(process, message)
                 self._changed.notify_all()
             self._on_change()
-        code, peak = wait_for_end(process.popen)
-        children_of_ours.discard(process.popen.pid)
-        for pipe in (process.popen.stdin, process.popen.stdout):
-            _close(pipe)
+
+        code, peak = process.read_status(heard)
         with self._changed:
             if process in self._leaving:
                 self._leaving.remove(process)
-            if process.run == process.slot.run:
+            if process.is_current:
                 self._died(process, code, peak)
             self._changed.notify_all()
         self._on_change()
 
-    def _heard(self, process: _Process, message: FromWorker) -> None:
+    def _heard(self, process: WorkerProcess, message: FromWorker) -> None:
         slot = process.slot
         if isinstance(message, Ready):
             process.port, process.local = message.port, message.local
@@ -394,12 +331,10 @@ class WorkerPool:
                 if not self._stopped:
                     self._perform(self._slots.fill())
 
-    def _died(self, process: _Process, code: int, peak: int | None) -> None:
+    def _died(self, process: WorkerProcess, code: int, peak: int | None) -> None:
         slot = process.slot
         self._processes.pop(slot.number, None)
-        if peak is not None and peak <= process.inherited:
-            peak = None
-        fate = Fate(slot.number, process.popen.pid, _how(process, code), peak)
+        fate = process.fate(code, peak)
         if slot.token is not None:
             self._forget(slot.token)
             self._fates[slot.token] = fate
@@ -411,7 +346,7 @@ class WorkerPool:
         if process.port is None:
             self._failures += 1
         if code != 0:
-            words = "; ".join(process.last_words or ())
+            words = "; ".join(process.last_words)
             self._log.warning("%s lost %s%s", self._name, fate, f": {words}" if words else "")
         if self._failures >= MOST_FAILURES:
             self._log.error(
@@ -419,19 +354,3 @@ class WorkerPool:
             )
         else:
             self._perform(self._slots.fill())
-
-
-def _how(process: _Process, code: int) -> str:
-    before = process.memory_kills
-    # its own group cannot be read any more; it is ours, unless somebody has moved it
-    if code == -9 and before is not None and (memory_kills(os.getpid()) or 0) > before:
-        return "was killed by the kernel for memory (SIGKILL)"
-    return exit_words(code)
-
-
-def _close(pipe: IO[bytes] | None) -> None:
-    try:
-        if pipe is not None:
-            pipe.close()
-    except OSError:
-        pass

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from bundlebee.calls.segments import SHARE_FROM, Held, Home, Inlet, Outlet
+from bundlebee.calls.inlet import Inlet
+from bundlebee.calls.outlet import Outlet
+from bundlebee.calls.segments import SHARE_FROM, Held, Home
 
 
 class Sharing:

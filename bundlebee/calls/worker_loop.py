@@ -3,51 +3,34 @@
 from __future__ import annotations
 
 import hmac
-import importlib
 import pickle
-import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine
-from time import perf_counter, thread_time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from bundlebee.calls import pickling, wire
 from bundlebee.calls.answers import Answers
 from bundlebee.calls.control import Claimed, End, FromWorker, Given, Kept, Lease, Over
+from bundlebee.calls.definition import Definition, StateDiffers, driven
 from bundlebee.calls.functions import is_coroutine_function
 from bundlebee.calls.inbox import LocalWay, RoutedWay
 from bundlebee.calls.larder import Larder, Missing
 from bundlebee.calls.output import Printing
-from bundlebee.calls.recursion import depth
+from bundlebee.calls.runner import Runner
 from bundlebee.calls.way import CallerGone, Letters, Way
 from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
-    from bundlebee.bundles.fingerprint import Remembered
-    from bundlebee.calls.changes import Before
     from bundlebee.calls.gate import Gate
     from bundlebee.calls.performer import Performer
     from bundlebee.calls.surroundings import Surroundings
 
 
-CLOCK = 50e-6  #: seconds; a run that is over sooner had a core to itself, or its CPU time says as little
 UNREAD = 3.0  #: seconds; who is asked again to yield, and has answered nothing for so long, has a caller who does not read
 
 _OVER = PeerBusy("the lease is over", hint="lease a worker again")
-
-
-class Definition:
-    """A function that the leaseholder has named, ready to run."""
-
-    __slots__ = ("call", "function", "objects", "state")
-
-    def __init__(self, call: wire.Call, function: Callable[..., Any]) -> None:
-        self.call = call
-        self.function = function
-        self.state: Remembered | None = None  # what it reads
-        self.objects: frozenset[int] = frozenset()  # ids of the mutable objects in the state that it reads
 
 
 class WorkerLoop:
@@ -92,7 +75,7 @@ class WorkerLoop:
         self._fresh = False  # nothing was asked under this lease yet
         self._loaded = False
         self._definitions: dict[int, Definition | BundlebeeError] = {}
-        self._depth = 0  # of the stack where items run
+        self._runner = Runner(self._answers, printing, surroundings, self._rest)
         self._performer: Performer | None = None  # of tasks; it comes with the first one
         self._larder = Larder()
         inbox.idle = self._keep
@@ -333,13 +316,13 @@ class WorkerLoop:
                 raise definition
             task = definition.call.task
             if not task:
-                self._compare_state(definition)
+                definition.compare()
             items: list[pickling.Item] = [] if task else pickle.loads(frames[0], buffers=frames[1:])
             if len(message.ends if task else items) != message.count or not frames:
                 raise ProtocolError("a chunk has not as many items as its header says")
         except Missing as missing:
             self._refuse_all(way, message, wire.WANTED, Refused(str(missing)))
-        except _StateDiffers as differs:
+        except StateDiffers as differs:
             self._refuse_all(way, message, Reason.STATE, Refused(*differs.args))
         except BundlebeeError as error:
             self._refuse_all(way, message, Reason.ENVIRONMENT, error)
@@ -354,7 +337,7 @@ class WorkerLoop:
             elif task and self._performer is not None:
                 self._performer.perform(definition.function, definition.call, way, message, frames)
             else:
-                self._run_items(definition, items)
+                self._runner.run(definition, items)
             if isinstance(way, RoutedWay):
                 self._larder.came(came)
 
@@ -384,118 +367,7 @@ class WorkerLoop:
         self._rest()
         self._answers.refuse(way, message.ticket, 0, message.count, reason, error)
 
-    def _compare_state(self, definition: Definition) -> None:
-        """Before each chunk: what the function reads must be the same here and there."""
-        call = definition.call
-        if not call.state:
-            return
-        remembered = definition.state
-        if remembered is None:
-            from bundlebee.bundles.fingerprint import Remembered
-
-            remembered = definition.state = Remembered(call.reads)
-        try:
-            here = remembered.state()
-            if here.digest != call.state and self._import_missing(call):
-                here = remembered.state()
-        except BundlebeeError as error:
-            raise _StateDiffers(str(error)) from None
-        if here.digest != call.state:
-            raise _StateDiffers(f"{call.function.name} reads state that is not the same at the caller")
-        definition.objects = here.objects
-
-    @staticmethod
-    def _import_missing(call: wire.Call) -> bool:
-        """Import what the caller has imported since; whether there was anything."""
-        from bundlebee.bundles.absent import ABSENT
-
-        missing = [module for module, name in call.reads if name != ABSENT and module not in sys.modules]
-        for module in missing:
-            try:
-                importlib.import_module(module)
-            except Exception:
-                return False
-        return bool(missing)
-
-    def _run_items(self, definition: Definition, items: list[pickling.Item]) -> None:
-        if not self._depth:
-            self._depth = depth()  # always the same: only `run` leads here
-        self._surroundings.limit(definition.call, self._depth)
-        function = definition.function
-        printing = self._printing
-        guard = self._guard
-        last = len(items) - 1
-        try:
-            for index, item in enumerate(items):
-                items[index] = None  # type: ignore[call-overload]  # its memory goes when it is done
-                printing.index = index
-                args, kwargs = item
-                error = None
-                result = None
-                guard.tripped = None
-                before = _before(item) if definition.call.writes else None
-                cpu = thread_time()
-                start = perf_counter()
-                guard.active = True
-                try:
-                    result = function(*args, **kwargs)
-                except BaseException as raised:
-                    guard.active = False
-                    error = raised
-                guard.active = False
-                seconds = perf_counter() - start
-                # asking for CPU time is a system call, and there is no need to where the clock can say it
-                times = seconds, seconds if seconds < CLOCK else thread_time() - cpu
-                if index == last:
-                    self._rest()
-                    undisturbed = error is None and guard.tripped is None and before is None
-                    short = undisturbed and not index and type(result) in pickling.ATOMS
-                    if short and not pickling.refers(result, item, definition.objects):
-                        self._answers.only(result, times)
-                        return
-                if error is None and guard.tripped is None:
-                    self._answers.returned(index, item, result, times, definition.objects, before)
-                else:
-                    self._answers.failed(index, item, error, times, definition.objects, before)
-        finally:
-            guard.active = False
-            printing.index = None
-            error = None  # its traceback knows this frame
-        self._answers.flush(len(items))
-
-
-def driven(
-    function: Callable[..., Coroutine[Any, Any, Any]], stop: Callable[[str], None]
-) -> Callable[..., Any]:
-    """A coroutine function as one that runs to its end when it is called. There is no event loop here: what really
-    waits for one is stopped, and runs at the caller."""
-
-    def run(*args: Any, **kwargs: Any) -> Any:
-        coroutine = function(*args, **kwargs)
-        try:
-            coroutine.send(None)
-        except StopIteration as end:
-            return end.value
-        try:
-            stop("waits for an event loop")
-        finally:
-            coroutine.close()
-
-    return run
-
 
 def is_token(shown: str, token: str) -> bool:
     """Whether it is the lease's, in a time that does not tell how far it was right."""
     return hmac.compare_digest(shown.encode(), token.encode())
-
-
-def _before(item: pickling.Item) -> Before:
-    """What the arguments hold, to tell afterwards what was changed."""
-    from bundlebee.bundles.values import walk
-    from bundlebee.calls.changes import Before
-
-    return Before(walk(*item))
-
-
-class _StateDiffers(Exception):
-    pass

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from bundlebee.aspects.abroad import Abroad, Away
+from bundlebee.aspects.abroad import Abroad
+from bundlebee.aspects.away import Away
 from bundlebee.aspects.remote import Came
 from bundlebee.aspects.turns import Line
 from bundlebee.bundles.values import walk

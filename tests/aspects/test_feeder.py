@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from bundlebee.aspects.feeder import Feeder, Supply
-from bundlebee.aspects.spread import Item, Spread, State
+from bundlebee.aspects.feeder import Feeder
+from bundlebee.aspects.item import Item, State
+from bundlebee.aspects.spread import Spread
+from bundlebee.aspects.supply import Supply
 from bundlebee.errors import PeerBusy, PeerLost
 
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bundlebee.aspects.spread import Item, Spread
+from bundlebee.aspects.item import Item
+from bundlebee.aspects.spread import Spread
 
 
 class Peer:

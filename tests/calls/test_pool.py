@@ -230,7 +230,7 @@ def test_an_exception_comes_back_as_itself(channel: LeaseChannel, tools: BundleP
     assert "~~^~~" in text
     assert "raised on node" not in text  # the program may look at it itself
     assert "beetools" in text and "in fail" in text
-    assert "worker_loop" not in text
+    assert "worker_loop" not in text and "runner" not in text
 
 
 def test_an_exception_that_cannot_travel_is_left_to_the_caller(
@@ -789,18 +789,18 @@ def test_memory_that_cannot_be_opened_is_done_without(
     keys: GridKeys,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from bundlebee.calls import segments
+    from bundlebee.calls.outlet import Outlet
 
     channel = opened(pool, tools, context, keys)
     big = bytes(1_000_000)
     assert run(channel, tools, "add", big, b=b"x").get() == big + b"x"
-    put = segments.Outlet.put
+    put = Outlet.put
 
-    def elsewhere(self: segments.Outlet, index: int, frame: Any) -> Any:
+    def elsewhere(self: Outlet, index: int, frame: Any) -> Any:
         held = put(self, index, frame)
         return None if held is None else replace(held, descriptor=10_000, inode=1)
 
-    monkeypatch.setattr(segments.Outlet, "put", elsewhere)
+    monkeypatch.setattr(Outlet, "put", elsewhere)
     assert run(channel, tools, "add", big, b=b"y").get() == big + b"y"  # it was sent again
     assert not channel._sharing.near
     channel.close()
@@ -815,15 +815,16 @@ def test_a_result_that_cannot_be_opened_is_a_loss(
     keys: GridKeys,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from bundlebee.calls import segments
+    from bundlebee.calls.inlet import Inlet
+    from bundlebee.calls.segments import Held
 
     channel = opened(pool, tools, context, keys)
 
-    def fails(self: segments.Inlet, held: segments.Held) -> memoryview:
+    def fails(self: Inlet, held: Held) -> memoryview:
         raise OSError(24, "Too many open files")
 
     assert run(channel, tools, "add", 1).get() == 2
-    monkeypatch.setattr(segments.Inlet, "take", fails)
+    monkeypatch.setattr(Inlet, "take", fails)
     with pytest.raises(PeerLost, match="Too many open files"):
         run(channel, tools, "add", bytes(1_000_000), b=b"x")
     channel.close()
@@ -838,12 +839,13 @@ def test_a_worker_whose_memory_cannot_be_opened_shares_none(
     keys: GridKeys,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from bundlebee.calls import segments
+    from bundlebee.calls.inlet import Inlet
+    from bundlebee.calls.segments import Home
 
-    def fails(self: segments.Inlet, home: segments.Home) -> None:
+    def fails(self: Inlet, home: Home) -> None:
         raise OSError(13, "Permission denied")
 
-    monkeypatch.setattr(segments.Inlet, "__init__", fails)
+    monkeypatch.setattr(Inlet, "__init__", fails)
     channel = opened(pool, tools, context, keys)
     assert not channel._sharing.near
     assert run(channel, tools, "add", bytes(1_000_000), b=b"x").get() == bytes(1_000_000) + b"x"

@@ -12,8 +12,11 @@ import pytest
 from msgspec.structs import replace
 
 from bundlebee import platform
-from bundlebee.calls import segments
-from bundlebee.calls.segments import MOST_ALIVE, MOST_SEGMENTS, Home, Inlet, Outlet
+from bundlebee.calls import mapping
+from bundlebee.calls.inlet import Inlet
+from bundlebee.calls.mapping import MOST_ALIVE
+from bundlebee.calls.outlet import MOST_SEGMENTS, Outlet
+from bundlebee.calls.segments import LEDGER, Held, Home
 from bundlebee.calls.sharing import Sharing
 
 pytestmark = pytest.mark.skipif(not platform.SHARES_MEMORY, reason="this platform shares no memory")
@@ -90,7 +93,7 @@ def test_many_that_are_kept(pair: tuple[Outlet, Inlet]) -> None:
     del views
     pair[0].sweep()
     give(pair, pattern(1))
-    assert not segments._alive
+    assert not mapping._alive
 
 
 def test_what_is_alive_outlives_the_connection(pair: tuple[Outlet, Inlet]) -> None:
@@ -102,7 +105,8 @@ def test_what_is_alive_outlives_the_connection(pair: tuple[Outlet, Inlet]) -> No
 
 
 def test_large_ones_are_not_kept(pair: tuple[Outlet, Inlet], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segments, "KEPT", SIZE)
+    for end in ("inlet", "outlet"):
+        monkeypatch.setattr(f"bundlebee.calls.{end}.KEPT", SIZE)
     view = give(pair, pattern(1, 2 * SIZE))
     pair[0].sweep()
     assert not pair[0]._segments and bytes(view) == pattern(1, 2 * SIZE)
@@ -162,7 +166,7 @@ def test_another_process_is_not_taken_for_it(pair: tuple[Outlet, Inlet]) -> None
 
 def test_a_pipe_is_not_opened(pair: tuple[Outlet, Inlet], tmp_path: Path) -> None:
     file = tmp_path / "memfd:bundlebee"
-    file.write_bytes(bytes(segments.LEDGER))
+    file.write_bytes(bytes(LEDGER))
     with file.open("r+b") as opened, pytest.raises(OSError):
         Inlet(Home(os.getpid(), opened.fileno(), bytes(32)))
 
@@ -174,7 +178,7 @@ def test_only_the_owner_may_open_it(pair: tuple[Outlet, Inlet]) -> None:
 def test_no_memory_is_left_when_a_process_is_killed() -> None:
     before = set(os.listdir("/proc/self/fd"))
     script = (
-        "import sys, os; from bundlebee.calls.segments import Outlet\n"
+        "import sys, os; from bundlebee.calls.outlet import Outlet\n"
         "outlet = Outlet(); held = outlet.put(0, bytes([7]) * 300_000)\n"
         "print(os.getpid(), outlet.home.descriptor, outlet.home.secret.hex(), *"
         "[getattr(held, name) for name in held.__struct_fields__], flush=True)\n"
@@ -186,7 +190,7 @@ def test_no_memory_is_left_when_a_process_is_killed() -> None:
         assert process.stdout is not None
         pid, ledger, secret, *numbers = process.stdout.readline().decode().split()
         inlet = Inlet(Home(int(pid), int(ledger), bytes.fromhex(secret)))
-        held = segments.Held(*map(int, numbers))
+        held = Held(*map(int, numbers))
         view = inlet.take(held)
         process.send_signal(signal.SIGKILL)
         process.wait()
