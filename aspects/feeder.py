@@ -185,6 +185,7 @@ class Feeder:
 
     def _supply(self, supply: Supply) -> None:
         while items := self._spread.chunk(supply):
+            start = clock.thread_time()
             try:
                 packed, found = self._pack(items)
                 ticket = supply.channel.submit(self._call, packed, found=found)
@@ -195,6 +196,7 @@ class Feeder:
                 self._drop(supply, items, error)
                 return
             supply.given(ticket, items)
+            self._spread.check_packing(clock.thread_time() - start, len(items))
 
     def _one_by_one(self, supply: Supply, items: list[Item], error: Unshippable) -> None:
         """Something in the chunk cannot travel: find out which, and leave that to the program."""

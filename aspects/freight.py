@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from bundlebee.clock import clock
 from bundlebee.errors import Unshippable
 from bundlebee.observers import FOLLOWED, PROFILED, followed, profiled
 from bundlebee.words import Reason
@@ -53,6 +54,21 @@ class Stays(Unshippable):
     ):
         super().__init__(what, why=why, hint=hint)
         self.reason = reason
+
+
+def check_look(seconds: float, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Whether to look at the arguments takes less than the call, which takes so many seconds.
+
+    Raises:
+        Stays: it does not.
+    """
+    walk, _, _ = _analysis()
+    for _ in range(2):  # the first look at a class takes longer: it is kept what it is
+        start = clock.perf_counter()
+        walk(args, kwargs)
+        if clock.perf_counter() - start <= seconds:
+            return
+    raise Stays("to look at its arguments takes longer than the call itself", reason=Reason.CHEAPER_HERE)
 
 
 class Freight(msgspec.Struct, frozen=True):

@@ -49,6 +49,7 @@ class Profile:
     __slots__ = (
         "asked",
         "calls",
+        "debt",
         "drawn",
         "idle",
         "last",
@@ -94,6 +95,8 @@ class Profile:
         self.summary: Summary | None = (
             None  #: its effects whatever it gets, once that was worthwhile to find out
         )
+        #: seconds that went into questions about calls that stayed, of which run time has not yet paid its share; None: none so far
+        self.debt: float | None = None
         self.asked = 0  #: harmless calls since it was last found out
         self.worthwhile = ASKED  #: so many of these make it worthwhile
         self.times: RunTimes | None = None  #: made at the first measurement

@@ -34,15 +34,25 @@ from bundlebee.loggers import get_logger
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bundlebee.aspects.freight import Freight
     from bundlebee.aspects.grid import Grid
     from bundlebee.calls.transport import Channel, Outcome
     from bundlebee.decisions.features import Features
+    from bundlebee.decisions.model import Place
 
 log = get_logger("bundlebee.remote")
 
 WORTH_ASKING = 0.001
 """CPU seconds. Below this no peer is asked about at all: the round trip alone takes about as long."""
+
+QUESTIONS = 0.05
+"""Part of the run time that may go into the question whether calls may leave, for calls that then stay. To walk through an
+argument of a million parts takes a second, whatever the call does with it."""
+
+CREDIT = 0.002
+"""Seconds that such questions may be ahead of their part."""
 
 REFUSALS = 3
 """So many refusals in a row (state, arguments) keep a function here for good; one alone may be that call's own matter."""
@@ -113,20 +123,48 @@ class Remote:
         places = grid.places(point) if policy.kind is Kind.AUTO else grid.expect_places(point)
         if policy.kind is Kind.AUTO and work is not None and not places:
             return Verdict(HERE, Reason.NO_PEER, {HERE: work.seconds}), None
+        if policy.kind is Kind.AUTO and work is not None:
+            if profile.debt is not None:
+                profile.debt = max(0.0, profile.debt - QUESTIONS * work.seconds)
+                if profile.debt > CREDIT:
+                    return _too_dear(work), None
+            start = clock.perf_counter()
+            verdict, cleared = self._weigh(profile, work, places, args, kwargs, draw)
+            if profile.debt is None:
+                profile.debt = 0.0  # the first question includes the analysis of the function, which is kept
+            elif verdict.here:
+                profile.debt += clock.perf_counter() - start
+            return verdict, cleared
         cleared = self._clear(profile, args, kwargs)
         if isinstance(cleared, Verdict):
             return cleared, None
-        if policy.kind is Kind.AUTO:
-            if work is not None:
-                work = replace(
-                    work,
-                    bytes_out=work.bytes_out + volume(args) + volume(kwargs.values()),
-                    bytes_back=work.bytes_back + profile.volume,
-                )
-            return decide(policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
         verdict = decide(policy, self._work(profile, features), grid.here(), places, draw=draw)
         profile.last = None if verdict.here else (clock.perf_counter() + FLOOD, features, verdict)
         return verdict, cleared
+
+    def _weigh(
+        self,
+        profile: Profile,
+        work: Work,
+        places: Sequence[Place],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        draw: float,
+    ) -> tuple[Verdict, Cleared | None]:
+        """Under the policy ``auto``: whether it may leave, and whether it is done sooner there."""
+        grid = self._grid
+        start = clock.perf_counter()
+        cleared = self._clear(profile, args, kwargs)
+        if isinstance(cleared, Verdict):
+            return cleared, None
+        if profile.debt is not None and clock.perf_counter() - start > work.seconds:
+            return _too_dear(work), None  # to pack them takes about as long again
+        work = replace(
+            work,
+            bytes_out=work.bytes_out + volume(args) + volume(kwargs.values()),
+            bytes_back=work.bytes_back + profile.volume,
+        )
+        return decide(grid.policy, work, grid.here(), places, draw=draw, trials=grid.trials()), cleared
 
     def _clear(self, profile: Profile, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cleared | Verdict:
         """What the call does, if it may leave; else why it stays."""
@@ -280,6 +318,11 @@ class Remote:
         if why is Reason.GUARD or profile.refusals >= REFUSALS:
             profile.hold(why, str(error))
         return _stays(verdict, why, error)
+
+
+def _too_dear(work: Work) -> Verdict:
+    what = "to look at its arguments takes too long"
+    return Verdict(HERE, Reason.CHEAPER_HERE, {HERE: work.seconds}, detail=what)
 
 
 def _stays(verdict: Verdict, why: Reason, error: BundlebeeError) -> Verdict:

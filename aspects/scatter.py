@@ -19,7 +19,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from bundlebee.aspects.freight import Stays
+from bundlebee.aspects.freight import Stays, check_look
 from bundlebee.aspects.iterables import pulls_unseen
 from bundlebee.aspects.profile import SHORT, Profile
 from bundlebee.bundles.import_lock import importing
@@ -179,7 +179,7 @@ class Scatter:
             yield self._probe(advice, site, profile, plain, turns, left, worth)
             for seconds in worth:
                 work = None if left < 0 else left * seconds
-                freight = self._may_spread(profile, receiver, args_of, first, work)
+                freight = self._may_spread(profile, receiver, args_of, first, work, seconds)
                 if freight is not None:
                     profile.short = 0
                     yield self._spread(profile, freight, plain, receiver, turns, args_of, seconds)
@@ -246,12 +246,22 @@ class Scatter:
         self._in_vain(advice, site, profile, vain)
 
     def _may_spread(
-        self, profile: Profile, receiver: tuple[Any, ...], args_of: ArgsOf, sample: Any, work: float | None
+        self,
+        profile: Profile,
+        receiver: tuple[Any, ...],
+        args_of: ArgsOf,
+        sample: Any,
+        work: float | None,
+        seconds: float | None = None,
     ) -> Freight | None:
         """What the items take along, if they are free of effects and somebody can take them, or may soon.
 
         Judged by the first turn; each item is looked at again before it leaves. Where the answer is None, the reason
         is put on record.
+
+        Args:
+            work: seconds that all that is left would take here.
+            seconds: that one item takes here; None where that does not matter.
         """
         grid, point = self._grid, profile.point
         hold()
@@ -260,6 +270,8 @@ class Scatter:
             if importing():
                 raise Stays("it runs while a module is being imported, so its calls are shipped one by one")
             args, kwargs = args_of(sample)
+            if seconds is not None:
+                check_look(seconds, receiver + args, kwargs)
             summary = self._customs.clear(profile, receiver + args, kwargs).summary
             if not summary.free:
                 why = summary.writes or summary.what or "it prints"  # it may have gaps

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 from bundlebee.aspects.item import Item, Ready, State
 from bundlebee.clock import clock
-from bundlebee.errors import BundlebeeError
+from bundlebee.errors import BundlebeeError, Unshippable
 from bundlebee.interrupts import held, hold, let_pass, release, waiting
 from bundlebee.loggers import get_logger
 from bundlebee.words import HERE
@@ -42,6 +42,10 @@ MOST_AHEAD = 2.0
 
 PATIENCE = 1.0
 """Seconds that the thread of a slow caller leaves its part of a core to the threads that open leases."""
+
+FIRST_PACKING = 0.01
+"""Seconds that the first item of a loop may take to be packed beyond its own time: it loads what packs, and has the function defined
+there."""
 
 CHUNK = 0.1
 """Seconds of work in one message at the most."""
@@ -91,6 +95,7 @@ class Spread:
         self.expecting = 0  #: peers that are still being asked for a lease
         self.over = False  #: nothing more will be shipped
         self.closed = False
+        self._packed = False  #: whether it is known how long an item takes to be packed
         self.wake: Callable[[], None] = lambda: None  #: set by the feeder
         self._order: deque[Item] = deque()
         self._turns = turns
@@ -312,7 +317,7 @@ class Spread:
     def chunk(self, supply: Supply) -> list[Item]:
         """Take the next items for a worker that can use more work; empty where there are none for it."""
         with self.changed:
-            if not self.waiting or self.closed:
+            if not self.waiting or self.closed or self.over:
                 return []
             each = supply.seconds or self.seconds or 0.01
             room = self.ahead - supply.load() * each
@@ -325,6 +330,8 @@ class Spread:
             each = max(each, 1e-6)
             fair = max(int(share), int(MESSAGE / each))
             count = max(1, min(int(CHUNK / each), fair, len(self.waiting), 4096))
+            if self._here and not self._packed:
+                count = 1  # large arguments may take much longer to pack than small work on them takes
             taken = [self.waiting.popleft() for _ in range(count)]
             for item in taken:
                 item.state = State.AWAY
@@ -338,6 +345,14 @@ class Spread:
             rate += 1.0 / self.seconds
         left = len(self.waiting) + sum(other.load() for other in self.supplies)
         return rate == 0.0 or (supply.load() + 1) * each <= left / rate + each
+
+    def check_packing(self, seconds: float, count: int) -> None:
+        """So many items took so many seconds of this process to be packed: where it would have been quicker to run them, all that
+        is left runs here."""
+        first, self._packed = not self._packed, True
+        floor = FIRST_PACKING if first else 0.0
+        if self._here and self.seconds is not None and seconds > floor + count * self.seconds:
+            self.give_up(Unshippable("an item takes longer to be packed than to be run"))
 
     def settle(self, item: Item, value: Any) -> bool:
         """A result has come; False where it was no longer needed."""

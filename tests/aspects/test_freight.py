@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from bundlebee.aspects.freight import Customs, Stays
+from bundlebee.aspects.freight import Customs, Stays, check_look
 from bundlebee.aspects.profile import ASKED, Profile
 from bundlebee.bundles.effects import Effect, EffectAnalysis, Summary
 from bundlebee.bundles.facts import ModuleFacts, collect
 from bundlebee.bundles.values import Walk
+from bundlebee.words import Reason
 
 SOURCE = """
 class Plain:
@@ -220,3 +221,12 @@ def test_one_look_at_many_calls(grid: Grid, calls: list[Any], together: bool) ->
     summary = customs.clear(asked, *calls[0]).summary
     freight: Any = SimpleNamespace(summary=summary, state=frozenset(), call=SimpleNamespace(writes=False))
     assert (customs.check_all(asked, freight, calls) is not None) is together
+
+
+def test_arguments_that_take_longer_to_look_at_than_the_call() -> None:
+    many = [[number] for number in range(10_000)]
+    check_look(60.0, (many,), {})
+    check_look(60.0, (1,), {})
+    with pytest.raises(Stays) as raised:
+        check_look(1e-9, (), {"many": many})
+    assert raised.value.reason is Reason.CHEAPER_HERE

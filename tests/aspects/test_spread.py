@@ -124,6 +124,22 @@ def test_whatever_the_peer_does_the_loop_is_the_plain_loop(numbers: list[int], s
     assert loop(numbers, seed, here=here) == plainly(numbers)
 
 
+def test_what_is_packed_no_sooner_than_run_goes_on_here() -> None:
+    for here, stays in ((True, True), (False, False)):
+        spread = Spread(
+            iter(range(10)), lambda n: ((n,), {}), function, here=here, seconds=0.01, on_here=lambda _s: None
+        )
+        spread.expecting = 1
+        spread._fill()
+        peer = type("Peer", (), {"seconds": 0.01, "load": lambda self: 0, "place": "b"})()
+        assert spread.chunk(peer)
+        spread.check_packing(0.015, 1)  # the first one loads what packs
+        assert spread.chunk(peer)
+        spread.check_packing(0.5, 10)
+        assert (spread.chunk(peer) == []) is stays
+        assert not stays or [call(n) for n, call in spread.turns()] == [n * n for n in range(10)]
+
+
 def test_without_peers_everything_runs_here() -> None:
     spread = Spread(
         iter(range(100)), lambda n: ((n,), {}), function, here=False, seconds=None, on_here=lambda _s: None
