@@ -158,7 +158,7 @@ class Awaited:
             except BaseException as raised:
                 error = raised
                 # without this frame: where it was raised is further in
-                error.__traceback__ = error.__traceback__ and error.__traceback__.tb_next
+                BaseException.with_traceback(error, error.__traceback__ and error.__traceback__.tb_next)
             try:
                 if isinstance(error, GeneratorExit):
                     coroutine.close()

@@ -7,6 +7,20 @@ line can print them on lines of their own and programs can read them.
 from __future__ import annotations
 
 
+def told(error: BaseException) -> str:
+    """An exception of the program, for a message: its kind, and what it says, if its ``__str__`` does not raise."""
+    kind = type(error).__name__
+    try:
+        return encodable(f"{kind}: {error}")
+    except Exception:
+        return kind
+
+
+def encodable(text: str) -> str:
+    """Text as it can be sent: a file's name, for example, may have bytes that are no character."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class BundlebeeError(Exception):
     """The root. Catch this to catch everything that bundlebee itself raises.
 

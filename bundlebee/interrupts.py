@@ -104,7 +104,7 @@ class _Handler:
         except BaseException as error:
             # without this frame; a bare ``raise`` does not add it again
             if error.__traceback__ is not None:
-                error.__traceback__ = error.__traceback__.tb_next
+                BaseException.with_traceback(error, error.__traceback__.tb_next)
             raise
 
 

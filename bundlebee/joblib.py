@@ -31,6 +31,7 @@ except ImportError as error:
         "bundlebee.joblib needs joblib 1.3 or newer: pip install 'bundlebee[joblib]'"
     ) from error
 
+from bundlebee.calls.remote_errors import add_note
 from bundlebee.executor import Executor
 from bundlebee.functions import name_of
 
@@ -122,7 +123,7 @@ class BundlebeeBackend(AutoBatchingMixin, ParallelBackendBase):  # type: ignore[
                 if entry.filename != __file__ and not entry.filename.startswith(_QUIET)
             ]
             if lines:
-                error.add_note("It was raised here:\n" + "".join(traceback.format_list(lines)).rstrip())
+                add_note(error, "It was raised here:\n" + "".join(traceback.format_list(lines)).rstrip())
             raise
 
     def abort_everything(self, ensure_ready: bool = True) -> None:

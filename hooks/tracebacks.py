@@ -39,7 +39,8 @@ def strip_frames(error: BaseException) -> BaseException:
         if current is None or id(current) in seen:
             continue
         seen.add(id(current))
-        current.__traceback__ = _stripped(current.__traceback__, isinstance(current, BundlebeeError))
+        kept = _stripped(current.__traceback__, isinstance(current, BundlebeeError))
+        BaseException.with_traceback(current, kept)
         todo += [current.__cause__, current.__context__]
         if isinstance(current, BaseExceptionGroup):
             todo += current.exceptions
@@ -63,7 +64,7 @@ def _name_node(error: BaseException) -> None:
     remote_errors = sys.modules.get("bundlebee.calls.remote_errors")
     node = None if remote_errors is None else remote_errors.node_of(error)
     if remote_errors is not None and node is not None:
-        error.add_note(remote_errors.words(node))
+        remote_errors.add_note(error, remote_errors.words(node))
 
 
 def _stripped(traceback: TracebackType | None, keep_ours: bool) -> TracebackType | None:

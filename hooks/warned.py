@@ -44,7 +44,7 @@ def count_theirs() -> None:
         except Exception as error:
             # without our frame, as `warn` has none; a bare ``raise`` does not add it again
             assert error.__traceback__ is not None
-            error.__traceback__ = error.__traceback__.tb_next
+            BaseException.with_traceback(error, error.__traceback__.tb_next)
             raise
 
     warnings.warn = warn

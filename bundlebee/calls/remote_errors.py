@@ -24,11 +24,15 @@ from typing import Any
 
 import msgspec
 
-from bundlebee.errors import ProtocolError, Unshippable
+from bundlebee.errors import ProtocolError, Unshippable, encodable, told
 from bundlebee.frames import NODE
 
 MOST_ENTRIES = 100  #: traceback entries that travel; of a task's exception the innermost ones
 MOST_LINKS = 16  #: causes and contexts that travel; of a task's exception the nearest ones
+
+
+# `raise` asks no ``__setattr__`` of the program's either; that of a frozen dataclass refuses everything
+_set = BaseException.__setattr__
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -104,8 +108,17 @@ def unpack(data: bytes | memoryview, node: str, *, note: bool = False) -> BaseEx
         raise ProtocolError("a remote exception cannot be read", why=str(error)) from None
     rebuilt = _rebuild(remote, node)
     if note:
-        rebuilt.add_note(words(node))
+        add_note(rebuilt, words(node))
     return rebuilt
+
+
+def add_note(error: BaseException, note: str) -> None:
+    """As the exception's own method, for one that takes no attributes, too."""
+    notes = getattr(error, "__notes__", None)
+    if notes is None:
+        _set(error, "__notes__", [note])
+    elif isinstance(notes, list):
+        notes.append(note)
 
 
 def words(node: str) -> str:
@@ -188,7 +201,7 @@ class _Packing:
         what = f"the exception {type(error).__qualname__} cannot travel"
         if self._stand_ins:
             what += f", which was {_described(error)}"
-        raise Unshippable(what, why=f"{type(problem).__name__}: {problem}") from None
+        raise Unshippable(what, why=told(problem)) from None
 
     def _comes_back(self, data: bytes, error: BaseException) -> bool:
         copy = pickle.loads(data)
@@ -210,7 +223,7 @@ def _from_parts(
     kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
 ) -> BaseException:
     error = kind.__new__(kind, *args)
-    error.args = args
+    _set(error, "args", args)
     error.__dict__.update(attributes)
     return error
 
@@ -283,7 +296,7 @@ def _entries(traceback: TracebackType | None, ours: Callable[[CodeType], bool]) 
             entries.append(
                 Entry(
                     str(frame.f_globals.get("__name__", "")),
-                    code.co_filename,
+                    encodable(code.co_filename),
                     code.co_name,
                     code.co_qualname,
                     _positions(code, traceback.tb_lasti, line),
@@ -310,9 +323,7 @@ def _rebuild(remote: Remote, node: str) -> BaseException:
     try:
         error = pickle.loads(remote.exception)
     except Exception as problem:
-        raise Unshippable(
-            "an exception came back that cannot be built here", why=f"{type(problem).__name__}: {problem}"
-        ) from None
+        raise Unshippable("an exception came back that cannot be built here", why=told(problem)) from None
     if not isinstance(error, BaseException):
         raise ProtocolError("a remote exception is none")
     _restore(error, remote, node)
@@ -321,13 +332,13 @@ def _rebuild(remote: Remote, node: str) -> BaseException:
 
 def _restore(error: BaseException, remote: Remote, node: str) -> None:
     """Give an exception what its pickle leaves out, and its members theirs."""
-    error.__traceback__ = _traceback(remote.entries, node)
-    error.__cause__ = _rebuild(remote.cause, node) if remote.cause is not None else None
+    _set(error, "__traceback__", _traceback(remote.entries, node))
+    _set(error, "__cause__", _rebuild(remote.cause, node) if remote.cause is not None else None)
     if remote.alike:
-        error.__context__ = error.__cause__
+        _set(error, "__context__", error.__cause__)
     elif remote.context is not None:
-        error.__context__ = _rebuild(remote.context, node)
-    error.__suppress_context__ = remote.suppress
+        _set(error, "__context__", _rebuild(remote.context, node))
+    _set(error, "__suppress_context__", remote.suppress)
     if isinstance(error, BaseExceptionGroup):
         for member, there in zip(error.exceptions, remote.members, strict=False):
             _restore(member, there, node)

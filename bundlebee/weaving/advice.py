@@ -200,7 +200,7 @@ def _take(item: Item) -> Any:
     except BaseException as error:
         # without this frame, as `map` has none; a bare ``raise`` does not add it again
         assert error.__traceback__ is not None
-        error.__traceback__ = error.__traceback__.tb_next
+        BaseException.with_traceback(error, error.__traceback__.tb_next)
         raise
 
 

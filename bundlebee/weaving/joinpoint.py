@@ -175,7 +175,8 @@ class JoinPoint:
         entry = error.__traceback__.tb_next  # the first is the dispatcher's
         while entry is not None and self._is_between(entry.tb_frame):
             entry = entry.tb_next
-        error.__traceback__ = entry
+        # not as an attribute: a frozen dataclass has none that can be set
+        BaseException.with_traceback(error, entry)
 
     def _is_between(self, frame: FrameType) -> bool:
         # the function itself may be one of such a package, here or on another node
