@@ -103,7 +103,14 @@ class Operations:
             raise CallError(
                 f"{self._name()} cannot run this: {lacking.what}", why=lacking.why, hint=lacking.hint
             )
-        grant = self._pool.lease(paths, request.main, request.hash_seed, request.caller, tasks=request.tasks)
+        grant = self._pool.lease(
+            paths,
+            request.main,
+            request.hash_seed,
+            request.caller,
+            tasks=request.tasks,
+            optimize=request.optimize,
+        )
         return msgspec.msgpack.encode(LeaseAnswer(grant.token, grant.address, local=grant.local)), ()
 
     def _hold(self, ref: BundleRef) -> Bundle | None:

@@ -15,7 +15,7 @@ from bundlebee import settings
 from bundlebee.calls import transports
 from bundlebee.decisions.load import slots as own_slots
 from bundlebee.environments import Environments
-from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, WorkerLost
+from bundlebee.errors import BundlebeeError, PeerBusy, PeerLost, WorkerLost, encodable
 from bundlebee.left_out import BUSY, LOST, LeftOut
 from bundlebee.loggers import get_logger
 from bundlebee.place_table import PlaceTable
@@ -81,7 +81,7 @@ class Peers:
         self._transport: Transport | None = None
         self._pool: Workers | None = None
         self.table = PlaceTable(self._views, self._leases, lambda: self._pool)
-        self._caller = f"{os.path.basename(sys.argv[0]) or 'python'}-{os.getpid()}"
+        self._caller = f"{_program() or 'python'}-{os.getpid()}"
 
     # -- who there is ------------------------------------------------------------------------------------
 
@@ -166,7 +166,13 @@ class Peers:
             for ref in bundles:
                 self._environments.compare(place, ref)
         request = LeaseRequest(
-            self._caller, self._python, self._hash_seed, tuple(bundles), self.main, self._tasks
+            self._caller,
+            self._python,
+            self._hash_seed,
+            tuple(bundles),
+            self.main,
+            self._tasks,
+            sys.flags.optimize,
         )
         try:
             return lessee.take(self._lessor(place), request)
@@ -300,6 +306,11 @@ class Peers:
             self._pool.start()
             if not self._tasks:  # they go to whoever is free: nobody asks for loads
                 self.table.watch()
+
+
+def _program() -> str:
+    arguments = getattr(sys, "argv", None)  # where Python is embedded there need be none
+    return encodable(os.path.basename(arguments[0])) if arguments else ""
 
 
 def _keys() -> GridKeys:

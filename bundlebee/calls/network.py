@@ -161,7 +161,14 @@ class PoolWorkers:
     def lease(self, request: LeaseRequest) -> LeaseChannel:
         """See `transport.Lessor`."""
         paths = [self._path(ref) for ref in request.bundles]
-        grant = self._pool.lease(paths, request.main, request.hash_seed, request.caller, tasks=request.tasks)
+        grant = self._pool.lease(
+            paths,
+            request.main,
+            request.hash_seed,
+            request.caller,
+            tasks=request.tasks,
+            optimize=request.optimize,
+        )
         answer = LeaseAnswer(grant.token, grant.address, local=grant.local)
         return self._network.channel(self.name, answer, request.caller)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 PATIENCE = 0.02  #: seconds that one task may keep others waiting; a look costs some 20 µs
 MOST_PATIENCE = 2 * LONG  #: seconds; there is no chunk behind a task that is expected to take `LONG`
-GRACE = 1.0  #: seconds; less than a pool waits for its workers (`pool.STOP_SECONDS`)
+GRACE = 1.0  #: seconds; less than a pool waits for its workers (`worker_process.STOP_SECONDS`)
 MOST_WAITING = 64  #: messages that the steward takes from the socket in one look
 FULL = 256 << 10  #: bytes of results that are sent without waiting for more
 

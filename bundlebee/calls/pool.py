@@ -33,7 +33,7 @@ from bundlebee.calls.fate import Fate
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.security import strangers
 from bundlebee.calls.slots import Assign, Effect, Need, Recall, Slot, Slots, SlotState, Start
-from bundlebee.calls.worker_process import WorkerProcess
+from bundlebee.calls.worker_process import STOP_SECONDS, WorkerProcess
 from bundlebee.clock import clock
 from bundlebee.errors import CallError, PeerBusy
 from bundlebee.loggers import get_logger
@@ -43,7 +43,6 @@ START_SECONDS = 30.0  #: a worker that does not listen by then never will; slow 
 #: is at most as much, a worker that is started anew.
 IDLE_SECONDS = 0.25
 RECALL_SECONDS = 0.05  #: that who asks waits for a worker that was asked back: one without work comes at once
-STOP_SECONDS = 2.0  #: a worker exits in milliseconds when its pipe ends, unless it is stuck in C code
 MOST_FATES = 256  #: ends of workers that are remembered; who lost one asks at once
 MOST_FAILURES = 3  #: workers that die before they listen, in a row; then the pool stops trying for a while
 
@@ -123,6 +122,7 @@ class WorkerPool:
         caller: str = "",
         timeout: float = START_SECONDS,
         tasks: str = "",
+        optimize: int = 0,
     ) -> LeaseGrant:
         """Give a worker to a caller. May wait for a worker to start, but for another caller no longer than it takes to
         tell that one that it has to give way.
@@ -133,7 +133,7 @@ class WorkerPool:
             hash_seed: the caller's; the pool's own if not given.
             caller: who asks, for the log.
             timeout: seconds for a worker to start.
-            tasks: who sends tasks, see `LeaseRequest`.
+            tasks: who sends tasks, see `LeaseRequest`; ``optimize`` likewise.
 
         Raises:
             PeerBusy: every slot is leased, and no leaseholder is idle.
@@ -146,6 +146,7 @@ class WorkerPool:
             main.digest if main else None,
             tasks,
             caller,
+            optimize,
         )
         deadline = clock.monotonic() + timeout
         with self._changed:
@@ -170,13 +171,19 @@ class WorkerPool:
         self._on_change()
 
     def fate(self, token: str, timeout: float = 1.0) -> Fate | None:
-        """How the worker of that lease ended; None if it has not, within ``timeout`` seconds, or was told to."""
+        """How the worker of that lease ended; None if it has not, within ``timeout`` seconds, or was told to.
+
+        Whoever asks has lost it. One that has been stopped (SIGSTOP) will not tell that its caller is gone, and is ended.
+        """
 
         def known() -> bool:
             return token in self._fates or all(slot.token != token for slot in self._slots.slots)
 
         with self._changed:
             self._changed.wait_for(known, timeout)
+            for process in self._processes.values():
+                if process.slot.token == token and process.is_stopped():
+                    process.kill()
             return self._fates.get(token)
 
     def stop(self) -> None:

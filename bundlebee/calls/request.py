@@ -36,3 +36,4 @@ class LeaseRequest(msgspec.Struct, frozen=True):
     tasks: str = (
         ""  #: who sends tasks, which may change the worker's state; empty for calls that only compute
     )
+    optimize: int = 0  #: how often the caller was given ``-O``: whether assertions run

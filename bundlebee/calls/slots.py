@@ -43,6 +43,7 @@ class Need(msgspec.Struct, frozen=True):
     main: str | None = None  #: digest of the program's own script
     tasks: str = ""  #: who sends tasks; empty for calls that only compute
     caller: str = ""  #: who asks
+    optimize: int = 0  #: as in `LeaseRequest`
 
 
 class Slot(msgspec.Struct):
@@ -52,6 +53,7 @@ class Slot(msgspec.Struct):
     state: SlotState = SlotState.EMPTY
     run: int = 0
     hash_seed: int = 0
+    optimize: int = 0
     loads: dict[str, str] = {}
     main: str | None = None
     tasks: str = ""  #: whose tasks it has run
@@ -65,6 +67,7 @@ class Slot(msgspec.Struct):
         """Whether its worker can serve that."""
         return (
             self.hash_seed == need.hash_seed
+            and self.optimize == need.optimize
             and self.tasks in ("", need.tasks)
             and (self.main is None or need.main is None or self.main == need.main)
             and all(self.loads.get(name, digest) == digest for name, digest in need.loads.items())
@@ -117,7 +120,8 @@ class Slots:
 
     def fill(self) -> list[Effect]:
         """Start a worker in every empty slot."""
-        return [self._start(slot, slot.hash_seed) for slot in self.slots if slot.state is SlotState.EMPTY]
+        empty = [slot for slot in self.slots if slot.state is SlotState.EMPTY]
+        return [self._start(slot, slot.hash_seed, slot.optimize) for slot in empty]
 
     def free(self) -> int:
         """Slots that a lease could get."""
@@ -143,7 +147,7 @@ class Slots:
         if slot.state not in order or not slot.fits(need):
             # of those that do not fit, replace one that has nothing, or else the one with the least to lose
             slot = min(free, key=lambda slot: (slot.state is not SlotState.EMPTY, len(slot.loads)))
-            effects.append(self._start(slot, need.hash_seed))
+            effects.append(self._start(slot, need.hash_seed, need.optimize))
         slot.token = token
         slot.caller = need.caller
         slot.recalled = float("-inf")
@@ -229,10 +233,11 @@ class Slots:
         return effects
 
     @staticmethod
-    def _start(slot: Slot, hash_seed: int) -> Start:
+    def _start(slot: Slot, hash_seed: int, optimize: int) -> Start:
         slot.state = SlotState.STARTING
         slot.run += 1
         slot.hash_seed = hash_seed
+        slot.optimize = optimize
         slot.loads = {}
         slot.main = None
         slot.tasks = ""

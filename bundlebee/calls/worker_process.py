@@ -6,6 +6,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import IO, Any
@@ -16,7 +17,9 @@ from bundlebee.calls.control import FromWorker, Setup, ToWorker, from_worker, li
 from bundlebee.calls.fate import Fate
 from bundlebee.calls.slots import Slot
 from bundlebee.clock import clock
-from bundlebee.platform import children_of_ours, exit_words, memory_kills, wait_for_end
+from bundlebee.platform import children_of_ours, exit_words, is_stopped, memory_kills, wait_for_end
+
+STOP_SECONDS = 2.0  #: a worker exits in milliseconds when its pipe ends, unless it is stuck in C code
 
 _Popen = subprocess.Popen  # a test of the program may put its own in the place of it
 
@@ -31,13 +34,15 @@ class WorkerProcess:
 
     def __init__(self, slot: Slot, setup: Setup) -> None:
         environment = {**os.environ, "PYTHONHASHSEED": str(slot.hash_seed)}
+        environment.pop("PYTHONOPTIMIZE", None)  # it is what the caller has
+        optimize = ["-" + "O" * slot.optimize] if slot.optimize else []
         own_group: Mapping[str, Any] = (
             {"process_group": 0}  # Ctrl-C at the terminal is for the node, which ends its workers itself
             if os.name == "posix"
             else {"creationflags": getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0)}
         )
         self._popen = _Popen(
-            [sys.executable, "-P", "-m", "bundlebee.worker"],
+            [sys.executable, *optimize, "-P", "-m", "bundlebee.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -77,6 +82,14 @@ class WorkerProcess:
         """End its control pipe, which tells it to end."""
         _close(self._popen.stdin)
 
+    def is_stopped(self) -> bool:
+        """Whether it was stopped (SIGSTOP) and has not been told to go on."""
+        return is_stopped(self.pid)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._popen.kill()
+
     def wait(self, deadline: float) -> None:
         """Wait until it has ended, which is forced at the deadline (`clock.monotonic`)."""
         try:
@@ -114,7 +127,12 @@ class WorkerProcess:
             except msgspec.MsgspecError:
                 continue
             heard(message)
+        # a task may close whatever is open: one that cannot be heard any more is no worker, though its process goes on
+        late = threading.Timer(STOP_SECONDS, self._popen.kill)
+        late.daemon = True
+        late.start()
         code, peak = wait_for_end(self._popen)
+        late.cancel()
         children_of_ours.discard(self.pid)
         for pipe in (self._popen.stdin, self._popen.stdout):
             _close(pipe)

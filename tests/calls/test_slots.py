@@ -28,6 +28,17 @@ def test_a_warm_worker_is_preferred() -> None:
     assert other is not first
 
 
+def test_a_worker_of_a_program_that_skips_assertions_serves_no_other() -> None:
+    slots = ready(1)
+    for optimize in (1, 1, 0, 2):
+        slot, effects = slots.lease("a", Need(SEED, {}, optimize=optimize), 0.0)
+        assert slot is not None and slot.optimize == optimize
+        if Start(slot) in effects:
+            slots.ready(slot, 0.0)
+        slots.over(slot, "a")
+    assert slots.slots[0].run == 4
+
+
 def test_a_program_that_loaded_nothing_takes_a_clean_worker() -> None:
     slots = ready(2)
     first, _ = slots.lease("a", Need(SEED, {"x": "1"}), 0.0)
