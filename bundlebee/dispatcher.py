@@ -22,7 +22,7 @@ from bundlebee.calls.tasks import Pace, Schedule
 from bundlebee.calls.transport import Outcome
 from bundlebee.clock import clock
 from bundlebee.decisions.records import EACH
-from bundlebee.errors import CallError, PeerLost
+from bundlebee.errors import CallError, PeerLost, told
 from bundlebee.guest import Guest
 from bundlebee.helper import Helper
 from bundlebee.leases import IDLE, RETRY, Leases, Worker
@@ -78,6 +78,9 @@ class Dispatcher:
         self._joined = threading.Event()
         self._awake = True
         self._finishing = False
+        self._over = False  # it takes no tasks any more
+        self._failure: BaseException | None = None
+        self._sending: Sequence[Order] = ()  # taken from the queue, and not yet given to a worker
         self._abandoned = False
         self._refused: deque[tuple[str, Reason, str]] = deque()
         self._leases = Leases(
@@ -115,6 +118,8 @@ class Dispatcher:
     def put(self, tasks: Sequence[Order]) -> None:
         """Give tasks."""
         self._schedule.put(tasks)
+        if self._over:  # it has failed, or the interpreter ends: nobody looks at the queue any more
+            self._fail_waiting()
         self._wake()
 
     def refuse(self, function: str, why: Reason, detail: str) -> None:
@@ -226,9 +231,10 @@ class Dispatcher:
             if not ready:
                 return
             worker = min(ready, key=lambda worker: worker.load)
-            chunk = self._schedule.take(worker, _begin)
-            if chunk:
-                self._send(worker, chunk)
+            self._sending = self._schedule.take(worker, _begin)
+            if self._sending:
+                self._send(worker, self._sending)
+                self._sending = ()
 
     def _help(self) -> None:
         """In a worker: what nobody else has room for is done by this very process, whose own task may be waiting for it."""
@@ -355,6 +361,16 @@ class Dispatcher:
             for task in tasks:
                 task.fail(CancelledError())
 
+    def _fail_waiting(self) -> None:
+        what = "the executor has failed" if self._failure else "the executor has ended"
+        while True:
+            try:
+                task = self._schedule.waiting.popleft()
+            except IndexError:
+                return
+            if _begin(task):
+                task.fail(_failed(what, self._failure))
+
     def _take_waiting(self) -> list[Order]:
         tasks = []
         while self._schedule.waiting:
@@ -368,11 +384,9 @@ class Dispatcher:
     def _close(self, error: BaseException | None) -> None:
         self._finishing = True
         self._joined.set()
-        left: list[Order] = []
+        left = [] if error is None else list(self._sending)
         if self._helper is not None:
             self._helper.close()
-        if error is not None:
-            left += self._take_waiting()
         threads = self._leases.join(5.0)
         self._adopt()
         for worker in self._leases.workers():
@@ -380,6 +394,8 @@ class Dispatcher:
             self._leases.hang_up(worker)
         for task in left:
             task.fail(_failed("the executor has failed", error))
+        self._failure, self._over = error, True
+        self._fail_waiting()
         self._note_others()
         self._books.close()
         self._peers.close()
@@ -399,14 +415,37 @@ def _say(stream: str, text: str) -> None:
         if stream in (logged.LOG, logged.WARNING):
             logged.tell(stream, text)
             return
-        file = sys.stdout if stream == "stdout" else sys.stderr
-        if file is not None:
+        file = sys.stdout if stream in ("stdout", logged.RAW["stdout"]) else sys.stderr
+        if file is None:
+            return
+        if stream in logged.RAW.values():
+            _write_bytes(file, text.encode("latin-1"))
+            return
+        try:
             file.write(text)
+        except UnicodeEncodeError:  # it must not take along what else the task has said
+            file.write(_shown(file, text.encode("utf-8")))
     except Exception as error:
         log.debug("what a task said is lost: %s", error)
+
+
+def _write_bytes(file: Any, data: bytes) -> None:
+    below = getattr(file, "buffer", None)
+    if below is None:
+        file.write(_shown(file, data))
+        return
+    file.flush()  # what was said before it comes before it
+    below.write(data)
+    below.flush()
+
+
+def _shown(file: Any, data: bytes) -> str:
+    """Bytes as text that the file takes."""
+    encoding = getattr(file, "encoding", None) or "utf-8"
+    return data.decode("utf-8", "backslashreplace").encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _failed(what: str, error: BaseException | None) -> CallError:
     if isinstance(error, CallError):
         return error
-    return CallError(what, why=None if error is None else f"{type(error).__name__}: {error}")
+    return CallError(what, why=None if error is None else told(error))

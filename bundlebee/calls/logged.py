@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 LOG, WARNING = "log", "warning"
 """Streams, beside ``stdout`` and ``stderr``; what is written to them are pickles."""
 
+RAW = {"stdout": "stdout-bytes", "stderr": "stderr-bytes"}
+"""What is written below `sys.stdout` and `sys.stderr`: each character is a byte."""
+
 DECISION = "decision"
 """The stream of decisions of tasks that a task has submitted, as JSON; they are for the caller's own records."""
 

@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 
 from bundlebee.calls.guard import Guard, guard_here
 from bundlebee.calls.guard import guard as own_guard
+from bundlebee.calls.logged import RAW
 from bundlebee.calls.wire import Printed
 
 #: Characters; then a message goes ahead of the answer, so that a worker's memory stays bounded.
@@ -46,7 +47,7 @@ class Printing:
         index = self.index
         if index is None or not text or not (self.all_threads or threading.get_ident() == self._thread):
             return
-        most = 4096 if stream in TEXTS else 0  # a pickle stands alone
+        most = 4096 if stream in TEXTS or stream in RAW.values() else 0  # a pickle stands alone
         with self._lock:
             parts = self.parts
             last = parts[-1] if parts else None
@@ -67,7 +68,7 @@ class Printing:
 
 
 class Stream(io.TextIOBase):
-    """Stands for `sys.stdout` or `sys.stderr`. Text only: whoever reaches for the bytes below is stopped."""
+    """Stands for `sys.stdout` or `sys.stderr`. A call that reaches for the bytes below is stopped; a task gets `Below`."""
 
     def __init__(self, name: str, printing: Printing, guard: Guard = own_guard) -> None:
         self._stream = name
@@ -87,7 +88,11 @@ class Stream(io.TextIOBase):
     @property
     def buffer(self) -> Any:
         self._guard.stop(f"reaches for the bytes below sys.{self._stream}")
-        raise AttributeError("buffer")
+        return Below(self._stream, self._printing)
+
+    def reconfigure(self, **_options: Any) -> None:
+        """How text becomes bytes, and when they are written, is decided at the caller."""
+        self._guard.stop(f"reconfigures sys.{self._stream}")
 
     def writable(self) -> bool:
         return True
@@ -114,6 +119,22 @@ class Stream(io.TextIOBase):
 
     def close(self) -> None:
         self._guard.stop(f"closes sys.{self._stream}")
+
+
+class Below(io.BufferedIOBase):
+    """Stands for `sys.stdout.buffer`."""
+
+    def __init__(self, stream: str, printing: Printing) -> None:
+        self._stream = RAW[stream]
+        self._printing = printing
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        text = bytes(data).decode("latin-1")
+        self._printing.add(self._stream, text)
+        return len(text)
 
 
 class Input(io.TextIOBase):

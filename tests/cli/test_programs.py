@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -173,6 +175,27 @@ show(plain)
 shown, sys.stdout = sys.stdout.getvalue(), real
 print(shown == f"{plain}\\n")
 """,
+    "exceptions that take no attributes": """
+import dataclasses
+@dataclasses.dataclass(frozen=True)
+class Frozen(Exception):
+    code: int
+def g(x):
+    try:
+        return {0: 1}[x]
+    except LookupError as error:
+        raise Frozen(x) from error
+for x in (0, 3, 4):
+    try:
+        print(g(x))
+    except Frozen as error:
+        print(error.code, repr(error.__cause__))
+try:
+    print([g(x) for x in (0, 0, 0, 5)])
+except Frozen as error:
+    print(error.code)
+g(7)
+""",
     "as deep as under python": """
 def depth(n):
     try:
@@ -205,6 +228,74 @@ def test_a_program_is_warned_of_each_time(home: Home) -> None:
         plain = home.python("p.py", env=flags)
         ours = home.bee("exec", "--policy", "remote", "p.py", env=flags)
         assert (ours.stdout, ours.stderr, ours.returncode) == (plain.stdout, plain.stderr, plain.returncode)
+
+
+ASCII = """
+def say(x):
+    print("before", x)
+    try:
+        print("café")
+    except UnicodeEncodeError:
+        print("refused")
+    return x
+def shout(x, text):
+    for number in range(2000):
+        print("again", x)
+    print(text)
+    return x
+print(say(1))
+for text in "plain", "caf\\xe9", "\\udc80":
+    try:
+        print(shout(2, text))
+    except UnicodeEncodeError as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8", "utf-8:surrogateescape"])
+def test_streams_that_cannot_write_everything(home: Home, encoding: str) -> None:
+    (home.path / "p.py").write_text(ASCII, encoding="utf-8")
+    told = {"PYTHONIOENCODING": encoding}
+    read = [
+        subprocess.run(
+            [sys.executable, *start, "p.py"],
+            cwd=home.path,
+            env={**home.env, **told},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        for start in ((), ("-m", "bundlebee", "exec", "-q", "--policy", "remote"))
+    ]
+    plain, ours = ((done.returncode, done.stdout, done.stderr) for done in read)
+    assert ours == plain
+
+
+ASSERTS = """
+def f(x):
+    '''Text.'''
+    try:
+        assert x > 5, x
+    except AssertionError:
+        return "it ran"
+    return __debug__, f.__doc__
+print(f(1), [f(x) for x in range(9)])
+"""
+
+
+@pytest.mark.parametrize("option", ["-O", "-OO"])
+def test_assertions_run_where_they_would(home: Home, option: str) -> None:
+    (home.path / "p.py").write_text(ASSERTS)
+    node = home.node("--workers", "1")
+    node.wait_for("serves at")
+    plain = home.python(option, "p.py")
+    start = ("-m", "bundlebee", "exec", "--policy", "remote", "--decisions", "d.jsonl", "p.py")
+    ours = home.python(option, *start)
+    assert (ours.stdout, ours.returncode) == (plain.stdout, 0), ours.stderr
+    records = [json.loads(line) for line in (home.path / "d.jsonl").read_text().splitlines()]
+    assert any(record["where"] == "n1" for record in records)
+    assert home.python(*start).stdout == home.python("p.py").stdout
+    assert node.stop() == 0
 
 
 def test_chaos_ships_its_share(home: Home) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import subprocess
 import sys
 import threading
@@ -177,6 +178,49 @@ def from_threads() -> None:
 def test_threads_of_a_task(executor: Executor, capsys: pytest.CaptureFixture[str]) -> None:
     executor.submit(from_threads).result(SECONDS)
     assert sorted(capsys.readouterr().out.split("\n"))[1:] == [f"thread {n}" for n in range(4)]
+
+
+BYTES = """
+import sys
+from bundlebee import Executor
+
+def raw():
+    print("one")
+    sys.stdout.buffer.write(b"\\xff\\x00\\n")
+    sys.stdout.buffer.flush()
+    sys.stdout.reconfigure(line_buffering=True)
+    print("two")
+    sys.stderr.buffer.write(bytearray(b"\\xfe\\n"))
+    print("caf\\xe9")
+    print("three", sys.stdout.isatty())
+
+with Executor(1) as executor:
+    executor.submit(raw).result()
+    sys.stdout.flush()
+    class Text:
+        def write(self, text):
+            told.append(text)
+    told, plain, sys.stdout = [], sys.stdout, Text()
+    executor.submit(raw).result()
+    sys.stdout = plain
+print("".join(told).encode("unicode_escape").decode())
+"""
+
+
+def test_bytes_and_what_the_callers_streams_cannot_encode(tmp_path: Path) -> None:
+    (tmp_path / "p.py").write_text(BYTES)
+    done = subprocess.run(
+        [sys.executable, "p.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == (
+        b"one\n\xff\x00\ntwo\ncaf\\xe9\nthree False\none\\n\\\\xff\\x00\\ntwo\\ncaf\\xe9\\nthree False\\n\n"
+    ), done.stderr
+    assert done.stderr == b"\xfe\n" * 2
 
 
 def slowly(event: str) -> None:
