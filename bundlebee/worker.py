@@ -33,6 +33,7 @@ from bundlebee.calls.control import (
     Setup,
     Stranger,
     line,
+    path_of,
     to_worker,
 )
 from bundlebee.calls.guard import guard
@@ -64,9 +65,7 @@ def main() -> None:
     keys = GridKeys.restore(setup.keys)
     settings.in_worker = True
     if setup.where is not None:
-        settings.of_program = msgspec.convert(
-            setup.where, settings.GridOptions, dec_hook=lambda kind, value: kind(value)
-        )
+        settings.of_program = msgspec.convert(setup.where, settings.GridOptions, dec_hook=path_of)
     printing = Printing()
     sys.stdin, sys.stdout, sys.stderr = Input(), Stream("stdout", printing), Stream("stderr", printing)
     sys.argv = [""]
@@ -102,6 +101,16 @@ def main() -> None:
 
         local = LocalDoor(loop.greet_local, inbox.adopt, loop.gone_local).name
     guard.install()
+
+    def let_go() -> None:
+        # of what tells others that this worker has ended: a child that a task has made may live longer
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (control.fileno(), status, *inbox.descriptors(), *loop.descriptors()):
+            os.dup2(nothing, descriptor, inheritable=False)
+        os.close(nothing)
+
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=let_go)
 
     def obey() -> None:
         try:

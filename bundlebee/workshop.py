@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from bundlebee.bundles.repository import Repository, from_distribution
 from bundlebee.bundles.standard import PREFIX
-from bundlebee.errors import ConfigurationError
+from bundlebee.errors import ConfigurationError, encodable
 from bundlebee.hashing import sha256
 from bundlebee.hooks.finder import Claim
 from bundlebee.loggers import get_logger
@@ -85,7 +85,7 @@ class Workshop:
         package = main.module_name.rpartition(".")[0] if main.module_name else None
         from bundlebee.calls.request import MainSource
 
-        return MainSource(main.source, main.path, digest, package)
+        return MainSource(main.source, encodable(main.path), digest, package)
 
     def bundle_of(self, module: str) -> BundleRef:
         """The bundle that a woven module belongs to."""

@@ -7,6 +7,8 @@ doing: no worker outlives its node.
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -88,10 +90,19 @@ class Stranger(msgspec.Struct, frozen=True, tag="stranger"):
 ToWorker = Setup | Lease | End
 FromWorker = Ready | Given | Claimed | Over | Kept | Stranger
 
-_encoder = msgspec.json.Encoder(enc_hook=lambda value: str(value))
-to_worker: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(
-    Setup | Lease | End, dec_hook=lambda kind, value: kind(value)
-)
+
+def _text(path: Path) -> str:
+    # a name need not be text: each character is a byte of it
+    return os.fsencode(path).decode("latin-1")
+
+
+def path_of(kind: type[Path], text: str) -> Path:
+    """A path that came as one of these texts; for `msgspec`."""
+    return kind(os.fsdecode(text.encode("latin-1")))
+
+
+_encoder = msgspec.json.Encoder(enc_hook=_text)
+to_worker: msgspec.json.Decoder[ToWorker] = msgspec.json.Decoder(Setup | Lease | End, dec_hook=path_of)
 from_worker: msgspec.json.Decoder[FromWorker] = msgspec.json.Decoder(
     Ready | Given | Claimed | Over | Kept | Stranger
 )
