@@ -27,7 +27,7 @@ from bundlebee.calls import logged
 from bundlebee.decisions.log import DecisionLog
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.records import EACH, Decision, from_json, text
-from bundlebee.errors import BundlebeeError
+from bundlebee.errors import BundlebeeError, encodable
 from bundlebee.loggers import get_logger
 from bundlebee.reports import Reports
 from bundlebee.words import HERE, Reason
@@ -139,7 +139,7 @@ class Bookkeeping:
         assert self._log is not None
         self._log.add(
             Decision.of(
-                Verdict(place, why, detail=detail or "task"),
+                Verdict(place, why, detail=encodable(detail or "task")),
                 function=function,
                 bundle="",
                 seconds=seconds,

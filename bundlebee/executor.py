@@ -97,6 +97,7 @@ class Executor(futures.Executor):
     def _submit(
         self, name: str, fn: Callable[..., T], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> futures.Future[T]:
+        self._check_process()
         fn, args, kwargs = unwrapped(fn, args, kwargs)
         future: futures.Future[T] = futures.Future()
         try:
@@ -133,6 +134,7 @@ class Executor(futures.Executor):
             raise ValueError("chunksize must be >= 1.")
         if buffersize is not None and buffersize < 1:
             raise ValueError("buffersize must be None or > 0")
+        self._check_process()
         deadline = None if timeout is None else clock.monotonic() + timeout
         fn, fixed, kwargs = unwrapped(fn, (), {})
         arguments: Iterator[tuple[Any, ...]] = zip(*iterables, strict=False)
@@ -150,10 +152,10 @@ class Executor(futures.Executor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Take no more calls; with ``wait``, return when all are done and nothing is left behind."""
-        with self._lock:
-            self._closed = True
         if os.getpid() != self._pid:
             return
+        with self._lock:
+            self._closed = True
         if cancel_futures:
             self._dispatcher.cancel_waiting()
         self._dispatcher.finish()
@@ -167,6 +169,7 @@ class Executor(futures.Executor):
         Raises:
             RuntimeError: it was shut down.
         """
+        self._check_process()
         with self._lock:
             self._check()
             self._start()
@@ -199,10 +202,13 @@ class Executor(futures.Executor):
                 self._start()
                 self._dispatcher.put(tasks)
 
-    def _check(self) -> None:
-        """Under the lock: whether it takes tasks."""
+    def _check_process(self) -> None:
+        """Before any lock: a thread of the parent may have held it when the child was made."""
         if os.getpid() != self._pid:
             raise RuntimeError("this executor belongs to the parent process: make another one after a fork")
+
+    def _check(self) -> None:
+        """Under the lock: whether it takes tasks."""
         if self._closed:
             raise RuntimeError("cannot schedule new futures after shutdown")
         if _exiting:

@@ -129,8 +129,12 @@ def unwrapped(
 
 def name_of(fn: Any) -> tuple[str, str]:
     """The module and the qualified name by which people know a callable."""
-    module = getattr(fn, "__module__", None) or type(fn).__module__
-    return module, getattr(fn, "__qualname__", None) or type(fn).__qualname__
+    module, name = getattr(fn, "__module__", None), getattr(fn, "__qualname__", None)
+    # one that has every attribute that it is asked for has no name there
+    return (
+        module if module and isinstance(module, str) else str(type(fn).__module__),
+        name if name and isinstance(name, str) else type(fn).__qualname__,
+    )
 
 
 def _is_coroutine_function(fn: Any) -> bool:

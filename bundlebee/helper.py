@@ -21,7 +21,7 @@ from bundlebee.calls.answers import is_ours
 from bundlebee.calls.byvalue import Homebound, Outbound
 from bundlebee.calls.pickling import blame, blame_items
 from bundlebee.clock import clock
-from bundlebee.errors import Unshippable
+from bundlebee.errors import Unshippable, told
 from bundlebee.orders import Item
 
 if TYPE_CHECKING:
@@ -61,6 +61,10 @@ class Helper:
         while (task := self._tasks.get()) is not None:
             try:
                 self._perform(task)
+            except BaseException as error:  # of a `__reduce__`, for example
+                task.fail(
+                    Unshippable(f"what {task.function.name} takes or gives cannot travel", why=told(error))
+                )
             finally:
                 del task
                 self.busy = False

@@ -18,7 +18,7 @@ from bundlebee.bundles.bundle import Bundle
 from bundlebee.bundles.install import read
 from bundlebee.bundles.sources import Source
 from bundlebee.calls.request import BundlePath
-from bundlebee.errors import BundleError
+from bundlebee.errors import BundleError, told
 from bundlebee.loggers import get_logger
 from bundlebee.words import BundleRef
 
@@ -44,7 +44,10 @@ class Luggage:
                     top = name.partition(".")[0]
                     if top not in self._seen:
                         self._seen.add(top)
-                        self._take(top)
+                        try:
+                            self._take(top)
+                        except Exception as error:  # one may load itself when it is asked for anything
+                            log.debug("%s is left alone: %s", top, told(error))
                 self.refs = tuple(bundle.ref for bundle in self._bundles.values())
                 self._looked = looked
         return len(self.refs)

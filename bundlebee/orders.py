@@ -9,8 +9,11 @@ from typing import Any, Generic, TypeVar
 from bundlebee.calls.tasks import Pace
 from bundlebee.calls.transport import Call
 from bundlebee.clock import clock
+from bundlebee.loggers import get_logger
 
 T = TypeVar("T")
+
+log = get_logger("bundlebee.executor")
 
 
 class Function:
@@ -43,7 +46,10 @@ class Task:
     def begin(self) -> bool:
         """It is about to be sent; False if it was cancelled. From now on it cannot be."""
         if not self.begun:
-            self.begun = self.future.set_running_or_notify_cancel()
+            try:
+                self.begun = self.future.set_running_or_notify_cancel()
+            except Exception:
+                pass  # the program has set a result, or says itself that it runs: it is the program's then
         return self.begun
 
     def cancel(self) -> None:
@@ -56,6 +62,8 @@ class Task:
             self.future.set_result(value)
         except InvalidStateError:
             pass  # the program has set it
+        except BaseException:  # `SystemExit`, for example; the thread is needed for the other tasks
+            log.exception("a callback of %s raised", self.function.name)
 
     def fail(self, error: BaseException) -> None:
         """It raised, or something came in between."""
@@ -63,6 +71,8 @@ class Task:
             self.future.set_exception(error)
         except InvalidStateError:
             pass
+        except BaseException:
+            log.exception("a callback of %s raised", self.function.name)
 
 
 class Item:

@@ -1,6 +1,6 @@
 """Pickling what has no name at the other end: functions of the program's script, lambdas, closures, their classes.
 
-cloudpickle does it. Two things it cannot know:
+cloudpickle does it, but for what `functools` makes of a function (`lru_cache`, `cached_property`). Two things it cannot know:
 
 - Under `bundlebee exec` the code of a function may be our dispatcher. What travels is what its author wrote.
 - A class that went out by value comes home as itself. cloudpickle would find the caller's class, too, but then
@@ -9,6 +9,7 @@ cloudpickle does it. Two things it cannot know:
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import sys
@@ -35,6 +36,8 @@ class Outbound(cloudpickle.Pickler):  # type: ignore[misc]
                     value = _as_written(value, point)
             elif type(value).__module__ == "bundlebee.weaving.advice":
                 return type(value), (value.module, value.sites)  # without aspects: loops stay as they are
+        if type(value) in _FUNCTOOLS and (reduced := _made_of(value)) is not None:
+            return reduced
         return super().reducer_override(value)
 
 
@@ -48,7 +51,36 @@ class Homebound(cloudpickle.Pickler):  # type: ignore[misc]
                 return _class_of_yours, (number, value.__qualname__)
             if not by_name(value):
                 _made_here.add(value)
+        if type(value) in _FUNCTOOLS and (reduced := _made_of(value)) is not None:
+            return reduced
         return super().reducer_override(value)
+
+
+_LruCache: Any = type(functools.lru_cache(len))
+_FUNCTOOLS = frozenset({_LruCache, functools.cached_property})
+
+
+def _made_of(value: Any) -> tuple[Any, ...] | None:
+    """What such an object is made of, where pickle knows it only by a name that is nowhere, or not at all."""
+    if type(value) is not _LruCache:
+        # it has a lock until Python 3.12
+        return _cached_property, (value.func, value.attrname, value.__doc__)
+    attributes = dict(vars(value))
+    function = attributes.pop("__wrapped__", None)
+    if function is None or by_name(value):
+        return None
+    options = value.cache_parameters()
+    return _lru_cache, (function, options["maxsize"], options["typed"]), attributes or None
+
+
+def _cached_property(function: Any, name: str | None, doc: str | None) -> Any:
+    made: Any = functools.cached_property(function)
+    made.attrname, made.__doc__ = name, doc
+    return made
+
+
+def _lru_cache(function: Any, maxsize: int | None, typed: bool) -> Any:
+    return functools.lru_cache(maxsize, typed)(function)
 
 
 class _Familiar(pickle.Unpickler):

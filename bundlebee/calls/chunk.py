@@ -11,7 +11,7 @@ from bundlebee.calls.pickling import Item
 from bundlebee.calls.rpc import unpack_error
 from bundlebee.calls.spool import Spool
 from bundlebee.clock import clock
-from bundlebee.errors import BundlebeeError, ProtocolError, Unshippable
+from bundlebee.errors import BundlebeeError, ProtocolError, Unshippable, told
 from bundlebee.interrupts import let_pass
 from bundlebee.words import Reason
 
@@ -192,5 +192,5 @@ def _cannot_read(outcome: Outcome, error: Exception) -> None:
     outcome.error = (
         error
         if isinstance(error, BundlebeeError)
-        else Unshippable("the result cannot be read here", why=f"{type(error).__name__}: {error}")
+        else Unshippable("the result cannot be read here", why=told(error))
     )

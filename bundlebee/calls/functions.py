@@ -16,7 +16,7 @@ from types import FunctionType
 from typing import Any
 
 from bundlebee.bundles.own import mangled
-from bundlebee.errors import UnknownFunction
+from bundlebee.errors import UnknownFunction, told
 from bundlebee.words import FunctionRef
 
 _CO_COROUTINE = 0x80  # as in `inspect`
@@ -37,9 +37,7 @@ def find_function(ref: FunctionRef, line: int = 0) -> Callable[..., Any]:
         try:
             module = importlib.import_module(ref.module)
         except Exception as error:
-            raise UnknownFunction(
-                f"cannot import {ref.module}", why=f"{type(error).__name__}: {error}"
-            ) from error
+            raise UnknownFunction(f"cannot import {ref.module}", why=told(error)) from error
     owner: Any = None
     found: Any = module
     around: str | None = None

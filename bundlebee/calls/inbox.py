@@ -123,6 +123,10 @@ class Inbox:
         self._arrived.append(way)
         self._waker.wake()
 
+    def descriptors(self) -> list[int]:
+        """Of the connection to the local caller, if there is one."""
+        return [] if self._local is None else [self._local.stream.socket.fileno()]
+
     def call(self) -> None:
         """End the wait of `next` that is going on, or else the next one. Any thread may."""
         self._called = True

@@ -106,6 +106,8 @@ class LocalLink:
         self.closed = False
         self.stream = stream
         self._pid = pid
+        self._looked = 0.0  # when `pollable` looked at the worker
+        self._stopped_since: float | None = None
         _open.add(self)
 
     def send(self, frames: Sequence[Frame], *, copy: bool = True) -> bool:
@@ -166,7 +168,16 @@ class LocalLink:
                 poll.poll(wait * 1000)
 
     def pollable(self) -> list[tuple[Any, int]]:
-        """What to wait for, for `zmq.zmq_poll`."""
+        """What to wait for, for `zmq.zmq_poll`. Asked for before each wait: so a worker that has been stopped is noticed here."""
+        now = clock.monotonic()
+        if now - self._looked > LOOK_SECONDS and self.lost is None and not self.closed:
+            self._looked = now
+            if not is_stopped(self._pid):
+                self._stopped_since = None
+            elif self._stopped_since is None:
+                self._stopped_since = now
+            elif now - self._stopped_since > STOPPED_SECONDS:
+                self.give_up(f"its process {self._pid} is stopped")
         return [(self.stream.socket.fileno(), zmq.POLLIN | (zmq.POLLOUT if self.stream.behind else 0))]
 
     def check_lost(self) -> bool:

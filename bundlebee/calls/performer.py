@@ -8,14 +8,18 @@ which the main thread does not hold while a task runs.
 
 A task that nobody wants any more, for its caller has hung up or its node is leaving, is interrupted as by Ctrl-C, so
 that its ``finally`` and ``with`` blocks run; the process ends after it, and `GRACE` seconds later in any case.
+
+A task may fork. A child has no part in the connection: what it says is dropped, and one that comes to the end of the task
+ends there, as a program does.
 """
 
 from __future__ import annotations
 
 import io
+import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from bundlebee.calls import remote_errors, wire
 from bundlebee.calls.answers import GATHER, Answers, is_ours
@@ -27,7 +31,7 @@ from bundlebee.calls.recursion import depth
 from bundlebee.calls.tasks import LONG
 from bundlebee.calls.way import CallerGone, Letters, Way
 from bundlebee.clock import clock
-from bundlebee.errors import PeerBusy, ProtocolError, Unshippable
+from bundlebee.errors import PeerBusy, ProtocolError, Unshippable, told
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
@@ -67,6 +71,7 @@ class Performer:
         self._leave = surroundings.leave
         surroundings.expect_tasks(printing, _pickle, self._interrupted)
         printing.flush = self._flush_output
+        self._pid = os.getpid()
         self._cancelled = False
         self._runs = False  # the program's code does
         self._closed = False
@@ -149,9 +154,7 @@ class Performer:
         try:
             args, kwargs = read()
         except BaseException as error:
-            problem = Unshippable(
-                "the arguments cannot be read there", why=f"{type(error).__name__}: {error}"
-            )
+            problem = Unshippable("the arguments cannot be read there", why=told(error))
             with self._lock:
                 self._refuse(index, problem)
             return
@@ -163,8 +166,12 @@ class Performer:
             self._runs = True
             result = function(*args, **kwargs)
             self._runs = False
+            if os.getpid() != self._pid:
+                raise SystemExit
         except BaseException as error:
             self._runs = False
+            if os.getpid() != self._pid:
+                _end_child(error)
             if self._cancelled:
                 self._leave()
             times = clock.perf_counter() - start, clock.thread_time() - cpu
@@ -191,6 +198,9 @@ class Performer:
         except Exception as error:
             self._refuse(index, blame(result, error, "result", _pickle))
             return
+        except BaseException as error:  # of a `__reduce__`
+            self._refuse(index, Unshippable("result cannot travel", why=told(error)))
+            return
         self._last = times[0]
         if not self._times:
             self._first = index
@@ -206,7 +216,12 @@ class Performer:
             self._flush()
 
     def _raised(self, index: int, error: BaseException, times: Times) -> None:
-        data = remote_errors.pack(error, is_ours, _pickle, stand_ins=True)
+        try:
+            data = remote_errors.pack(error, is_ours, _pickle, stand_ins=True)
+        except Exception as problem:  # groups in groups without end, for example
+            kind = type(error).__qualname__
+            self._refuse(index, Unshippable(f"the exception {kind} cannot travel", why=told(problem)))
+            return
         self._flush()
         header = wire.Raised(self._ticket, index, *times, self._printing.take())
         self._answers.send(header, [data])
@@ -236,6 +251,9 @@ class Performer:
 
     def _flush_output(self) -> None:
         """Send what was said so far, after what was said before it. Any thread of a task may ask for it."""
+        if os.getpid() != self._pid:
+            self._printing.take()
+            return
         try:
             with self._lock:
                 self._flush()
@@ -296,6 +314,18 @@ class Performer:
                 self._answers.refuse(way, message.ticket, 0, message.count, Reason.PEER_BUSY, _LATER)
             else:
                 self._inbox.keep(found)
+
+
+def _end_child(error: BaseException) -> NoReturn:
+    """End a process that a task has forked, as Python ends a program. What is left to clean up is the parent's."""
+    code: Any = 1
+    if isinstance(error, SystemExit):
+        code = error.code
+    else:
+        import traceback
+
+        os.write(2, "".join(traceback.format_exception(error)).encode("utf-8", "replace"))
+    os._exit(code & 0xFF if isinstance(code, int) else int(code is not None))
 
 
 _LATER = PeerBusy("another task is at work there", hint="it was not begun, and may run elsewhere")

@@ -23,7 +23,7 @@ from bundlebee.bundles import own
 from bundlebee.bundles.contents import is_array
 from bundlebee.bundles.replicas import TABLE
 from bundlebee.bundles.values import Walk, overlapping, walk, walk_result
-from bundlebee.errors import Unshippable
+from bundlebee.errors import Unshippable, told
 from bundlebee.interrupts import let_pass
 
 IN_BAND = 16 << 10  #: bytes; a frame of its own costs some 10 µs, copying this much 2 µs, twice
@@ -248,7 +248,7 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
     kind = type(culprit)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     hint = "run it there: submit a function that calls asyncio.run" if kind is CoroutineType else None
-    return Unshippable(f"{path} cannot travel", why=f"a {name}: {type(cause).__name__}: {cause}", hint=hint)
+    return Unshippable(f"{path} cannot travel", why=f"a {name}: {told(cause)}", hint=hint)
 
 
 def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dumps) -> Unshippable:
@@ -265,7 +265,7 @@ def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dum
         for name, value in kwargs.items():
             if (problem := _problem(value, dumps)) is not None:
                 return blame(value, problem, f"{name}{where}", dumps)
-    return Unshippable("the arguments cannot travel", why=f"{type(error).__name__}: {error}")
+    return Unshippable("the arguments cannot travel", why=f"{told(error)}")
 
 
 def _problem(value: Any, dumps: Dumps) -> BaseException | None:
@@ -287,16 +287,23 @@ def _search(
     return path, value, error
 
 
+def _shown(value: Any) -> str:
+    try:
+        return f"{value!r:.40}"
+    except Exception:
+        return type(value).__qualname__
+
+
 def _parts(value: Any) -> Iterable[tuple[str, Any]]:
     """The parts of a value with the step to each."""
     if isinstance(value, (list, tuple)):
         yield from ((f"[{index}]", part) for index, part in enumerate(value))
     elif isinstance(value, dict):
         for key, part in value.items():
-            yield f"[{key!r:.40}]", part
-            yield f".key({key!r:.40})", key
+            yield f"[{_shown(key)}]", part
+            yield f".key({_shown(key)})", key
     elif isinstance(value, (set, frozenset)):
-        yield from ((f".element({part!r:.40})", part) for part in value)
+        yield from ((f".element({_shown(part)})", part) for part in value)
     if not isinstance(value, type):
         yield from ((f".{name}", part) for name, part in (own.attributes(value) or {}).items())
         yield from ((f".{name}", part) for name, part in own.slots(value))

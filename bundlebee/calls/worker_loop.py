@@ -19,7 +19,7 @@ from bundlebee.calls.larder import Larder, Missing
 from bundlebee.calls.output import Printing
 from bundlebee.calls.runner import Runner
 from bundlebee.calls.way import CallerGone, Letters, Way
-from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused
+from bundlebee.errors import BundlebeeError, CallError, PeerBusy, ProtocolError, Refused, told
 from bundlebee.words import Reason
 
 if TYPE_CHECKING:
@@ -136,6 +136,10 @@ class WorkerLoop:
         with self._lock:
             if self._lease is not None and way.is_same(self._holder):
                 self._over("its caller is gone")
+
+    def descriptors(self) -> list[int]:
+        """Of the connection to the leaseholder."""
+        return [self._holder_fd] if self._holder_fd >= 0 else []
 
     def _over(self, why: str) -> None:
         assert self._lease is not None
@@ -272,7 +276,7 @@ class WorkerLoop:
         except BundlebeeError as error:
             return error
         except BaseException as error:  # a module may raise SystemExit when it is imported
-            return CallError(f"{call.function.name} cannot be loaded", why=f"{type(error).__name__}: {error}")
+            return CallError(f"{call.function.name} cannot be loaded", why=told(error))
 
     def _guarded(self, function: Callable[..., Any], call: wire.Call) -> Callable[..., Any]:
         """A function with gaps, as one whose gaps are guarded."""
@@ -327,7 +331,7 @@ class WorkerLoop:
         except BundlebeeError as error:
             self._refuse_all(way, message, Reason.ENVIRONMENT, error)
         except BaseException as error:
-            problem = CallError("the arguments cannot be read here", why=f"{type(error).__name__}: {error}")
+            problem = CallError("the arguments cannot be read here", why=told(error))
             self._refuse_all(way, message, Reason.ENVIRONMENT, problem)
         else:
             if not items and not task:
