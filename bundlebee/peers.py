@@ -224,7 +224,8 @@ class Peers:
 
     def close(self) -> None:
         """Hang up everywhere and end the private pool."""
-        self._closing = True
+        with self._lock:  # somebody may be about to start the pool, and then it is started
+            self._closing = True
         if self._lessee is not None:
             self._lessee.close()
         if self._pool is not None:
@@ -297,7 +298,7 @@ class Peers:
 
     def _start_pool(self) -> None:
         with self._lock:
-            if self._pool is not None:
+            if self._pool is not None or self._closing:
                 return
             self._pool = self._carrier().workers(OWN, own_slots(), self._hash_seed, self._path)
             log.info(

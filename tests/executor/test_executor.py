@@ -462,6 +462,26 @@ def test_one_that_was_never_used_leaves_nothing() -> None:
     assert me.num_fds() <= before + 1
 
 
+def test_shut_down_while_somebody_counts_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    me = psutil.Process()
+    before = ours(), set(me.children())
+    executor = Executor()
+    waited, over = threading.Event(), threading.Event()
+
+    def wait_for_nodes() -> None:
+        waited.set()
+        assert over.wait(SECONDS)
+
+    monkeypatch.setattr(executor._dispatcher._guest, "wait_for_nodes", wait_for_nodes)
+    thread = threading.Thread(target=executor.workers)
+    thread.start()
+    assert waited.wait(SECONDS)
+    executor.shutdown()
+    over.set()
+    thread.join(SECONDS)
+    assert (ours(), set(me.children())) == before
+
+
 def test_after_shutdown() -> None:
     executor = Executor()
     executor.submit(scale, 1).result(SECONDS)
