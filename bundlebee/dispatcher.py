@@ -311,7 +311,14 @@ class Dispatcher:
         if worker.channel.over:
             worker.retiring = True  # it refuses what is still on its way to it; nothing of that was begun
 
-    def _said(self, place: str, stream: str, text: str) -> None:
+    def _said(self, place: str, begun: dict[str, list[str]], stream: str, text: str) -> None:
+        """A task there has said something; ``begun`` are the first pieces of what is long."""
+        stream, _, number = stream.partition("/")
+        if number:
+            begun.setdefault(number, []).append(text)
+            if stream == logged.MORE:
+                return
+            text = "".join(begun.pop(number))
         if stream == logged.DECISION:
             self._books.told(place, text)
         else:
@@ -425,8 +432,8 @@ def _say(stream: str, text: str) -> None:
             file.write(text)
         except UnicodeEncodeError:  # it must not take along what else the task has said
             file.write(_shown(file, text.encode("utf-8")))
-    except Exception as error:
-        log.debug("what a task said is lost: %s", error)
+    except BaseException as error:  # of a stream or a handler of the program
+        log.debug("what a task said is lost: %s", told(error))
 
 
 def _write_bytes(file: Any, data: bytes) -> None:

@@ -6,12 +6,14 @@ line can print them on lines of their own and programs can read them.
 
 from __future__ import annotations
 
+LONGEST = 10_000  #: characters that an exception of the program may add to a message
+
 
 def told(error: BaseException) -> str:
     """An exception of the program, for a message: its kind, and what it says, if its ``__str__`` does not raise."""
     kind = type(error).__name__
     try:
-        return encodable(f"{kind}: {error}")
+        return encodable(f"{kind}: {error}"[:LONGEST])
     except Exception:
         return kind
 

@@ -44,7 +44,7 @@ class Leases:
     Args:
         most: workers to have at a time; None is as many as there are.
         done: whether nothing is left to do.
-        said: told what tasks say at a place: its name, the stream, the text.
+        said: told what tasks say at a place: its name, a place for the pieces of what is long, the stream, the text.
         ring: wakes the dispatcher.
     """
 
@@ -56,7 +56,7 @@ class Leases:
         most: int | None,
         *,
         done: Callable[[], bool],
-        said: Callable[[str, str, str], None],
+        said: Callable[[str, dict[str, list[str]], str, str], None],
         ring: Callable[[], None],
     ) -> None:
         self._peers = peers
@@ -114,7 +114,7 @@ class Leases:
                     return
                 refs = self._luggage.refs
                 channel = self._peers.open(place, refs)
-                channel.on_output = partial(self._said, place)
+                channel.on_output = partial(self._said, place, {})
                 self.new.append(Worker(place, channel, len(refs)))
                 self._ring()
         except PeerBusy:

@@ -30,6 +30,9 @@ LOG, WARNING = "log", "warning"
 RAW = {"stdout": "stdout-bytes", "stderr": "stderr-bytes"}
 """What is written below `sys.stdout` and `sys.stderr`: each character is a byte."""
 
+MORE = "more"
+"""The first pieces of a long pickle. Its number is in the streams' names: ``more/7``, and ``log/7`` of the last piece."""
+
 DECISION = "decision"
 """The stream of decisions of tasks that a task has submitted, as JSON; they are for the caller's own records."""
 

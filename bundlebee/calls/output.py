@@ -7,6 +7,7 @@ that module, too, and has printed it.
 from __future__ import annotations
 
 import io
+import itertools
 import sys
 import threading
 from collections.abc import Callable
@@ -14,12 +15,15 @@ from typing import Any, ClassVar
 
 from bundlebee.calls.guard import Guard, guard_here
 from bundlebee.calls.guard import guard as own_guard
-from bundlebee.calls.logged import RAW
+from bundlebee.calls.logged import MORE, RAW
 from bundlebee.calls.wire import Printed
 
 #: Characters; then a message goes ahead of the answer, so that a worker's memory stays bounded.
 FULL = 64 << 10
 
+PIECE = 32 << 10
+"""Characters; longer texts are sent in pieces, for all that goes with an answer has to fit into its header
+(`wire.LARGEST_HEADER`)."""
 
 TEXTS = ("stdout", "stderr")
 
@@ -35,6 +39,7 @@ class Printing:
         self.index: int | None = None  #: the item at work; None: nobody listens
         self.parts: list[Printed] = []
         self.size = 0
+        self._numbers = itertools.count()  # of what was sent in pieces
         #: sends what there is, called in the thread that prints
         self.flush: Callable[[], None] = lambda: None
 
@@ -47,7 +52,10 @@ class Printing:
         index = self.index
         if index is None or not text or not (self.all_threads or threading.get_ident() == self._thread):
             return
-        most = 4096 if stream in TEXTS or stream in RAW.values() else 0  # a pickle stands alone
+        if len(text) > PIECE:
+            self._add_pieces(stream, text)
+            return
+        most = 4096 if _is_text(stream) else 0  # a pickle stands alone
         with self._lock:
             parts = self.parts
             last = parts[-1] if parts else None
@@ -60,11 +68,27 @@ class Printing:
         if full:
             self.flush()
 
+    def _add_pieces(self, stream: str, text: str) -> None:
+        pieces = [text[start : start + PIECE] for start in range(0, len(text), PIECE)]
+        if _is_text(stream):
+            for piece in pieces:
+                self.add(stream, piece)
+            return
+        # what another thread says may come between them
+        number = next(self._numbers)
+        for piece in pieces[:-1]:
+            self.add(f"{MORE}/{number}", piece)
+        self.add(f"{stream}/{number}", pieces[-1])
+
     def take(self) -> list[Printed]:
         """What there is, and forget it."""
         with self._lock:
             parts, self.parts, self.size = self.parts, [], 0
         return parts
+
+
+def _is_text(stream: str) -> bool:
+    return stream in TEXTS or stream in RAW.values()
 
 
 class Stream(io.TextIOBase):

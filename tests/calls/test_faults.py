@@ -186,3 +186,10 @@ def test_what_cannot_be_encoded(open_: Open) -> None:
     assert outcome.refused and outcome.reason is Reason.GUARD  # the caller's stream may take it
     outcome = call(channel, builtin("print"), ("é",), {})
     assert outcome.returned and list(outcome.output) == [("stdout", "é\n")]
+
+
+def test_a_text_of_any_length_is_printed(open_: Open) -> None:
+    channel, _ = open_()
+    for text in ("x" * 3_000_000, "é" * 700_000):
+        outcome = call(channel, builtin("print"), (text,), {})
+        assert outcome.returned and "".join(part for _, part in outcome.output) == text + "\n"

@@ -180,6 +180,25 @@ def test_threads_of_a_task(executor: Executor, capsys: pytest.CaptureFixture[str
     assert sorted(capsys.readouterr().out.split("\n"))[1:] == [f"thread {n}" for n in range(4)]
 
 
+def say_much(size: int) -> int:
+    print("x" * size, end="")
+    print("é" * size, file=sys.stderr, end="")
+    log.warning("%s", "y" * size)
+    warnings.warn("z" * size, stacklevel=1)
+    return size
+
+
+def test_texts_of_any_length(executor: Executor, records: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    size = 3_000_000
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert executor.submit(say_much, size).result(SECONDS) == size
+    captured = capsys.readouterr()
+    assert captured.out == "x" * size and captured.err == "é" * size
+    assert [record.getMessage() for record in records] == ["y" * size]
+    assert [str(one.message) for one in warned] == ["z" * size]
+
+
 BYTES = """
 import sys
 from bundlebee import Executor
