@@ -217,8 +217,8 @@ class Executor(futures.Executor):
     def _start(self) -> None:
         """Under the lock."""
         if self._dispatcher.thread.ident is None:
+            _running.add(self._dispatcher)  # first: Ctrl-C may come up in the other
             self._dispatcher.start()
-            _running.add(self._dispatcher)
 
     def _refused(self, function: str, why: Reason, detail: str) -> None:
         with self._lock:
@@ -270,7 +270,10 @@ def _complete() -> None:
             dispatcher.abandon()
         dispatcher.finish()
     for dispatcher in list(_running):
-        dispatcher.thread.join()
+        try:
+            dispatcher.thread.join()
+        except RuntimeError:
+            pass  # it has not begun; if it still does, it ends at once, and Python waits for it
 
 
 def _in_child() -> None:

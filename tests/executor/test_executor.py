@@ -462,6 +462,29 @@ def test_one_that_was_never_used_leaves_nothing() -> None:
     assert me.num_fds() <= before + 1
 
 
+INTERRUPTED = """
+import threading, time
+from bundlebee import Executor
+
+def interrupted(self, timeout=None):
+    raise KeyboardInterrupt
+
+executor = Executor(1)
+plain, threading.Event.wait = threading.Event.wait, interrupted
+try:
+    executor.submit(int)
+finally:
+    threading.Event.wait = plain
+"""
+
+
+def test_ctrl_c_while_its_thread_starts(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], cwd=tmp_path, capture_output=True, text=True, timeout=SECONDS
+    )
+    assert done.returncode == -signal.SIGINT and done.stderr.endswith("\nKeyboardInterrupt\n")
+
+
 def test_shut_down_while_somebody_counts_its_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     me = psutil.Process()
     before = ours(), set(me.children())
