@@ -129,12 +129,12 @@ class Remote:
                 if profile.debt > CREDIT:
                     return _too_dear(work), None
             start = clock.perf_counter()
-            verdict, cleared = self._weigh(profile, work, places, args, kwargs, draw)
+            verdict, allowed = self._weigh(profile, work, places, args, kwargs, draw)
             if profile.debt is None:
                 profile.debt = 0.0  # the first question includes the analysis of the function, which is kept
             elif verdict.here:
                 profile.debt += clock.perf_counter() - start
-            return verdict, cleared
+            return verdict, allowed
         cleared = self._clear(profile, args, kwargs)
         if isinstance(cleared, Verdict):
             return cleared, None
