@@ -57,7 +57,8 @@ def dumps(value: Any) -> list[Any]:
         pickler = pickle.Pickler(stream, 5, buffer_callback=large)
         pickler.dispatch_table = _dispatch_table()
         pickler.dump(value)
-        body: Any = stream.getbuffer()
+        # no view (`getbuffer`): one that is garbage in a cycle crashes CPython 3.12.1, and 3.13.0 complains of it
+        body = stream.getvalue()
     else:
         body = pickle.dumps(value, 5, buffer_callback=large)
     return [body, *(buffer.raw() for buffer in buffers)]
@@ -205,7 +206,7 @@ def dumps_referring(result: Any, item: Item, known: Sequence[Any] | None = None)
     if TABLE:
         pickler.dispatch_table = _dispatch_table()
     pickler.dump(result)
-    return [stream.getbuffer(), *buffers]
+    return [stream.getvalue(), *buffers]
 
 
 def loads_referring(frames: Sequence[Any], item: Item, known: Sequence[Any] | None = None) -> Any:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -46,6 +48,27 @@ def test_large_buffers_travel_on_their_own_and_small_ones_inside() -> None:
     one, two = pickling.loads(received)
     one.data[0] = 7  # writable, as it was
     assert bytes(two.data) == bytes(small)
+
+
+GARBAGE = """
+import gc
+from bundlebee.bundles.replicas import TABLE
+from bundlebee.calls.pickling import dumps, dumps_referring, dumps_whole
+
+item = (), {}
+plainly = dumps([1])
+TABLE[complex] = lambda value: (complex, (value.real, value.imag))
+for frames in plainly, dumps([1]), dumps_referring([1], item), [dumps_whole([1])]:
+    frames.append(frames)
+del plainly, frames
+gc.collect()
+"""
+
+
+def test_frames_may_be_collected_as_garbage() -> None:
+    """As those are that a frame of a kept traceback holds."""
+    done = subprocess.run([sys.executable, "-c", GARBAGE], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @given(st.lists(plain, min_size=1, max_size=4), st.data())
