@@ -109,7 +109,10 @@ class Executor(futures.Executor):
             future.set_exception(error)
         else:
             self._put([Task(future, function, args, kwargs)])
-        return future
+        try:
+            return future
+        finally:
+            del future  # an error that it holds knows this frame
 
     def map(
         self,

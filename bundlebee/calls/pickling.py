@@ -245,11 +245,11 @@ def blame(value: Any, error: BaseException, root: str, dumps: Dumps = _dumps) ->
     """
     if isinstance(error, MemoryError):  # to look closer takes memory, too
         return Unshippable(f"{root} cannot travel", why="MemoryError: its pickle does not fit into memory")
-    path, culprit, cause = _search(value, root, error, set(), 0, dumps)
+    path, culprit, why = _search(value, root, error, set(), 0, dumps)
     kind = type(culprit)
     name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
     hint = "run it there: submit a function that calls asyncio.run" if kind is CoroutineType else None
-    return Unshippable(f"{path} cannot travel", why=f"a {name}: {told(cause)}", hint=hint)
+    return Unshippable(f"{path} cannot travel", why=f"a {name}: {why}", hint=hint)
 
 
 def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dumps) -> Unshippable:
@@ -260,32 +260,30 @@ def blame_items(items: Sequence[Item], error: BaseException, dumps: Dumps = _dum
         )
     for number, (args, kwargs) in enumerate(items):
         where = "" if len(items) == 1 else f" of item {number}"
-        for position, value in enumerate(args):
-            if (problem := _problem(value, dumps)) is not None:
-                return blame(value, problem, f"args[{position}]{where}", dumps)
-        for name, value in kwargs.items():
-            if (problem := _problem(value, dumps)) is not None:
+        named = [(f"args[{position}]", value) for position, value in enumerate(args)]
+        for name, value in (*named, *kwargs.items()):
+            try:
+                dumps(value)
+            except Exception as problem:
                 return blame(value, problem, f"{name}{where}", dumps)
     return Unshippable("the arguments cannot travel", why=f"{told(error)}")
 
 
-def _problem(value: Any, dumps: Dumps) -> BaseException | None:
-    try:
-        dumps(value)
-    except Exception as error:
-        return error
-    return None
+# An error outlives no ``except`` in here: it knows the frames that it passed. A frame that still knew the error would
+# be a cycle, and what cannot travel, which may be large, would stay until the next collection of garbage.
 
 
 def _search(
     value: Any, path: str, error: BaseException, seen: set[int], depth: int, dumps: Dumps
-) -> tuple[str, Any, BaseException]:
+) -> tuple[str, Any, str]:
     if depth < 30 and id(value) not in seen:
         seen.add(id(value))
         for step, part in _parts(value):
-            if (problem := _problem(part, dumps)) is not None:
+            try:
+                dumps(part)
+            except Exception as problem:
                 return _search(part, path + step, problem, seen, depth + 1, dumps)
-    return path, value, error
+    return path, value, told(error)
 
 
 def _shown(value: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import gc
 import operator
 import os
 import signal
@@ -13,7 +14,7 @@ import threading
 import time
 import traceback
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent import futures
 from pathlib import Path
 from typing import Any
@@ -432,6 +433,36 @@ def test_no_stale_references(executor: Executor) -> None:
         reference = weakref.ref(point)
         del point
         assert reference() is None
+
+
+@pytest.mark.parametrize(
+    "submit",
+    [
+        lambda executor, held: executor.submit(capture, held).result(SECONDS),
+        lambda executor, held: executor.submit(capture, a=[1, {"b": held}]).result(SECONDS),
+        lambda executor, held: executor.submit(lambda: held).result(SECONDS),
+        lambda executor, held: list(executor.map(capture, [held])),
+    ],
+    ids=["argument", "part", "closure", "map"],
+)
+def test_what_cannot_travel_is_not_kept(executor: Executor, submit: Callable[[Executor, Any], Any]) -> None:
+    """Not until the next collection of garbage either, for it may be large."""
+    odd = Odd(1, 2)
+    gone = threading.Event()
+    watch = weakref.ref(odd, lambda _: gone.set())
+    gc.disable()
+    try:
+        try:
+            submit(executor, odd)
+        except Unshippable as error:
+            assert "lock" in str(error)
+        else:
+            pytest.fail("it travelled")
+        del odd
+        assert gone.wait(SECONDS)
+    finally:
+        gc.enable()
+    del watch
 
 
 # -- the end -------------------------------------------------------------------------------------------------
