@@ -1,7 +1,9 @@
-"""`os.wait` and its kin under `bundlebee exec`: they see the program's own children.
+"""`os.wait`, `os.fork` and their kin under `bundlebee exec`: they see the program's own children, and threads.
 
 Where there is no node, the workers of this machine are children of the program's process. A program that waits for
 any child until there is none left would wait for them, too, for ever; so those calls look past them.
+
+Since 3.12 a fork warns if there are other threads. Ours are no reason to: in the child everything runs in place.
 """
 
 from __future__ import annotations
@@ -9,7 +11,12 @@ from __future__ import annotations
 import errno
 import functools
 import os
+import re
+import sys
+import threading
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bundlebee import platform
@@ -90,9 +97,33 @@ def _no_usage() -> Any:
     return resource.struct_rusage((0.0, 0.0) + (0,) * 14)
 
 
+def _fork(original: Callable[[], Any]) -> Any:
+    filters = warnings.filters
+    filters.insert(0, _QUIET)  # type: ignore[attr-defined]
+    try:
+        found = original()
+    finally:
+        filters.remove(_QUIET)  # type: ignore[attr-defined]
+    pid = found[0] if isinstance(found, tuple) else found
+    if pid and threading.active_count() > 1:
+        call = "forkpty" if isinstance(found, tuple) else "fork"
+        with suppress(DeprecationWarning):  # where warnings are errors, this one is dropped
+            warnings.warn(
+                f"This process (pid={os.getpid()}) is multi-threaded, use of {call}() may lead to deadlocks in the child.",
+                DeprecationWarning,
+                stacklevel=2,
+            )
+    return found
+
+
+#: what Python itself says there would be said of this file; `warnings.filterwarnings` would forget what was said already
+_QUIET = "ignore", None, DeprecationWarning, re.compile(re.escape(__name__)), 0
+
 _STAND_INS: dict[str, Callable[..., Any]] = {
     "wait": _wait,
     "waitpid": _waitpid,
     "wait3": _wait3,
     "wait4": _wait4,
 }
+if sys.version_info >= (3, 12):
+    _STAND_INS |= {"fork": _fork, "forkpty": _fork}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from typing import Any
 
@@ -207,6 +208,39 @@ def test_a_fork_says_that_it_is_alone(home: Any) -> None:
     done = home.bee("exec", "--policy", "remote", "-v", "p.py")
     first, second = done.stdout.split()
     assert first == second and "was forked off: its calls run there" in done.stderr
+
+
+FORKS = (
+    "import os, threading\n"
+    + WORK
+    + """
+def fork():
+    pid = os.fork()
+    if not pid:
+        os._exit(3)
+    print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
+
+print(work(20_000), flush=True)
+fork()
+over = threading.Event()
+thread = threading.Thread(target=over.wait)
+thread.start()
+fork()
+over.set()
+thread.join()
+"""
+)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="fork")
+@pytest.mark.parametrize("warnings", ["-Wdefault", "-Werror"])
+def test_a_fork_warns_of_the_programs_own_threads(home: Any, warnings: str) -> None:
+    (home.path / "p.py").write_text(FORKS)
+    plain = home.python(warnings, "p.py")
+    assert plain.stderr.count("multi-threaded") == (sys.version_info >= (3, 12) and "default" in warnings)
+    ours = home.python(warnings, "-m", "bundlebee", "exec", "--policy", "remote", "p.py")
+    assert (ours.stdout, ours.returncode) == (plain.stdout, 0)
+    assert re.sub("pid=[0-9]+", "", ours.stderr) == re.sub("pid=[0-9]+", "", plain.stderr)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="fork")
