@@ -15,12 +15,13 @@ from collections.abc import Sequence
 from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
-from bundlebee import settings
+from bundlebee import late, settings
 from bundlebee.bookkeeping import Bookkeeping
 from bundlebee.calls import logged
 from bundlebee.calls.tasks import Pace, Schedule
 from bundlebee.calls.transport import Outcome
 from bundlebee.clock import clock
+from bundlebee.decisions.load import slots as own_slots
 from bundlebee.decisions.records import EACH
 from bundlebee.errors import CallError, PeerLost, told
 from bundlebee.guest import Guest
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 log = get_logger("bundlebee.executor")
 
 LONG = 60.0  #: seconds that an idle executor sleeps: whoever wants something wakes it
+LATE_THREADS = 8 + 2 * own_slots()  #: two listen to each worker of our own cores; the others ask peers
 
 
 class _Ran:
@@ -102,6 +104,7 @@ class Dispatcher:
         from bundlebee.calls.waiting import Waker
 
         self._waker = Waker()
+        late.reserve(LATE_THREADS)
         self.thread.start()
 
     def workers(self) -> int:
@@ -410,6 +413,7 @@ class Dispatcher:
         self._guest.leave(hang_up=not any(thread.is_alive() for thread in threads))
         if self._waker is not None:
             self._waker.close()
+        late.dismiss(LATE_THREADS)
 
 
 def _begin(task: Order) -> bool:

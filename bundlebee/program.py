@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from bundlebee import hash_seed, settings
+from bundlebee import hash_seed, late, settings
 from bundlebee.aspects.analysis import Analysis, Running
 from bundlebee.aspects.freight import Customs
 from bundlebee.aspects.remote import Remote
@@ -142,6 +142,8 @@ class Program:
             self._peers.main = self._workshop.adopt_main(prepared.main)
         wrap_handlers()
         children.hide_ours()
+        if late.NEEDED:
+            threading._register_atexit(self._stay)  # type: ignore[attr-defined]
         prepared.run(handle)
 
     def _join(self, path: list[str]) -> None:
@@ -158,6 +160,10 @@ class Program:
             self._guest.join()
         finally:
             sys.path[:] = theirs
+
+    def _stay(self) -> None:
+        """The interpreter begins to end, and lets nobody start a thread: what is called from now on runs here."""
+        self.policy = Policy(Kind.LOCAL)
 
     def close(self) -> None:
         """Hang up, end what was started, sum up."""

@@ -288,8 +288,8 @@ class WorkerPool:
             thread = threading.Thread(
                 target=role, args=(process,), name=f"bundlebee-worker-{slot.number}", daemon=True
             )
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     # -- the threads of a worker --------------------------------------------------------------------------
 
