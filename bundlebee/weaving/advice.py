@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
-from bundlebee.weaving.joinpoint import JoinPoint
+from bundlebee.weaving.joinpoint import JoinPoint, stand_in
 from bundlebee.weaving.outcomes import ScatterSite
 
 F = TypeVar("F")
@@ -85,6 +85,10 @@ class Advice:
         self._owners = frozenset([site.qualname for site in self.sites]) if unwoven else frozenset()
         for site in self.sites:
             setattr(self, f"s{site.index}", on_scatter is not None)
+
+    def __reduce__(self) -> Any:
+        """As with a `JoinPoint`: a copy of woven code finds all sites off."""
+        return stand_in(bool, {f"s{site.index}": False for site in self.sites})
 
     @property
     def facts(self) -> bytes:

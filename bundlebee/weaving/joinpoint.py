@@ -26,6 +26,8 @@ signature is compiled once; a dispatcher is that template with names and constan
 
 from __future__ import annotations
 
+import builtins
+import functools
 import sys
 from collections.abc import Callable
 from types import CodeType, FrameType, FunctionType
@@ -56,6 +58,26 @@ _BETWEEN = frozenset({"bundlebee", "zmq", "threading", "contextlib"})
 """Packages that run between a dispatcher and the program's code: its function, or a signal handler while we wait."""
 
 _HAS_DOCSTRING = 0x4000000  # since 3.14: the first constant is the docstring; not so in a dispatcher
+
+
+def _run_plain(point: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return point.plain(*args, **kwargs)
+
+
+def _keep() -> None:
+    return None
+
+
+def stand_in(call: Callable[..., Any], parts: dict[str, Any]) -> tuple[Any, ...]:
+    """For ``__reduce__``: something hashable with these attributes, of the standard library only."""
+    return functools.partial, (call,), (call, (), {}, parts)
+
+
+def _of_a_program(function: FunctionType) -> FunctionType:
+    """A copy that is pickled by value, too: nobody finds it by its name."""
+    copy = FunctionType(function.__code__, {"__builtins__": builtins}, function.__name__)
+    copy.__module__ = "__main__"
+    return copy
 
 
 class JoinPoint:
@@ -118,6 +140,18 @@ class JoinPoint:
         plain.__kwdefaults__ = function.__kwdefaults__
         self.plain = plain
         return plain
+
+    def __reduce__(self) -> Any:
+        """Who pickles functions by value, as cloudpickle does, finds this among the constants of their code. The copy runs the
+        author's code, wherever it is: there need not be a bundlebee."""
+        plain = self.plain
+        if self.unwoven is not None:
+            plain = FunctionType(
+                self.unwoven, plain.__globals__, plain.__name__, plain.__defaults__, plain.__closure__
+            )
+            plain.__kwdefaults__ = self.plain.__kwdefaults__
+        run, nothing = _of_a_program(_run_plain), _of_a_program(_keep)
+        return stand_in(run, {"plain": plain, "advice": run, "clean": nothing})
 
     def __repr__(self) -> str:
         return f"<JoinPoint {self.name} {'armed' if self.armed else 'disarmed'}>"

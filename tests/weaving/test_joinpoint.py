@@ -7,17 +7,22 @@ import inspect
 import itertools
 import pickle
 import re
+import subprocess
 import sys
+import textwrap
 import traceback
 import typing
 from collections.abc import Callable
 from typing import Any
 
+import cloudpickle
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bundlebee.weaving.advice import Advice
 from bundlebee.weaving.joinpoint import JoinPoint, is_dispatcher, join_point_in, original_code
+from bundlebee.weaving.outcomes import ScatterSite
 
 
 def armed(function: Any, advice: Callable[..., Any] | None = None) -> JoinPoint:
@@ -461,3 +466,37 @@ def test_entries_of_the_function_itself_stay_wherever_it_lives(module: str) -> N
     with pytest.raises(ZeroDivisionError) as caught:
         namespace["outer"](0)
     assert [entry.name for entry in caught.traceback][1:] == ["outer", "inner"]
+
+
+def test_who_pickles_by_value_gets_the_authors_code() -> None:
+    """As cloudpickle does with functions of the program; the copy is run where there is no bundlebee."""
+    source = """
+        import functools
+        OFFSET = 3
+        def add(a, /, b=2, *rest, c=1): return a + b + c + sum(rest) + OFFSET
+        def factorial(n): return 1 if n < 2 else n * factorial(n - 1)
+        class Box:
+            def __init__(self, x): self.x = x
+            def plus(self, n): return super().__getattribute__("x") + n
+    """
+    names: dict[str, Any] = {"__name__": "__main__"}
+    exec(textwrap.dedent(source), names)
+    for function in (names["add"], names["factorial"], names["Box"].plus):
+        armed(function)
+    data = cloudpickle.dumps((names["add"], names["factorial"], names["Box"], names["Box"](4)))
+    there = (
+        "import pickle, sys\n"
+        "add, factorial, Box, box = pickle.load(sys.stdin.buffer)\n"
+        "print(add(1), add(1, 2, 3, c=4), factorial(5), Box(1).plus(2), box.plus(2))\n"
+        "print([name for name in sys.modules if name.startswith('bundlebee')])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", there], input=data, capture_output=True, check=True)
+    assert done.stdout.decode().split("\n")[:2] == ["7 13 120 3 6", "[]"]
+    assert names["add"](1) == 7 and names["factorial"](5) == 120
+
+
+def test_a_copy_of_an_advice_has_its_sites_off() -> None:
+    site = ScatterSite(0, "list", "f", "g", 1, 0)
+    advice = Advice("m", [site], on_scatter=lambda *_: iter(()))
+    copied = pickle.loads(pickle.dumps(advice))
+    assert advice.s0 and not copied.s0  # type: ignore[attr-defined]
