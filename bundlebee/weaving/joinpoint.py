@@ -73,7 +73,7 @@ def stand_in(call: Callable[..., Any], parts: dict[str, Any]) -> tuple[Any, ...]
     return functools.partial, (call,), (call, (), {}, parts)
 
 
-def _of_a_program(function: FunctionType) -> FunctionType:
+def _of_a_program(function: Any) -> FunctionType:
     """A copy that is pickled by value, too: nobody finds it by its name."""
     copy = FunctionType(function.__code__, {"__builtins__": builtins}, function.__name__)
     copy.__module__ = "__main__"
