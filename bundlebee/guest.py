@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
-from bundlebee import presence
+from bundlebee import late, presence
 from bundlebee.calls import transports
 from bundlebee.calls.secret import check_grid_name
 from bundlebee.clock import clock
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bundlebee.registry.multicast import RegistryDriver
 
 _NOBODY = Snapshot()
+LATE_THREADS = 9  #: eight ask peers (`registry.asking`), one hangs up
 
 log = get_logger("bundlebee.guest")
 
@@ -56,6 +57,7 @@ class Guest:
         self._network: Network | None = None
         self._joined = 0.0
         self._joining = False
+        self._reserved = 0
         self._lock = threading.Lock()
 
     def __enter__(self) -> Self:
@@ -112,6 +114,8 @@ class Guest:
         registry = Registry(None, clock.monotonic())
         driver = RegistryDriver(registry, self.keys.datagram, self.interface, seeds, self._ask)
         driver.foreigners.level = logging.INFO
+        late.reserve(LATE_THREADS)
+        self._reserved = LATE_THREADS
         driver.start()
         self._joined = clock.monotonic()
         self._driver = driver
@@ -122,6 +126,13 @@ class Guest:
 
     def leave(self, *, hang_up: bool = True) -> None:
         """Leave the grid, and hang up everywhere."""
+        try:
+            self._leave(hang_up)
+        finally:
+            late.dismiss(self._reserved)
+            self._reserved = 0
+
+    def _leave(self, hang_up: bool) -> None:
         if self._driver is not None:
             self._driver.stop(goodbye=False)
         if self._network is None:

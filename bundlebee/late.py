@@ -2,8 +2,8 @@
 
 CPython 3.12, and no other, starts no thread any more once it has begun to end, which is before it waits for the threads
 that there are. What a program has submitted to an executor by then is done all the same, and it takes threads to ask for
-workers and to listen to them. So on 3.12 some wait ahead (`reserve`), and each becomes a thread of ours that could not
-be started. The program's own threads get what its Python gives them.
+workers and to listen to them; and to leave a grid can take one. So on 3.12 some wait ahead (`reserve`), and each becomes
+a thread of ours that could not be started. The program's own threads get what its Python gives them.
 """
 
 from __future__ import annotations
