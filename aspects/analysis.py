@@ -30,10 +30,11 @@ from bundlebee.clock import clock
 from bundlebee.decisions.features import Features, features, volume
 from bundlebee.decisions.model import Verdict
 from bundlebee.decisions.policy import Kind
+from bundlebee.frames import getframe
 from bundlebee.interrupts import hold, let_pass, release
 from bundlebee.loggers import get_logger
 from bundlebee.observers import FOLLOWED, followed
-from bundlebee.weaving.joinpoint import JoinPoint, join_point_in
+from bundlebee.weaving.joinpoint import JoinPoint, copied, join_point_in
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -201,6 +202,9 @@ class Analysis:
 
     def advise(self, point: JoinPoint, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run one call of an armed function, here or elsewhere."""
+        copy = copied(point, getframe(1))
+        if copy is not None:
+            return copy(*args, **kwargs)
         running = self._running
         if running.quiet:
             return point.plain(*args, **kwargs)

@@ -24,6 +24,7 @@ from bundlebee.decisions.policy import Kind
 from bundlebee.frames import getframe
 from bundlebee.interrupts import hold, let_pass, release
 from bundlebee.loggers import get_logger
+from bundlebee.weaving.joinpoint import copied
 from bundlebee.words import HERE, Reason
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ class Awaited:
 
     def advise(self, point: JoinPoint, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Awaitable[Any]:
         """What to await for one call of an armed function; asked in its first step."""
+        copy = copied(point, getframe(1))
+        if copy is not None:
+            return copy(*args, **kwargs)
         running = self._running
         if running.quiet:
             return coroutine_of(point, args, kwargs)

@@ -30,7 +30,7 @@ import builtins
 import functools
 import sys
 from collections.abc import Callable
-from types import CodeType, FrameType, FunctionType
+from types import CellType, CodeType, FrameType, FunctionType
 from typing import Any
 
 from bundlebee.frames import NODE
@@ -66,6 +66,17 @@ def _run_plain(point: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
 
 def _keep() -> None:
     return None
+
+
+def copied(point: JoinPoint, frame: FrameType) -> FunctionType | None:
+    """What the frame of a dispatcher runs if the program gave a copy of it other globals (`types.FunctionType`): the author's code
+    with these. None if it is the function itself."""
+    if frame.f_globals is point.function.__globals__:
+        return None
+    code = point.unwoven or point.original
+    held = frame.f_locals if code.co_freevars else {}
+    cells = tuple(CellType(held[name]) if name in held else CellType() for name in code.co_freevars)
+    return FunctionType(code, frame.f_globals, code.co_name, None, cells)
 
 
 def stand_in(call: Callable[..., Any], parts: dict[str, Any]) -> tuple[Any, ...]:

@@ -196,6 +196,49 @@ except Frozen as error:
     print(error.code)
 g(7)
 """,
+    "copies of functions with other globals": """
+import asyncio, types
+OFFSET = 1
+def add(x, y=2, *rest, z=0):
+    return x + y + sum(rest) + z + OFFSET
+async def later(x):
+    return x + OFFSET
+class Box:
+    def size(self):
+        return OFFSET, type(self).__name__, super().__repr__() != ""
+print(add(1), asyncio.run(later(1)), Box().size())
+other = {"OFFSET": 100, "__builtins__": __builtins__, "sum": sum, "super": super}
+copy = types.FunctionType(add.__code__, other, "copy", (7,))
+print(copy(1), copy(1, 2, 3, z=4), add(1), asyncio.run(types.FunctionType(later.__code__, other)(1)), asyncio.run(later(1)))
+class Other(Box):
+    size = types.FunctionType(Box.size.__code__, other, "size", None, Box.size.__closure__)
+print(Other().size(), Box().size(), copy.__name__, copy.__defaults__)
+""",
+    "who watches sees all": """
+import cProfile, pstats, sys
+def inner(x):
+    return x + 1
+def outer(x):
+    return inner(x) + inner(x)
+outer(1)
+lines = []
+def trace(frame, event, arg):
+    if frame.f_code.co_filename != __file__:
+        return None
+    if event == "line" and frame.f_lineno > frame.f_code.co_firstlineno:  # a dispatcher has the first line only
+        lines.append((frame.f_code.co_name, frame.f_lineno))
+    return trace
+sys.settrace(trace)
+outer(2), [outer(x) for x in range(3)]
+sys.settrace(None)
+found = [line for line in lines if line[0] in ("inner", "outer")]
+print(sorted(set(found)), found.count(found[-1]))
+profile = cProfile.Profile()
+profile.enable()
+outer(3)
+profile.disable()
+print("inner" in {key[2] for key in pstats.Stats(profile).stats})
+""",
     "as deep as under python": """
 def depth(n):
     try:
