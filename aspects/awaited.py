@@ -67,7 +67,8 @@ class Awaited:
         """What to await for one call of an armed function; asked in its first step."""
         copy = copied(point, getframe(1))
         if copy is not None:
-            return copy(*args, **kwargs)
+            awaited: Awaitable[Any] = copy(*args, **kwargs)
+            return awaited
         running = self._running
         if running.quiet:
             return coroutine_of(point, args, kwargs)

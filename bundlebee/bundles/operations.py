@@ -29,6 +29,7 @@ _DISPLAYS: dict[str, type] = {
     "iterator": GeneratorType,
 }
 _MIRRORED = {"lt": "gt", "gt": "lt", "le": "ge", "ge": "le", "eq": "eq", "ne": "ne"}
+_IMPORT = builtins.__import__
 _CONTAINS = frozenset({"__contains__", "__iter__", "__next__", "__getitem__", "__eq__", "__hash__"})
 
 
@@ -348,6 +349,10 @@ class Operations(Narrowing):
             parts = package.split(".")
             parts = parts[: len(parts) - level + 1]
             name = ".".join([*parts, name] if name else parts)
+        importer = builtins.__import__
+        self.observe("key", builtins.__dict__, "__import__", importer)
+        if importer is not _IMPORT:
+            raise Harm("imports by an __import__ of the program's own")
         module = sys.modules.get(name)
         self.observe("key", sys.modules, name, MISSING if module is None else module)
         if module is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import sys
 from collections.abc import Callable, Iterator
 from importlib.machinery import SourceFileLoader
@@ -1249,3 +1250,17 @@ def test_a_general_answer_says_nothing_of_hashes(world: World) -> None:
     module = world.load(HASHES)
     general = world.analysis.summary(module.hashed)
     assert general.level is Effect.UNSAFE or not general.covers(walk((1,), {}))
+
+
+def test_an_import_of_the_programs_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = world.load("""
+        def f(x):
+            import math
+            return math.floor(x)
+    """)
+    before = world.ask(module.f, 2.5)
+    assert before.level is Effect.FREE, before.why
+    plain = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", lambda *args: plain(*args))
+    assert not before.still_valid()
+    assert "__import__" in world.ask(module.f, 2.5).why
