@@ -110,7 +110,7 @@ class Dispatcher:
     def workers(self) -> int:
         """How many workers it may have at a time; waits until the grid has answered."""
         self._joined.wait()
-        self._guest.wait_for_nodes()
+        self._peers.wait_for_nodes()
         found = sum(slots for _, slots in self._peers.workers(alone=False))
         return min(found, self._most or found)
 

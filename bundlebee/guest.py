@@ -144,7 +144,10 @@ class Guest:
         if self._driver is None or self._driver.asked():
             self._network.destroy()
         else:
-            threading.Thread(target=self._hang_up, name="bundlebee-ask", daemon=True).start()
+            try:
+                threading.Thread(target=self._hang_up, name="bundlebee-ask", daemon=True).start()
+            except RuntimeError:
+                pass  # the interpreter ends, and all that is open with it
 
     def _hang_up(self) -> None:
         """When the last question has its answer, or none in time."""

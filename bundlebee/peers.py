@@ -87,12 +87,20 @@ class Peers:
 
     def expect(self) -> None:
         """Wait until a node is known, or until none is expected any more; then see to this machine's own cores."""
-        if self._pool is None and not self._guest.snapshot().views and not self._guest.wait_for_nodes().views:
+        if self._pool is not None or self._nodes():
+            return
+        self.wait_for_nodes()
+        if not self._nodes():
+            self._views()  # says why not
             self._start_pool()
+
+    def wait_for_nodes(self) -> None:
+        """Until a node of use is known, or until none is expected any more."""
+        self._guest.wait_for(lambda grid: any(map(self._same_python, grid.nodes())))
 
     def anybody(self) -> bool:
         """Whether there is anybody who could take a call, now or after a while."""
-        return self._pool is not None or bool(self._snapshot_nodes())
+        return self._pool is not None or bool(self._nodes())
 
     def coming(self) -> bool:
         """Whether a node may still be about to answer our greeting."""
@@ -100,7 +108,7 @@ class Peers:
 
     def busy(self) -> bool:
         """Whether somebody is left out for a moment only, such as a peer whose workers are all taken."""
-        names = {OWN, *(view.row.name for view in self._snapshot_nodes())}
+        names = {OWN, *(view.row.name for view in self._nodes())}
         return self._left_out.for_a_moment(names)
 
     def slots(self, *, forced: bool, work: float | None) -> Sequence[tuple[str, int]]:
@@ -121,7 +129,7 @@ class Peers:
                 count = min(count, round(view.row.cores) - 1)
             if count > 0:
                 slots.append((view.row.name, count))
-        if not views and not self.coming() and not self._snapshot_nodes():
+        if not views and not self.coming() and not self._nodes():
             if self._pool is None and own_slots() > 1 and (work is None or work > 0.5):
                 self._start_pool()
             if self._pool is not None and not self._left_out.has(OWN):
@@ -137,7 +145,7 @@ class Peers:
             alone: nobody has given us a worker for a while: use this machine's own cores, too.
         """
         workers = [(view.row.name, view.row.slots) for view in self._views()]
-        if not settings.in_worker and (alone or not (workers or self.coming() or self._snapshot_nodes())):
+        if not settings.in_worker and (alone or not (workers or self.coming() or self._nodes())):
             self._start_pool()
         if self._pool is not None and not self._left_out.has(OWN):
             workers.append((OWN, self._pool.slots))
@@ -234,8 +242,12 @@ class Peers:
 
     # -- inside ------------------------------------------------------------------------------------------
 
-    def _snapshot_nodes(self) -> Sequence[NodeView]:
-        return self._guest.snapshot().nodes()
+    def _nodes(self) -> Sequence[NodeView]:
+        """Nodes that may be of use, now or after a while: another Python stays another one."""
+        return [view for view in self._guest.snapshot().nodes() if self._same_python(view)]
+
+    def _same_python(self, view: NodeView) -> bool:
+        return view.row.python.rpartition(".")[0] == self._python
 
     def _views(self) -> list[NodeView]:
         """Nodes with our minor version of Python that are not left out."""
@@ -248,7 +260,7 @@ class Peers:
         for view in snapshot.nodes():
             if self._left_out.has(view.row.name):
                 continue
-            if view.row.python.rpartition(".")[0] != self._python:
+            if not self._same_python(view):
                 self._left_out.mismatch(view, self._python)
                 continue
             views.append(view)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from bundlebee.clock import clock
 from bundlebee.errors import InterfaceError
 
 _open = open  # a test of the program may put its own in the place of the builtin
@@ -422,6 +423,27 @@ def children() -> list[int]:
 
 
 # -- how a process ended -------------------------------------------------------------------------------------
+
+
+def end_within(process: subprocess.Popen[bytes], seconds: float) -> None:
+    """Kill a child process that does not end by itself in time. Returns when it has ended, or is about to."""
+    pause, left = 0.001, seconds
+    while not _has_ended(process):
+        if left <= 0:
+            process.kill()
+            return
+        clock.sleep(pause)
+        left -= pause
+        pause = min(2 * pause, 0.05)
+
+
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
+    if not hasattr(os, "waitid"):
+        return process.poll() is not None
+    try:  # without taking its exit code from `wait_for_end`
+        return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
+    except ChildProcessError:
+        return True
 
 
 def wait_for_end(process: subprocess.Popen[bytes]) -> tuple[int, int | None]:

@@ -6,7 +6,6 @@ import logging
 import os
 import subprocess
 import sys
-import threading
 from collections import deque
 from collections.abc import Callable, Mapping
 from typing import IO, Any
@@ -17,7 +16,14 @@ from bundlebee.calls.control import FromWorker, Setup, ToWorker, from_worker, li
 from bundlebee.calls.fate import Fate
 from bundlebee.calls.slots import Slot
 from bundlebee.clock import clock
-from bundlebee.platform import children_of_ours, exit_words, is_stopped, memory_kills, wait_for_end
+from bundlebee.platform import (
+    children_of_ours,
+    end_within,
+    exit_words,
+    is_stopped,
+    memory_kills,
+    wait_for_end,
+)
 
 STOP_SECONDS = 2.0  #: a worker exits in milliseconds when its pipe ends, unless it is stuck in C code
 
@@ -128,11 +134,8 @@ class WorkerProcess:
                 continue
             heard(message)
         # a task may close whatever is open: one that cannot be heard any more is no worker, though its process goes on
-        late = threading.Timer(STOP_SECONDS, self._popen.kill)
-        late.daemon = True
-        late.start()
+        end_within(self._popen, STOP_SECONDS)
         code, peak = wait_for_end(self._popen)
-        late.cancel()
         children_of_ours.discard(self.pid)
         for pipe in (self._popen.stdin, self._popen.stdout):
             _close(pipe)

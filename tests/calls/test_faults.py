@@ -18,7 +18,7 @@ from bundlebee.calls.client import Call, LeaseChannel, call
 from bundlebee.calls.keys import GridKeys
 from bundlebee.calls.pool import WorkerPool
 from bundlebee.errors import PeerLost
-from bundlebee.platform import IS_LINUX, memory_kills, wait_for_end
+from bundlebee.platform import IS_LINUX, end_within, memory_kills, wait_for_end
 from bundlebee.words import FunctionRef, Reason
 
 MIB = 1 << 20
@@ -178,6 +178,13 @@ def test_the_end_of_a_child() -> None:
     assert code == 7 == child.returncode
     assert peak is None or peak > 60 * MIB
     assert wait_for_end(child)[0] == 7
+
+
+def test_a_child_that_does_not_end_is_ended() -> None:
+    for program, code in (("raise SystemExit(7)", 7), ("import time; time.sleep(99)", -signal.SIGKILL)):
+        child = subprocess.Popen([sys.executable, "-c", program])
+        end_within(child, 30.0 if code == 7 else 0.2)
+        assert wait_for_end(child)[0] == (code if os.name == "posix" or code == 7 else 1)
 
 
 def test_what_cannot_be_encoded(open_: Open) -> None:

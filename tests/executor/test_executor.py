@@ -526,7 +526,7 @@ def test_shut_down_while_somebody_counts_its_workers(monkeypatch: pytest.MonkeyP
         waited.set()
         assert over.wait(SECONDS)
 
-    monkeypatch.setattr(executor._dispatcher._guest, "wait_for_nodes", wait_for_nodes)
+    monkeypatch.setattr(executor._dispatcher._peers, "wait_for_nodes", wait_for_nodes)
     thread = threading.Thread(target=executor.workers)
     thread.start()
     assert waited.wait(SECONDS)
