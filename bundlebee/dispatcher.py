@@ -183,7 +183,10 @@ class Dispatcher:
                 self._leases.let_go(now)
                 self._wait()
         except BaseException as problem:
-            log.exception("the executor has failed")
+            if isinstance(problem, CallError):
+                log.error("the executor has failed: %s", problem)
+            else:
+                log.exception("the executor has failed")
             error = problem
         finally:
             self._close(error)

@@ -1,8 +1,8 @@
 """Threads that can be started while the interpreter ends.
 
-CPython 3.12, and no other, starts no thread any more once it has begun to end, which is before it waits for the threads
+CPython 3.12.0 and 3.12.1, and no other, start no thread any more once they have begun to end, which is before it waits for the threads
 that there are. What a program has submitted to an executor by then is done all the same, and it takes threads to ask for
-workers and to listen to them; and to leave a grid can take one. So on 3.12 some wait ahead (`reserve`), and each becomes
+workers and to listen to them; and to leave a grid can take one. So there some wait ahead (`reserve`), and each becomes
 a thread of ours that could not be started. The program's own threads get what its Python gives them.
 """
 
@@ -15,7 +15,7 @@ import threading
 from queue import SimpleQueue
 from typing import Any
 
-NEEDED = sys.version_info[:2] == (3, 12)
+NEEDED = (3, 12) <= sys.version_info < (3, 12, 2)
 
 _jobs: SimpleQueue[tuple[Any, tuple[Any, ...]] | None] = SimpleQueue()
 _lock = threading.Lock()

@@ -105,7 +105,10 @@ class Leases:
                 target=self._lease, args=(place, more), name=f"bundlebee-lease-{place}", daemon=True
             )
             self._asking[place] = thread
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the interpreter ends, and this Python starts no threads then
+                self._lease(place, more)
 
     def _lease(self, place: str, wanted: int) -> None:
         try:

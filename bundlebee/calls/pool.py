@@ -288,7 +288,15 @@ class WorkerPool:
             thread = threading.Thread(
                 target=role, args=(process,), name=f"bundlebee-worker-{slot.number}", daemon=True
             )
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError as error:
+                process.kill()
+                raise CallError(
+                    "no worker can be started any more",
+                    why=str(error),
+                    hint="Python 3.12.0 and 3.12.1 do not at the end of a program: shut the executor down before",
+                ) from None
             self._threads.append(thread)
 
     # -- the threads of a worker --------------------------------------------------------------------------

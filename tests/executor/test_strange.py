@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
+import psutil
 import pytest
 
 from bundlebee import Executor
@@ -436,3 +437,28 @@ def test_caches_of_the_script_travel(tmp_path: Path) -> None:
         "True 25 10",
         "2",
     ], done.stderr
+
+
+# -- an interpreter that starts no threads at its end: Python 3.12.0 and 3.12.1 --------------------------------
+
+
+@pytest.mark.parametrize(("names", "works"), [("bundlebee-lease", True), ("bundlebee-worker", False)])
+def test_no_thread_can_be_started(monkeypatch: pytest.MonkeyPatch, names: str, works: bool) -> None:
+    start = threading.Thread.start
+
+    def refuse(self: threading.Thread) -> None:
+        if self.name.startswith(names):
+            raise RuntimeError("no thread")
+        start(self)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    before = set(psutil.Process().children())
+    with Executor(1) as executor:
+        future = executor.submit(same, 1)
+        if works:
+            assert future.result(SECONDS) == 1
+        else:
+            with pytest.raises(CallError, match="no worker can be started any more: no thread"):
+                future.result(SECONDS)
+    left = set(psutil.Process().children()) - before
+    assert not [process for process in left if process.status() != psutil.STATUS_ZOMBIE]
