@@ -181,3 +181,33 @@ def test_terminate_is_polite_first() -> None:
     for process in (polite, deaf):
         assert process.stdout is not None
         process.stdout.close()
+
+
+TRACED_AFTERWARDS = """
+import sys, threading
+from bundlebee.platform import interrupt_thread, take_back_interrupts
+
+def work():
+    return sum(range(10))
+
+done = []
+for interrupted in (False, True):
+    try:
+        if interrupted:
+            interrupt_thread(threading.get_ident(), KeyError)
+        take_back_interrupts()
+    except KeyError:  # it came up first
+        take_back_interrupts()
+    sys.settrace(lambda *_: None)
+    done.append(work())
+    sys.settrace(None)
+print(done)
+"""
+
+
+def test_a_trace_function_after_interrupts_were_taken_back() -> None:
+    """CPython 3.11 went round for ever at the first call."""
+    run = subprocess.run(
+        [sys.executable, "-c", TRACED_AFTERWARDS], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert run.stdout == "[45, 45]\n"

@@ -17,7 +17,7 @@ from bundlebee.calls.guard import Guard
 from bundlebee.calls.output import divide
 from bundlebee.calls.queues import Ended
 from bundlebee.calls.recursion import SLACK
-from bundlebee.platform import interrupt_main, interrupt_thread
+from bundlebee.platform import interrupt_main, interrupt_thread, take_back_interrupts
 
 if TYPE_CHECKING:
     from bundlebee.calls.call import Call
@@ -164,7 +164,7 @@ class SharedProcess:
         from here: call it again then."""
         with self._lock:
             self._thread = None
-        interrupt_thread(threading.get_ident(), None)
+        take_back_interrupts()
 
     def _raise(self, kind: type[BaseException]) -> None:
         with self._lock:
