@@ -142,8 +142,10 @@ class Program:
             self._peers.main = self._workshop.adopt_main(prepared.main)
         wrap_handlers()
         children.hide_ours()
-        if late.NEEDED:
-            threading._register_atexit(self._stay)  # type: ignore[attr-defined]
+        if (
+            late.NEEDED
+        ):  # once it begins to end it lets nobody start a thread: what is called from then on runs here
+            threading._register_atexit(self._grid.stay)  # type: ignore[attr-defined]
         prepared.run(handle)
 
     def _join(self, path: list[str]) -> None:
@@ -160,10 +162,6 @@ class Program:
             self._guest.join()
         finally:
             sys.path[:] = theirs
-
-    def _stay(self) -> None:
-        """The interpreter begins to end, and lets nobody start a thread: what is called from now on runs here."""
-        self.policy = Policy(Kind.LOCAL)
 
     def close(self) -> None:
         """Hang up, end what was started, sum up."""
