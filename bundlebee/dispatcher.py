@@ -8,7 +8,6 @@ never run again.
 from __future__ import annotations
 
 import secrets
-import sys
 import threading
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from bundlebee.luggage import Luggage
 from bundlebee.orders import Item, Order, Round
 from bundlebee.packing import pack
 from bundlebee.peers import Peers
+from bundlebee.said import say
 from bundlebee.settings import GridOptions
 from bundlebee.words import HERE, OWN, Reason
 
@@ -328,7 +328,7 @@ class Dispatcher:
         if stream == logged.DECISION:
             self._books.told(place, text)
         else:
-            _say(stream, text)
+            say(stream, text)
 
     def _note(self, place: str, pace: Pace, answered: _Ran) -> None:
         """Tasks of one function have been answered: learn how long they take, and put them on record."""
@@ -421,42 +421,6 @@ class Dispatcher:
 
 def _begin(task: Order) -> bool:
     return task.begin()
-
-
-def _say(stream: str, text: str) -> None:
-    """What a task says, where it would have gone here."""
-    try:
-        if stream in (logged.LOG, logged.WARNING):
-            logged.tell(stream, text)
-            return
-        file = sys.stdout if stream in ("stdout", logged.RAW["stdout"]) else sys.stderr
-        if file is None:
-            return
-        if stream in logged.RAW.values():
-            _write_bytes(file, text.encode("latin-1"))
-            return
-        try:
-            file.write(text)
-        except UnicodeEncodeError:  # it must not take along what else the task has said
-            file.write(_shown(file, text.encode("utf-8")))
-    except BaseException as error:  # of a stream or a handler of the program
-        log.debug("what a task said is lost: %s", told(error))
-
-
-def _write_bytes(file: Any, data: bytes) -> None:
-    below = getattr(file, "buffer", None)
-    if below is None:
-        file.write(_shown(file, data))
-        return
-    file.flush()  # what was said before it comes before it
-    below.write(data)
-    below.flush()
-
-
-def _shown(file: Any, data: bytes) -> str:
-    """Bytes as text that the file takes."""
-    encoding = getattr(file, "encoding", None) or "utf-8"
-    return data.decode("utf-8", "backslashreplace").encode(encoding, "backslashreplace").decode(encoding)
 
 
 def _failed(what: str, error: BaseException | None) -> CallError:
